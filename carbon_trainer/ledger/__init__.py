@@ -1,0 +1,1 @@
+"""What is remembered: append-only, hash-chained facts of every run."""

@@ -1,0 +1,221 @@
+"""The facts that a run writes down, each a frozen record with units in its names.
+
+A fact is appended and never changed. Field values are JSON's own types, so that a fact's
+canonical text, and with it its hash, is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+JsonDict = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """Base of all facts; ``kind`` names it in the ledger."""
+
+    kind: ClassVar[str]
+
+    def body(self) -> JsonDict:
+        """Return the fact's fields as JSON types."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOpened(Fact):
+    """A run was started: what it is called, what it was asked to do, with which software."""
+
+    kind: ClassVar[str] = "run_opened"
+    name: str
+    project: str
+    config: JsonDict
+    software: JsonDict
+    entry: str = "cli"
+    """Who opened it: ``cli`` (carbon-train fit) or ``callback`` (a user's own script)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineDescribed(Fact):
+    """The machine a segment of the run works on, and where its energy figures come from."""
+
+    kind: ClassVar[str] = "machine_described"
+    host: str
+    os: str
+    cpu: str
+    cpu_cores: int
+    memory_bytes: int
+    sources: list[JsonDict]
+    """One per source: name, component, device, label, method, refresh_s, uncertainty, note."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusDescribed(Fact):
+    """The text that was trained on."""
+
+    kind: ClassVar[str] = "corpus_described"
+    origin: str
+    """Where it came from, for people: ``Python 3.11 standard library`` or the paths given."""
+    licence: str | None
+    files: int
+    bytes: int
+    sha256: str
+    """SHA-256 over the sorted lines ``sha256  bytes  name`` of the manifest file."""
+    manifest: str
+    """Path of that list, relative to the ledger's folder or absolute."""
+    tokenizer: str
+    vocab_size: int
+    train_tokens: int
+    validation_tokens: int
+    block_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescribed(Fact):
+    """The model that was trained."""
+
+    kind: ClassVar[str] = "model_described"
+    name: str
+    architecture: str
+    parameters: int
+    pretrained: bool
+    precision: str
+    total_steps: int | None
+    """Optimizer steps planned; None where the run has no fixed end."""
+    tokens_per_step: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntensityUsed(Fact):
+    """The emission factor and overhead that emissions are computed with from here on."""
+
+    kind: ClassVar[str] = "intensity_used"
+    zone: str
+    zone_name: str
+    intensity_gco2e_per_kwh: float
+    method: str
+    accounting: str
+    """``average lifecycle``, ``average direct``, ``marginal direct`` …"""
+    source: str
+    vintage: str
+    licence: str
+    uncertainty: float
+    """Relative one-sigma error."""
+    uncertainty_basis: str
+    pue: float
+    pue_method: str
+    price_per_kwh: float | None = None
+    currency: str = "EUR"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval(Fact):
+    """What one device used between two instants.
+
+    ``steps`` and ``tokens`` are those finished within the interval; they stand on every
+    device's interval alike, so totals are taken from Progress or RunClosed, not summed here.
+    """
+
+    kind: ClassVar[str] = "interval"
+    device: str
+    component: str
+    start_ns: int
+    end_ns: int
+    energy_mj: int
+    method: str
+    sigma_mj: int
+    """One sigma of the timing error, millijoules; the sensor's gain error is the source's."""
+    phase: str
+    """``prepare``, ``train``, ``validation``, ``checkpoint``, ``idle`` …"""
+    steps: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Fact):
+    """How far training had come at an instant; counts are cumulative over all segments."""
+
+    kind: ClassVar[str] = "progress"
+    time_ns: int
+    step: int
+    tokens: int
+    loss: float | None = None
+    validation_loss: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSaved(Fact):
+    """A checkpoint from which the run can go on."""
+
+    kind: ClassVar[str] = "checkpoint_saved"
+    path: str
+    step: int
+    bytes: int
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision(Fact):
+    """Something was decided for the run, with the reason and the figures behind it."""
+
+    kind: ClassVar[str] = "decision"
+    decision: str
+    why: str
+    figures: JsonDict = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incomplete(Fact):
+    """The record has a gap from here on: what is missing and why."""
+
+    kind: ClassVar[str] = "incomplete"
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interruption(Fact):
+    """A signal or an exception ended a segment."""
+
+    kind: ClassVar[str] = "interruption"
+    cause: str
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed(Fact):
+    """A new segment goes on from a checkpoint."""
+
+    kind: ClassVar[str] = "resumed"
+    checkpoint: str
+    step: int
+    config: JsonDict
+    energy_before_mj: int
+    """Energy that the run had used before this segment, all devices, before PUE."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunClosed(Fact):
+    """A segment has ended."""
+
+    kind: ClassVar[str] = "run_closed"
+    status: str
+    """``finished``, ``budget``, ``interrupted`` or ``failed``."""
+    exit_status: int
+    reason: str
+    step: int
+    tokens: int
+    checkpoint: str | None
+
+
+FACT_KINDS: dict[str, type[Fact]] = {
+    fact.kind: fact
+    for fact in (
+        RunOpened, MachineDescribed, CorpusDescribed, ModelDescribed, IntensityUsed, Interval,
+        Progress, CheckpointSaved, Decision, Incomplete, Interruption, Resumed, RunClosed,
+    )
+}  # fmt: skip
+"""Every kind of fact by its name in the ledger."""

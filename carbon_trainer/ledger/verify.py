@@ -1,0 +1,83 @@
+"""Check that a run's records are the ones that were written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carbon_trainer.ledger.chain import ChainHead, link
+from carbon_trainer.ledger.store import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a check found.
+
+    Attributes:
+        run_id: the run.
+        records: how many records the run has.
+        head: the last good head.
+        problem: the first thing that is wrong, a sentence; None where all is well.
+    """
+
+    run_id: str
+    records: int
+    head: ChainHead
+    problem: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every record is as it was written."""
+        return self.problem is None
+
+
+def verify(ledger: Ledger, run_id: str, *anchors: tuple[str, ChainHead]) -> Verification:
+    """Recompute a run's chain.
+
+    Args:
+        ledger: where the run is.
+        run_id: the run.
+        anchors: heads that were written down elsewhere, each with the name of that place; the
+            chain must pass through them, which is how a cut-off end is noticed.
+    """
+    head, records, problem = ChainHead(), 0, None
+    passed = {0: head.sha256}
+    for seq, time_ns, kind, body, sha256 in ledger.raw_records(run_id):
+        records += 1
+        if problem is None:
+            problem = _problem_with(head, run_id, (seq, time_ns, kind, body, sha256))
+            if problem is None:
+                head = ChainHead(seq, sha256)
+                passed[seq] = sha256
+    if problem is None:
+        problem = _stray(ledger, run_id) or _not_anchored(passed, anchors)
+    return Verification(run_id, records, head, problem)
+
+
+def _problem_with(
+    head: ChainHead, run_id: str, record: tuple[int, int, str, str | None, str]
+) -> str | None:
+    seq, time_ns, kind, body, sha256 = record
+    if seq != head.seq + 1:
+        missing = head.seq + 1
+        span = f"record {missing} is" if seq == missing + 1 else f"records {missing}-{seq - 1} are"
+        return f"{span} missing."
+    if body is None:
+        return f"record {seq} ({kind}) has lost its content."
+    if link(head, run_id, time_ns, kind, body).sha256 != sha256:
+        return f"record {seq} ({kind}) is not what was written: it was changed, or moved here."
+    return None
+
+
+def _stray(ledger: Ledger, run_id: str) -> str | None:
+    stray = ledger.stray_intervals(run_id)
+    return f"interval {stray[0]} belongs to no record: it was added." if stray else None
+
+
+def _not_anchored(passed: dict[int, str], anchors: tuple[tuple[str, ChainHead], ...]) -> str | None:
+    for place, anchor in anchors:
+        if anchor.seq not in passed:
+            last = max(passed)
+            return f"records after {last} are missing: {place} knows of {anchor.seq}."
+        if passed[anchor.seq] != anchor.sha256:
+            return f"record {anchor.seq} is not the one that {place} knows of."
+    return None
