@@ -1,0 +1,286 @@
+"""A simulated NVML library, given to the real nvidia-ml-py in place of the one it would load.
+
+Each function is a C function pointer with NVML's own signature, so all of pynvml's code runs: its
+structures, its error codes, its conversions.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ctypes import POINTER, c_char_p, c_int, c_uint, c_uint64, c_ulonglong, c_void_p, cast
+from dataclasses import dataclass, field
+from typing import Any
+
+import pynvml
+
+from carbon_trainer.clock import Clock, SystemClock
+from tests.simulation.power import Constant, Power, SquareWave
+
+ENVIRONMENT = "SIMULATED_NVML"
+"""In a subprocess whose PYTHONPATH has ``tests/simulation/site``, JSON: a list of devices."""
+
+
+@dataclass
+class SimulatedGpu:
+    """One GPU: what it truly draws, and what it tells.
+
+    Attributes:
+        power: true power from ``origin_ns`` on.
+        refresh_s: how often its counter changes.
+        uuid: its UUID.
+        mig_uuids: UUIDs of its slices; none where MIG is off.
+        has_counter: whether it has an energy counter.
+        has_power: whether it tells its power.
+        lost: whether it does not answer.
+        read_s: what a read of the counter costs.
+    """
+
+    power: Power = field(default_factory=SquareWave)
+    refresh_s: float = 0.02
+    uuid: str = "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77"
+    name: str = "Simulated H100"
+    mig_uuids: tuple[str, ...] = ()
+    has_counter: bool = True
+    has_power: bool = True
+    lost: bool = False
+    read_s: float = 0.0
+    origin_ns: int = 0
+    first_mj: int = 987_654_321
+    _reset_ns: int | None = None
+
+    def true_mj(self, begin_ns: int, end_ns: int) -> float:
+        """Return the energy truly used between two instants, millijoules."""
+        begin, end = begin_ns - self.origin_ns, end_ns - self.origin_ns
+        return 1000 * (self.power.energy_j(end) - self.power.energy_j(begin))
+
+    def reset(self, now_ns: int) -> None:
+        """Begin to count anew, as after the driver was loaded again."""
+        self._reset_ns = now_ns
+
+    def counter_mj(self, now_ns: int) -> int:
+        """Return what the counter shows: the energy at its last refresh."""
+        refresh_ns = round(self.refresh_s * 1e9)
+        shown_ns = self.origin_ns + (now_ns - self.origin_ns) // refresh_ns * refresh_ns
+        if self._reset_ns is not None:
+            return round(self.true_mj(self._reset_ns, max(shown_ns, self._reset_ns)))
+        return self.first_mj + round(self.true_mj(self.origin_ns, shown_ns))
+
+
+class SimulatedNvml:
+    """The library: its exported functions by name.
+
+    Args:
+        gpus: the machine's GPUs.
+        clock: tells the time at which a function is called.
+    """
+
+    def __init__(self, *gpus: SimulatedGpu, clock: Clock | None = None) -> None:
+        self.gpus = list(gpus)
+        self.clock = clock or SystemClock()
+        self.calls = 0
+        for gpu in self.gpus:
+            gpu.origin_ns = gpu.origin_ns or self.clock.now_ns()
+        self._strings = {code: text.encode() for code, text in _error_texts().items()}
+        self._functions = {name: self._exported(name) for name in _SIGNATURES}
+
+    def __getattr__(self, name: str) -> Any:
+        """Give a function pointer, as ctypes.CDLL does."""
+        try:
+            return self.__dict__["_functions"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @contextmanager
+    def install(self) -> Iterator[SimulatedNvml]:
+        """Put this library in pynvml's place for its own, and undo that."""
+        before = (pynvml.nvmlLib, dict(pynvml._nvmlGetFunctionPointer_cache))
+        self.load()
+        try:
+            yield self
+        finally:
+            pynvml.nvmlLib = before[0]
+            pynvml._nvmlGetFunctionPointer_cache.clear()
+            pynvml._nvmlGetFunctionPointer_cache.update(before[1])
+
+    def load(self) -> None:
+        """Put this library in place for good."""
+        pynvml._nvmlGetFunctionPointer_cache.clear()
+        pynvml.nvmlLib = self
+
+    def _exported(self, name: str) -> Any:
+        behaviour: Callable[..., int] = getattr(self, f"_{name}")
+        if name == "nvmlErrorString":
+            return ctypes.CFUNCTYPE(c_char_p, c_int)(behaviour)
+        return ctypes.CFUNCTYPE(c_int, *_SIGNATURES[name])(behaviour)
+
+    def _gpu(self, handle: int) -> SimulatedGpu:
+        return self.gpus[handle - 1]
+
+    # NVML's functions. Each returns NVML's code; results go out through pointers.
+
+    def _nvmlInitWithFlags(self, flags: int) -> int:
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlShutdown(self) -> int:
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlErrorString(self, code: int) -> bytes:
+        return self._strings.get(code, b"Unknown Error")
+
+    def _nvmlSystemGetDriverVersion(self, text: int, length: int) -> int:
+        return _write(text, "610.12", length)
+
+    def _nvmlDeviceGetCount_v2(self, count: int) -> int:
+        _put(count, c_uint, len(self.gpus))
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetHandleByIndex_v2(self, index: int, handle: int) -> int:
+        if index >= len(self.gpus):
+            return pynvml.NVML_ERROR_INVALID_ARGUMENT
+        _put(handle, c_void_p, index + 1)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetHandleByUUID(self, uuid: bytes, handle: int) -> int:
+        for index, gpu in enumerate(self.gpus):
+            if gpu.uuid.encode() == uuid:
+                _put(handle, c_void_p, index + 1)
+                return pynvml.NVML_ERROR_GPU_IS_LOST if gpu.lost else pynvml.NVML_SUCCESS
+        return pynvml.NVML_ERROR_NOT_FOUND
+
+    def _nvmlDeviceGetUUID(self, handle: int, text: int, length: int) -> int:
+        if handle > 1000:
+            index, slot = divmod(handle - 1000, 16)
+            return _write(text, self.gpus[index].mig_uuids[slot], length)
+        return _write(text, self._gpu(handle).uuid, length)
+
+    def _nvmlDeviceGetName(self, handle: int, text: int, length: int) -> int:
+        return _write(text, self._gpu(handle).name, length)
+
+    def _nvmlDeviceGetMemoryInfo(self, handle: int, memory: int) -> int:
+        _put(memory, c_ulonglong, 80 * 2**30)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetMigMode(self, handle: int, now: int, pending: int) -> int:
+        for out in (now, pending):
+            _put(out, c_uint, 1 if self._gpu(handle).mig_uuids else 0)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetMaxMigDeviceCount(self, handle: int, count: int) -> int:
+        _put(count, c_uint, 7 if self._gpu(handle).mig_uuids else 0)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetMigDeviceHandleByIndex(self, handle: int, slot: int, out: int) -> int:
+        if slot >= len(self._gpu(handle).mig_uuids):
+            return pynvml.NVML_ERROR_NOT_FOUND
+        _put(out, c_void_p, 1000 + (handle - 1) * 16 + slot)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetTotalEnergyConsumption(self, handle: int, energy_mj: int) -> int:
+        gpu = self._gpu(handle)
+        self.calls += 1
+        if gpu.read_s:
+            self.clock.wait(gpu.read_s)
+        if gpu.lost:
+            return pynvml.NVML_ERROR_GPU_IS_LOST
+        if not gpu.has_counter:
+            return pynvml.NVML_ERROR_NOT_SUPPORTED
+        _put(energy_mj, c_uint64, gpu.counter_mj(self.clock.now_ns()))
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetPowerUsage(self, handle: int, power_mw: int) -> int:
+        gpu = self._gpu(handle)
+        if gpu.lost:
+            return pynvml.NVML_ERROR_GPU_IS_LOST
+        if not gpu.has_power:
+            return pynvml.NVML_ERROR_NOT_SUPPORTED
+        watts = gpu.power.power_w(self.clock.now_ns() - gpu.origin_ns)
+        _put(power_mw, c_uint, round(1000 * watts))
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetPowerManagementLimit(self, handle: int, limit_mw: int) -> int:
+        _put(limit_mw, c_uint, 700_000)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetPowerManagementLimitConstraints(
+        self, handle: int, least_mw: int, most_mw: int
+    ) -> int:
+        _put(least_mw, c_uint, 200_000)
+        _put(most_mw, c_uint, 700_000)
+        return pynvml.NVML_SUCCESS
+
+
+# Pointers are untyped here: pynvml passes pointers to structures of its own.
+_TEXT, _UINT, _OUT = c_void_p, c_uint, c_void_p
+_SIGNATURES: dict[str, tuple[Any, ...]] = {
+    "nvmlInitWithFlags": (_UINT,),
+    "nvmlShutdown": (),
+    "nvmlErrorString": (c_int,),
+    "nvmlSystemGetDriverVersion": (_TEXT, _UINT),
+    "nvmlDeviceGetCount_v2": (_OUT,),
+    "nvmlDeviceGetHandleByIndex_v2": (_UINT, c_void_p),
+    "nvmlDeviceGetHandleByUUID": (c_char_p, c_void_p),
+    "nvmlDeviceGetUUID": (c_void_p, _TEXT, _UINT),
+    "nvmlDeviceGetName": (c_void_p, _TEXT, _UINT),
+    "nvmlDeviceGetMemoryInfo": (c_void_p, c_void_p),
+    "nvmlDeviceGetMigMode": (c_void_p, _OUT, _OUT),
+    "nvmlDeviceGetMaxMigDeviceCount": (c_void_p, _OUT),
+    "nvmlDeviceGetMigDeviceHandleByIndex": (c_void_p, _UINT, c_void_p),
+    "nvmlDeviceGetTotalEnergyConsumption": (c_void_p, c_void_p),
+    "nvmlDeviceGetPowerUsage": (c_void_p, _OUT),
+    "nvmlDeviceGetPowerManagementLimit": (c_void_p, _OUT),
+    "nvmlDeviceGetPowerManagementLimitConstraints": (c_void_p, _OUT, _OUT),
+}
+
+
+def from_environment(text: str) -> SimulatedNvml:
+    """Make a library as a subprocess is told to: constant power, so that truth needs only time.
+
+    A device may vanish: ``lost_after_s`` seconds from now.
+    """
+    gpus = []
+    for described in json.loads(text):
+        gpu = SimulatedGpu(
+            power=Constant(described["power_w"]),
+            uuid=described["uuid"],
+            refresh_s=described.get("refresh_s", 0.02),
+        )
+        gpus.append(gpu)
+        if "lost_after_s" in described:
+            _lose_later(gpu, described["lost_after_s"])
+    return SimulatedNvml(*gpus)
+
+
+def _lose_later(gpu: SimulatedGpu, seconds: float) -> None:
+    import threading
+
+    def lose() -> None:
+        time.sleep(seconds)
+        gpu.lost = True
+
+    threading.Thread(target=lose, daemon=True).start()
+
+
+def _put(address: int, kind: Any, value: int) -> None:
+    cast(address, POINTER(kind))[0] = value
+
+
+def _write(text: int, value: str, length: int) -> int:
+    raw = value.encode() + b"\0"
+    if len(raw) > length:
+        return pynvml.NVML_ERROR_INSUFFICIENT_SIZE
+    ctypes.memmove(text, raw, len(raw))
+    return pynvml.NVML_SUCCESS
+
+
+def _error_texts() -> dict[int, str]:
+    return {
+        pynvml.NVML_ERROR_GPU_IS_LOST: "GPU is lost",
+        pynvml.NVML_ERROR_NOT_SUPPORTED: "Not Supported",
+        pynvml.NVML_ERROR_NOT_FOUND: "Not Found",
+        pynvml.NVML_ERROR_INVALID_ARGUMENT: "Invalid Argument",
+        pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "NVML Shared Library Not Found",
+    }
