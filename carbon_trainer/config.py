@@ -1,0 +1,241 @@
+"""One RunConfig, whether from a YAML file, from flags or from keyword arguments."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from carbon_trainer.errors import InputError
+
+COMMAND_LINE = "command line"
+"""The name of the source of settings that are flags."""
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+def setting(default: Any, help_text: str, unit: str | None = None, **limits: Any) -> Any:
+    """Declare a setting: its default, its help line and its unit, all shown by ``--help``."""
+    if unit:
+        limits["json_schema_extra"] = {"unit": unit}
+    return Field(default, description=help_text, **limits)
+
+
+class RunConfig(BaseModel):
+    """Everything that a run can be told. The same names serve as YAML keys, flags and arguments.
+
+    Raises:
+        pydantic.ValidationError: when made directly from values that do not fit; ``from_sources``
+            turns that into one InputError.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+    # What to train, on what
+    model: str = setting(
+        "gpt-neox-tiny",
+        "Model: a recipe's name, a local pretrained folder, or a transformers config.json.",
+    )
+    data: list[Path] = setting(
+        [],
+        "Text file, folder, JSONL or Parquet; may be given several times. None: the source of "
+        "Python's own standard library.",
+    )
+    text_field: str = setting("text", "Field or column with the text, in JSONL and Parquet.")
+    data_licence: str | None = setting(None, "Licence of the data, for the provenance record.")
+    vocab_size: Count | None = setting(
+        None, "Size of the vocabulary that is trained on the data.", "tokens", ge=260
+    )
+    block_size: Count | None = setting(None, "Length of a training sequence.", "tokens", ge=2)
+    validation_fraction: float = setting(0.02, "Share of the blocks held out.", gt=0, lt=1)
+
+    # How to train
+    max_steps: Count | None = setting(None, "Optimizer steps to train for.", "steps")
+    batch_size: Count | None = setting(None, "Sequences in a batch, for each device.", "blocks")
+    accumulate: Count = setting(1, "Batches whose gradients are added up for one step.", "batches")
+    learning_rate: Positive | None = setting(None, "Peak learning rate of AdamW.")
+    min_learning_rate_ratio: float = setting(
+        0.1, "Where the cosine ends, as a share of the peak.", ge=0, le=1
+    )
+    warmup_steps: int | None = setting(
+        None, "Steps of linear warm-up; a twentieth of the steps by default.", "steps", ge=0
+    )
+    weight_decay: float = setting(0.1, "AdamW's weight decay, on matrices only.", ge=0)
+    clip_norm: float = setting(1.0, "Largest norm of the gradient; 0 turns it off.", ge=0)
+    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"] = setting(
+        "auto", "Arithmetic; auto is bf16-mixed where a GPU has it, else 32-true."
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = setting("auto", "What to train on.")
+    workers: int = setting(0, "Processes that load data.", "processes", ge=0)
+    seed: int = setting(1, "Seed of everything random.", ge=0, lt=2**32)
+    validate_every: Count | None = setting(
+        None, "Steps between validations; a fifth of the steps by default.", "steps"
+    )
+    validation_batches: Count = setting(20, "Most batches in a validation.", "batches")
+    checkpoint_every: Count | None = setting(
+        None, "Steps between checkpoints; a fifth of the steps by default.", "steps"
+    )
+
+    # What it may use
+    budget_kwh: Positive | None = setting(
+        None, "Most energy that the run may use, all of its segments together.", "kWh"
+    )
+    budget_kgco2e: Positive | None = setting(
+        None, "Most emissions that the run may cause, by the zone's factor.", "kgCO2e"
+    )
+    budget_cost: Positive | None = setting(
+        None, "Most that the run's energy may cost; needs price_per_kwh.", "money"
+    )
+    price_per_kwh: Positive | None = setting(None, "Price of electricity.", "money/kWh")
+    currency: str = setting("EUR", "Currency of the price.", min_length=1, max_length=8)
+    zone: str | None = setting(
+        None, "Grid: ISO country code or US state (GB, DE, US-CA). None: world average, assumed."
+    )
+    pue: float = setting(
+        1.0,
+        "Power usage effectiveness: the building's energy over the machines'.",
+        ge=1,
+        le=5,
+        allow_inf_nan=False,
+    )
+    on_meter_loss: Literal["estimate", "stop"] = setting(
+        "estimate",
+        "When a device's energy can no longer be known and there is a budget: go on with an "
+        "estimate from its last power, or stop with a checkpoint.",
+    )
+
+    # Where it is remembered
+    name: str = setting("", "The run's name, for people.")
+    project: str = setting("default", "The project that the run belongs to.")
+    runs_dir: Path = setting(Path("carbon_runs"), "Folder of runs, their reports and checkpoints.")
+    ledger: str | None = setting(
+        None,
+        "Ledger: a file's path or a database URL. None: CARBON_TRAINER_LEDGER, else "
+        "ledger.sqlite in runs_dir.",
+    )
+    host_metering: bool = setting(True, "Meter CPU and memory too, through CodeCarbon.")
+    progress: Literal["auto", "bar", "lines", "off"] = setting(
+        "auto", "Progress display; auto is a bar on a terminal, else lines."
+    )
+    log_every: Count = setting(10, "Steps between logged figures.", "steps")
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_path_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _cost_needs_a_price(self) -> RunConfig:
+        if self.budget_cost is not None and self.price_per_kwh is None:
+            raise ValueError("budget_cost needs price_per_kwh: say what a kWh costs")
+        return self
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether any budget was set."""
+        return any(b is not None for b in (self.budget_kwh, self.budget_kgco2e, self.budget_cost))
+
+    @classmethod
+    def from_sources(cls, *sources: tuple[str, Mapping[str, Any]]) -> RunConfig:
+        """Make a config from several places, the later ones going before the earlier.
+
+        Args:
+            sources: pairs of the place's name (``run.yaml``, ``flags``) and its settings.
+
+        Raises:
+            InputError: naming the place, the setting and what would be right.
+        """
+        merged: dict[str, Any] = {}
+        origin: dict[str, str] = {}
+        for place, values in sources:
+            for key, value in values.items():
+                if key not in cls.model_fields:
+                    raise InputError(f"{place}: {unknown_setting(key)}")
+                merged[key] = value
+                origin[key] = place
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            raise InputError(_first_problem(error, origin)) from error
+
+    def to_yaml(self) -> str:
+        """Write the config as YAML that ``carbon-train fit`` reads back as the same config."""
+        return yaml.safe_dump(self.to_json(), sort_keys=False, allow_unicode=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the config as JSON types, as the ledger and checkpoints keep it."""
+        values = self.model_dump(mode="json")
+        if self.ledger and "://" in self.ledger:
+            values["ledger"] = without_password(self.ledger)
+        return values
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a run file.
+
+    Raises:
+        InputError: naming the file and the line, if it is not a list of known settings.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise InputError(f"there is no run file {path}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the run file {path}: {error}.") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {_one_line(error)}.") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
+        raise InputError(f"{path} must be a list of settings like `budget_kwh: 500`.")
+    for key, _ in node.value:
+        if key.value not in RunConfig.model_fields:
+            line = key.start_mark.line + 1
+            raise InputError(f"{path}, line {line}: {unknown_setting(key.value)}")
+    return values
+
+
+def without_password(url: str) -> str:
+    """Return a database's URL as it may be shown and kept: its password replaced by stars."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
+
+
+def unknown_setting(key: str) -> str:
+    """Say that there is no such setting, and which is nearest."""
+    near = difflib.get_close_matches(key, RunConfig.model_fields, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]}?" if near else " `carbon-train fit --help` lists them."
+    return f"there is no setting {key!r}.{hint}"
+
+
+def _first_problem(error: ValidationError, origin: Mapping[str, str]) -> str:
+    problem = error.errors(include_url=False)[0]
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if not problem["loc"]:
+        return f"{message}."
+    key = str(problem["loc"][0])
+    unit = _unit(key)
+    wanted = f"{message} ({unit})" if unit else message
+    place = origin.get(key, "settings")
+    where = f"--{key.replace('_', '-')}" if place == COMMAND_LINE else f"{place}: {key}"
+    return f"{where} is {problem['input']!r}, but should be {wanted}."
+
+
+def _unit(key: str) -> str | None:
+    extra = RunConfig.model_fields[key].json_schema_extra
+    return str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else None
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    return " ".join(str(error).split())
