@@ -1,0 +1,1 @@
+"""Reports: pure functions of the ledger, for people, auditors and machines."""

@@ -1,0 +1,100 @@
+"""The stretches that a run ran in: from its opening, or a resumption, to a close or a kill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from carbon_trainer.ledger.facts import Fact, Progress, Resumed, RunClosed
+from carbon_trainer.reports.record import RunRecord, Stamped
+
+OPEN = "open"
+LOST = "no closing record"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stretch of a run.
+
+    Attributes:
+        number: from 1.
+        start_ns: when its run_opened or resumed was written.
+        end_ns: when its run_closed was written, else the last thing that is known of it.
+        first_step: optimizer steps done when it began.
+        last_step: optimizer steps done when it ended; None where nothing tells.
+        repeated_steps: steps at its start that an earlier segment had done already.
+        ended: ``finished``, ``budget``, ``interrupted``, ``failed``; ``open`` for the last one
+            without a close; ``no closing record`` for an earlier one.
+        reason: why it ended.
+        energy_mj: booked in it, all devices, before PUE.
+        energy_before_mj: what the resumption says was used before; None for the first.
+    """
+
+    number: int
+    start_ns: int
+    end_ns: int
+    first_step: int
+    last_step: int | None
+    repeated_steps: int
+    ended: str
+    reason: str
+    energy_mj: int
+    energy_before_mj: int | None
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted."""
+        return (self.end_ns - self.start_ns) / 1e9
+
+
+def segments_of(record: RunRecord) -> tuple[Segment, ...]:
+    """Cut a run into its segments by the order of its records."""
+    starts = record.starts
+    grouped = record.intervals.groupby("segment")
+    energies = grouped["energy_mj"].sum().to_dict()
+    last_ends = grouped["end_ns"].max().to_dict()
+    segments: list[Segment] = []
+    for index, start in enumerate(starts):
+        is_last = index + 1 == len(starts)
+        stop_seq = record.head.seq + 1 if is_last else starts[index + 1].seq
+        within = [item for item in record.facts if start.seq <= item.seq < stop_seq]
+        known_ns = max(int(last_ends.get(index, 0)), *(item.time_ns for item in within))
+        done = max((s.last_step or 0 for s in segments), default=0)
+        segments.append(
+            _segment(index, start, within, known_ns, done, int(energies.get(index, 0)), is_last)
+        )
+    return tuple(segments)
+
+
+def _segment(
+    index: int, start: Stamped[Fact], within: list[Stamped[Fact]], known_ns: int, done: int,
+    energy_mj: int, is_last: bool,
+) -> Segment:  # fmt: skip
+    ended, reason, end_ns = OPEN if is_last else LOST, _no_close(is_last), known_ns
+    for item in within:
+        if isinstance(item.fact, RunClosed):
+            ended, reason, end_ns = item.fact.status, item.fact.reason, item.time_ns
+    resumed = start.fact if isinstance(start.fact, Resumed) else None
+    first_step = resumed.step if resumed else 0
+    return Segment(
+        number=index + 1,
+        start_ns=start.time_ns,
+        end_ns=max(end_ns, start.time_ns),
+        first_step=first_step,
+        last_step=_last_step(within),
+        repeated_steps=max(0, done - first_step),
+        ended=ended,
+        reason=reason,
+        energy_mj=energy_mj,
+        energy_before_mj=resumed.energy_before_mj if resumed else None,
+    )
+
+
+def _last_step(within: list[Stamped[Fact]]) -> int | None:
+    steps = [item.fact.step for item in within if isinstance(item.fact, Progress | RunClosed)]
+    return steps[-1] if steps else None
+
+
+def _no_close(is_last: bool) -> str:
+    if is_last:
+        return "still running, or ended without a closing record"
+    return "the process was gone when the next segment began"
