@@ -91,7 +91,7 @@ def test_a_ledger_from_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
     Ledger.open(path).close()
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE ledger_meta SET value='99' WHERE key='schema_version'")
-    with pytest.raises(LedgerError, match="newer carbon-trainer.*upgrade"):
+    with pytest.raises(LedgerError, match=r"newer carbon-trainer.*upgrade"):
         Ledger.open(path)
 
 

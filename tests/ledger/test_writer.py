@@ -65,7 +65,10 @@ def test_the_thread_writes_by_itself(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_a_locked_database_is_waited_out_and_nothing_is_lost(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ledger: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("carbon_trainer.ledger.store.LOCK_WAIT_S", 0.01)
     quick = Ledger.open(tmp_path / "ledger.sqlite")

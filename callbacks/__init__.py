@@ -1,0 +1,43 @@
+"""Lightning callbacks: how a training loop meters, budgets and reports itself.
+
+Each works alone; given several, they share one run. ``CarbonAware`` is all of them together.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from carbon_trainer.callbacks.budget import EnergyBudget as EnergyBudget
+    from carbon_trainer.callbacks.carbon_aware import CarbonAware as CarbonAware
+    from carbon_trainer.callbacks.emissions import EmissionsTracking as EmissionsTracking
+    from carbon_trainer.callbacks.metering import EnergyMetering as EnergyMetering
+    from carbon_trainer.callbacks.report import SustainabilityReport as SustainabilityReport
+
+_HOMES = {
+    "CarbonAware": "carbon_aware",
+    "EmissionsTracking": "emissions",
+    "EnergyBudget": "budget",
+    "EnergyMetering": "metering",
+    "SustainabilityReport": "report",
+}
+
+__all__ = [
+    "CarbonAware",
+    "EmissionsTracking",
+    "EnergyBudget",
+    "EnergyMetering",
+    "SustainabilityReport",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a callback when it is first asked for: Lightning costs seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'carbon_trainer.callbacks' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"carbon_trainer.callbacks.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,41 @@
+"""StopOnSignal: Ctrl-C and SIGTERM end training at a step boundary, with a checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.interrupts import exit_status_of, signal_name
+from carbon_trainer.session import Outcome
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+    from carbon_trainer.callbacks.lead import Lead
+    from carbon_trainer.interrupts import Interrupts
+    from carbon_trainer.session import RunSession
+
+
+class StopOnSignal(CarbonCallback):
+    """Answers a noted signal after the step that is under way.
+
+    Args:
+        session: the run.
+        interrupts: where signals are noted.
+    """
+
+    def __init__(self, session: RunSession | None, interrupts: Interrupts) -> None:
+        super().__init__(session=session)
+        self._interrupts = interrupts
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signals back from Lightning, whose handler ends with status 0."""
+        super().on_train_start(trainer, pl_module)
+        self._interrupts.install()
+
+    def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
+        """Stop if a signal has come."""
+        number = self._interrupts.received
+        if number is not None and not trainer.should_stop:
+            reason = f"{signal_name(number)} after step {trainer.global_step}"
+            lead.stop(trainer, Outcome("interrupted", exit_status_of(number), reason))

@@ -1,0 +1,277 @@
+"""The lead turns Lightning's hooks into calls on the run's session, for all parts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from carbon_trainer.callbacks.checkpoint import save_checkpoint
+from carbon_trainer.config import RunConfig
+from carbon_trainer.errors import InputError
+from carbon_trainer.session import FINISHED, Outcome, ResumePoint, RunSession
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+    from carbon_trainer.callbacks.base import CarbonCallback
+
+VALIDATION_LOSS_NAMES = ("validation/loss", "val_loss", "val/loss", "valid_loss", "validation_loss")
+"""Where a module may have logged its validation loss; the first that is there is recorded."""
+
+
+class Lead:
+    """Drives one run through one ``fit``. On ranks other than 0 it has no session."""
+
+    def __init__(
+        self, session: RunSession | None, parts: Sequence[CarbonCallback], *, owns_session: bool
+    ) -> None:
+        self._session = session
+        self.parts = parts
+        self.validation_mj = 0
+        self.disturbed = True
+        self._owns_session = owns_session
+        self._log_every = session.config.log_every if session else 0
+        self._last_step = 0
+        self._in_step = False
+        self._loss_sum: torch.Tensor | None = None
+        self._loss_steps = 0
+        self._tokens = session.tokens if session else 0
+        self._tokens_at_step = 0
+        self._limit_val_batches: float | int | None = None
+        self._before_validation_mj = 0
+
+    @classmethod
+    def open(cls, trainer: Trainer, members: Sequence[CarbonCallback]) -> Lead:
+        """Open the run, or take the session that a member was given.
+
+        Raises:
+            InputError: if the members' settings do not fit together.
+        """
+        parts = [part for member in members for part in member.parts]
+        given = next((m.given_session for m in members if m.given_session is not None), None)
+        state = next((m.resumed_state for m in members if m.resumed_state), None)
+        session = given or RunSession.open(
+            _merged_settings(parts), resume=_resume_point(state, trainer), entry="callback"
+        )
+        lead = cls(session, parts, owns_session=given is None)
+        if state:
+            lead._tokens = session.tokens = int(state["tokens"])
+        if trainer.num_nodes > 1:
+            session.incomplete(
+                "energy of other nodes", f"only this node of {trainer.num_nodes} is metered"
+            )
+        for part in parts:
+            part.began(lead, trainer)
+        return lead
+
+    @classmethod
+    def follower(cls, trainer: Trainer, members: Sequence[CarbonCallback]) -> Lead:
+        """Stand in on a rank other than 0: takes part in decisions, records nothing."""
+        return cls(None, [part for member in members for part in member.parts], owns_session=False)
+
+    @property
+    def records(self) -> bool:
+        """Whether this process keeps the run's record."""
+        return self._session is not None
+
+    @property
+    def session(self) -> RunSession:
+        """The run's session; only where ``records``."""
+        if self._session is None:
+            raise RuntimeError("only rank 0 has a session")
+        return self._session
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint must carry of the run; plain types only."""
+        if self._session is None:
+            return {}
+        session = self._session
+        return {
+            "run_id": session.run_id,
+            "config": session.config.to_json(),
+            "energy_mj": session.used_mj(),
+            "tokens": self._tokens,
+            "head_seq": session.head.seq,
+            "head_sha256": session.head.sha256,
+        }
+
+    # Events
+
+    def train_start(self, trainer: Trainer) -> None:
+        """Training starts, anew or again."""
+        self._last_step = trainer.global_step
+        if self._session:
+            self._session.step = trainer.global_step
+            self._session.meter.set_phase("train")
+
+    def batch_start(self) -> None:
+        """A micro-batch starts; the first of a step begins it."""
+        if not self._in_step and self._session is not None:
+            self._in_step = True
+            self._session.meter.step_begin()
+
+    def batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
+    ) -> None:
+        """A micro-batch has ended; a step too if the optimizer has stepped."""
+        if self._session is not None:
+            self._count(module, outputs, batch)
+        step = trainer.global_step
+        if step == self._last_step:
+            return
+        self._last_step = step
+        if self._session is not None:
+            self._step_done(self._session, trainer, step)
+        for part in self.parts:
+            part.step_done(self, trainer, batch_index)
+        self.disturbed = False
+
+    def validation_start(self) -> None:
+        """A validation starts."""
+        self.disturbed = True
+        if self._session is not None:
+            self._before_validation_mj = self._session.used_mj()
+            self._session.meter.set_phase("validation")
+
+    def validation_end(self, trainer: Trainer) -> None:
+        """A validation has ended; its loss is known."""
+        session = self._session
+        if session is None:
+            return
+        session.meter.set_phase("train")
+        used_mj = session.used_mj() - self._before_validation_mj
+        self.validation_mj = max(self.validation_mj, used_mj)
+        loss = next(
+            (
+                trainer.callback_metrics[n]
+                for n in VALIDATION_LOSS_NAMES
+                if n in trainer.callback_metrics
+            ),
+            None,
+        )
+        value = float(loss) if loss is not None else None
+        session.progress(trainer.global_step, self._tokens, validation=value)
+
+    def train_end(self, trainer: Trainer) -> None:
+        """Training has ended: write the last figures down."""
+        if self._session is not None:
+            self._session.meter.set_phase("closing")
+            self._log_point(self._session, trainer)
+
+    def stop(self, trainer: Trainer, outcome: Outcome, **figures: Any) -> None:
+        """Save a checkpoint at this step boundary and end training, on every rank.
+
+        Lightning would validate once more before it ends, and on an epoch's last batch would
+        count the epoch as done; both are why the checkpoint is saved first.
+        """
+        if self._session is not None:
+            self._session.stop_with(outcome, **figures)
+        self.save(trainer, outcome.status)
+        self._limit_val_batches = trainer.limit_val_batches
+        trainer.limit_val_batches = 0
+        trainer.should_stop = True
+
+    def save(self, trainer: Trainer, why: str) -> None:
+        """Save a checkpoint; a full disk is said, not raised."""
+        self.disturbed = True
+        save_checkpoint(trainer, self._session, why)
+
+    def failed(self, event: str, error: Exception) -> None:
+        """Something of ours broke: the record says so, and a budget no longer holds."""
+        if self._session is not None:
+            why = f"{type(error).__name__}: {error}"
+            self._session.incomplete(f"carbon-trainer's {event}", why)
+            self._session.meter_loss = self._session.meter_loss or why
+
+    def close(self, trainer: Trainer, exception: BaseException | None) -> None:
+        """Close the run if it is ours, and have the parts do what comes after."""
+        if self._limit_val_batches is not None:
+            trainer.limit_val_batches = self._limit_val_batches
+        session = self._session
+        if session is None or not self._owns_session:
+            return
+        session.close(FINISHED if exception is None else outcome_of(exception))
+        for part in self.parts:
+            part.closed(session)
+
+    # Inside
+
+    def _count(self, module: LightningModule, outputs: Any, batch: Any) -> None:
+        self._tokens_at_step += tokens_in(module, batch)
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if isinstance(loss, torch.Tensor):
+            # Summed on the device: reading it each step would make the GPU wait for Python.
+            loss = loss.detach()
+            self._loss_sum = loss if self._loss_sum is None else self._loss_sum + loss
+
+    def _step_done(self, session: RunSession, trainer: Trainer, step: int) -> None:
+        if self._in_step:
+            session.meter.step_end()
+            self._in_step = False
+        self._tokens += self._tokens_at_step
+        session.tokens_per_step = self._tokens_at_step
+        self._tokens_at_step = 0
+        self._loss_steps += 1
+        session.step, session.tokens = step, self._tokens
+        if step % self._log_every == 0 or step == 1:
+            self._log_point(session, trainer)
+
+    def _log_point(self, session: RunSession, trainer: Trainer) -> None:
+        if self._loss_steps == 0:
+            return
+        loss = None if self._loss_sum is None else float(self._loss_sum) / self._loss_steps
+        self._loss_sum, self._loss_steps = None, 0
+        session.progress(trainer.global_step, self._tokens, loss=loss)
+        if trainer.loggers:
+            metrics: dict[str, float] = {}
+            for part in self.parts:
+                metrics.update(part.metrics(session))
+            for logger in trainer.loggers:
+                logger.log_metrics(metrics, step=trainer.global_step)
+
+
+def tokens_in(module: LightningModule, batch: Any) -> int:
+    """Return how many tokens a batch has: the module knows, or it has ``input_ids``; else 0."""
+    count = getattr(module, "tokens_in", None)
+    if callable(count):
+        return int(count(batch))
+    if isinstance(batch, Mapping) and isinstance(batch.get("input_ids"), torch.Tensor):
+        return int(batch["input_ids"].numel())
+    return 0
+
+
+def outcome_of(exception: BaseException) -> Outcome:
+    """Return how a run ends that an exception ended."""
+    if isinstance(exception, KeyboardInterrupt):
+        return Outcome("interrupted", 130, "interrupted from the keyboard")
+    if isinstance(exception, SystemExit):
+        return Outcome("interrupted", 143, f"{type(exception).__name__} ended the process")
+    message = " ".join(str(exception).split())[:500]
+    return Outcome("failed", 1, f"{type(exception).__name__}: {message}".rstrip(": "))
+
+
+def _merged_settings(parts: Sequence[CarbonCallback]) -> RunConfig:
+    merged: dict[str, tuple[Any, str]] = {}
+    for part in parts:
+        name = type(part).__name__
+        for key, value in part.settings.items():
+            if key in merged and merged[key][0] != value:
+                other_value, other = merged[key]
+                raise InputError(
+                    f"{other} and {name} disagree about {key}: {other_value!r} and {value!r}."
+                )
+            merged[key] = (value, name)
+    return RunConfig.from_sources(("callbacks", {key: value for key, (value, _) in merged.items()}))
+
+
+def _resume_point(state: dict[str, Any] | None, trainer: Trainer) -> ResumePoint | None:
+    if state is None:
+        return None
+    return ResumePoint(
+        run_id=str(state["run_id"]),
+        checkpoint=str(trainer.ckpt_path or "a checkpoint"),
+        step=trainer.global_step,
+        energy_mj=int(state["energy_mj"]),
+    )

@@ -1,0 +1,54 @@
+"""EnergyMetering: what training uses, from GPUs and host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.units import kwh_from_mj
+
+if TYPE_CHECKING:
+    from carbon_trainer.session import RunSession
+
+
+class EnergyMetering(CarbonCallback):
+    """Meters a training run and records it in the ledger.
+
+    Args:
+        session: a run that somebody else opened; None to open one for each fit.
+        name: the run's name, for people.
+        project: the project that it belongs to.
+        runs_dir: folder of runs and their reports.
+        ledger: a file's path or a database URL; by default ``ledger.sqlite`` in ``runs_dir``.
+        host_metering: meter CPU and memory too, through CodeCarbon.
+        log_every: optimizer steps between recorded figures.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: RunSession | None = None,
+        name: str | None = None,
+        project: str | None = None,
+        runs_dir: str | Path | None = None,
+        ledger: str | None = None,
+        host_metering: bool | None = None,
+        log_every: int | None = None,
+    ) -> None:
+        super().__init__(
+            session=session,
+            name=name,
+            project=project,
+            runs_dir=Path(runs_dir) if runs_dir is not None else None,
+            ledger=ledger,
+            host_metering=host_metering,
+            log_every=log_every,
+        )
+
+    def metrics(self, session: RunSession) -> dict[str, float]:
+        """Return the machines' energy so far (kWh, before PUE) and their power (W)."""
+        return {
+            "energy/machines_kwh": kwh_from_mj(session.used_mj()),
+            "energy/power_w": session.meter.power_w(),
+        }

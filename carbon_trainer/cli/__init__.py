@@ -1,0 +1,1 @@
+"""The command line, a module a verb; nothing heavy is imported until a verb is called."""

@@ -1,0 +1,47 @@
+"""What ``fit`` prints at the end: how it ended, what it used, where the report lies."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from carbon_trainer.errors import InputError
+from carbon_trainer.job import FitResult
+from carbon_trainer.reports.build import write_run_report
+from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.reports.summary import summary_rows
+
+
+def print_closing(console: Console, result: FitResult) -> None:
+    """Write the report, and print the closing table."""
+    console.print(_table(result))
+    for line in _lines(result):
+        console.print(escape(line), soft_wrap=True)
+
+
+def _table(result: FitResult) -> Table:
+    table = Table(title=f"run {result.run_id}: {result.outcome.status}", title_justify="left")
+    table.add_column("")
+    table.add_column("figure ± one sigma", justify="right")
+    table.add_column("method")
+    for row in summary_rows(run_figures(result.session.ledger, result.run_id)):
+        style = "bold" if row.is_total else None
+        table.add_row(escape(row.label), row.value, row.method, style=style)
+    return table
+
+
+def _lines(result: FitResult) -> list[str]:
+    outcome, checkpoint = result.outcome, result.session.last_checkpoint
+    lines = [f"{outcome.status}: {outcome.reason.rstrip('.')}."]
+    if checkpoint:
+        lines.append(f"checkpoint: {checkpoint}")
+    if checkpoint and outcome.status != "finished":
+        more = " with a larger budget" if outcome.status == "budget" else ""
+        lines.append(f"go on{more}: carbon-train fit --resume {result.run_id}")
+    try:
+        paths = write_run_report(result.session.ledger, result.run_id, result.run_dir)
+        lines.append(f"report: {paths['html']}")
+    except InputError as error:
+        lines.append(f"no report could be written: {error}")
+    return lines

@@ -1,0 +1,63 @@
+"""``carbon-train``: finds the verb that was called and tells errors in one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from carbon_trainer import __version__
+from carbon_trainer.errors import CarbonTrainerError, did_you_mean
+
+VERBS = {
+    "fit": "Train a transformer under a budget, metered, with a report at the end.",
+    "runs": "List, show and verify recorded runs.",
+    "report": "Write a run's report again from the ledger.",
+    "doctor": "Say what can be measured here, what is estimated, and what to do about it.",
+}
+"""Each verb's help line, so that ``--help`` needs to import none of them."""
+
+
+class _Verbs(click.Group):
+    """Imports ``carbon_trainer.cli.VERB`` when VERB is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"carbon_trainer.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}.{did_you_mean(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="carbon-train")
+def cli() -> None:
+    """Train transformer language models under a hard energy, carbon or cost budget.
+
+    Exit status: 0 finished, 2 bad input, 3 budget reached and checkpoint saved, 130 or 143
+    interrupted and checkpoint saved, 1 failed.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        cli(standalone_mode=True)
+    except CarbonTrainerError as error:
+        click.echo(f"carbon-train: {error}", err=True)
+        sys.exit(error.exit_status)

@@ -1,0 +1,90 @@
+"""Flags made from RunConfig, so that settings are declared once."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from carbon_trainer.config import RunConfig
+from carbon_trainer.ledger.store import Ledger, location_of
+
+Command = Callable[..., Any]
+
+
+def config_options(command: Command) -> Command:
+    """Give a command one flag for each setting of RunConfig; it gets those that were given."""
+    for name, field in reversed(RunConfig.model_fields.items()):
+        command = _option(name, field)(command)
+    return command
+
+
+def ledger_options(command: Command) -> Command:
+    """Give a command the flags that say where the ledger is."""
+    for name in ("ledger", "runs_dir"):
+        command = _option(name, RunConfig.model_fields[name])(command)
+    return command
+
+
+def open_ledger(ledger: str | None, runs_dir: str | None) -> Ledger:
+    """Open the ledger that the flags name, for reading.
+
+    Raises:
+        LedgerError: if there is none.
+    """
+    folder = Path(runs_dir) if runs_dir else RunConfig.model_fields["runs_dir"].default
+    return Ledger.open(location_of(ledger, folder), create=False)
+
+
+def given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings among ``flags`` that were given."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in flags.items()
+        if value is not None and value != ()
+    }
+
+
+def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
+    flag = f"--{name.replace('_', '-')}"
+    extra = field.json_schema_extra
+    unit = str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else None
+    text = f"{field.description}{_default_text(field.default, unit)}"
+    if field.annotation is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
+    choices = _choices(field.annotation)
+    if choices:
+        return click.option(flag, name, type=click.Choice(choices), help=text)
+    many = typing.get_origin(field.annotation) is list
+    metavar = unit.upper() if unit and len(unit) < 14 else _metavar(field.annotation)
+    return click.option(flag, name, type=str, multiple=many, metavar=metavar, help=text)
+
+
+def _default_text(default: Any, unit: str | None) -> str:
+    if default is None or default in ([], ""):
+        return f"  [{unit}]" if unit else ""
+    shown = "on" if default is True else "off" if default is False else default
+    return f"  [default: {shown}{' ' + unit if unit else ''}]"
+
+
+def _choices(annotation: Any) -> list[str]:
+    return [str(v) for v in typing.get_args(annotation)] if _is_literal(annotation) else []
+
+
+def _is_literal(annotation: Any) -> bool:
+    return typing.get_origin(annotation) is typing.Literal
+
+
+def _metavar(annotation: Any) -> str:
+    kinds = typing.get_args(annotation) or (annotation,)
+    if Path in kinds:
+        return "PATH"
+    flat = {k for kind in kinds for k in (typing.get_args(kind) or (kind,))}
+    if int in flat or float in flat:
+        return "NUMBER"
+    return "TEXT" if not isinstance(annotation, types.GenericAlias) else "VALUE"

@@ -1,0 +1,75 @@
+"""Ctrl-C and SIGTERM: answered at once, or in training at the next step boundary."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Self
+
+HANDLED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(BaseException):
+    """The process was asked to end. Not an Exception: no handler of errors may swallow it."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+
+
+def exit_status_of(signal_number: int) -> int:
+    """Return the exit status that shells expect: 130 for Ctrl-C, 143 for SIGTERM (POSIX 2.8.2)."""
+    return 128 + signal_number
+
+
+def signal_name(signal_number: int) -> str:
+    """Return what happened, for people."""
+    return "Ctrl-C" if signal_number == signal.SIGINT else signal.Signals(signal_number).name
+
+
+class Interrupts:
+    """Receives signals for one run. Use as a context around it, in the main thread.
+
+    Attributes:
+        received: the signal that was noted and not yet answered; None if none was.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._deferred = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Self:
+        self.install()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._previous = {}
+
+    def install(self) -> None:
+        """Put the handlers in place, also again after somebody else has put theirs."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in HANDLED:
+            previous = signal.signal(number, self._handle)
+            self._previous.setdefault(number, previous)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Only note signals meanwhile; whoever asked for it looks at ``received``."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        second_time = self.received is not None
+        self.received = number
+        if not self._deferred or second_time:
+            raise Interrupted(number)

@@ -1,0 +1,277 @@
+"""The main job: open a run, prepare its data and model, train, close, report."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from rich.console import Console
+
+from carbon_trainer.budget import Budget
+from carbon_trainer.config import RunConfig
+from carbon_trainer.errors import CarbonTrainerError, InputError
+from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
+from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
+from carbon_trainer.models.recipes import RECIPES
+from carbon_trainer.session import Outcome, ResumePoint, RunSession
+
+if TYPE_CHECKING:
+    from carbon_trainer.data.prepare import PreparedData
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+MIXED_DEFAULTS = {
+    "max_steps": 1000,
+    "batch_size": 8,
+    "block_size": 512,
+    "learning_rate": 1e-4,
+    "vocab_size": 8192,
+}
+"""Settings for a model that is no recipe, where the user gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """How the job ended and what it left.
+
+    Attributes:
+        run_id: the run.
+        outcome: how its last segment ended.
+        run_dir: its folder.
+        session: the closed session, for reading its ledger.
+    """
+
+    run_id: str
+    outcome: Outcome
+    run_dir: Path
+    session: RunSession
+
+
+class BudgetReachedError(CarbonTrainerError):
+    """The budget does not suffice for what comes before training."""
+
+    exit_status = 3
+
+
+def resolved(config: RunConfig) -> RunConfig:
+    """Return the config with every None that a recipe has a value for filled in."""
+    recipe = RECIPES.get(config.model)
+    defaults = {
+        name: getattr(recipe, name) if recipe else value for name, value in MIXED_DEFAULTS.items()
+    }
+    filled = {name: v for name, v in defaults.items() if getattr(config, name) is None}
+    steps = config.max_steps or int(defaults["max_steps"])
+    fifth = max(1, steps // 5)
+    by_steps = {
+        "warmup_steps": max(1, steps // 20), "validate_every": fifth, "checkpoint_every": fifth,
+    }  # fmt: skip
+    filled |= {name: v for name, v in by_steps.items() if getattr(config, name) is None}
+    return config.model_copy(update=filled)
+
+
+def fit(
+    config: RunConfig,
+    *,
+    console: Console,
+    interrupts: Interrupts,
+    resume: ResumePoint | None = None,
+) -> FitResult:
+    """Train as the config says, meter it, keep its budget and write its report.
+
+    Args:
+        config: a resolved config.
+        console: where progress is shown.
+        interrupts: where signals are noted.
+        resume: where to go on; None for a new run.
+
+    Raises:
+        InputError: if something that the user gave cannot be used.
+    """
+    session = RunSession.open(config, resume=resume)
+    outcome: Outcome | None = None
+    try:
+        console.print(f"run {session.run_id} in {session.run_dir}")
+        _prepare_and_train(session, console, interrupts, resume)
+    except Interrupted as signal:
+        number = signal.signal_number
+        reason = f"{signal_name(number)} {'in training' if session.step else 'before training'}"
+        outcome = Outcome("interrupted", exit_status_of(number), reason)
+    except BudgetReachedError as error:
+        outcome = Outcome("budget", error.exit_status, str(error))
+    except CarbonTrainerError as error:
+        outcome = Outcome("failed", error.exit_status, str(error))
+        raise
+    except Exception as error:  # noqa: BLE001 - told in one sentence; the traceback goes to a file
+        outcome = _failure(session, error)
+    finally:
+        session.close(outcome)
+    return FitResult(
+        session.run_id, session.outcome or outcome or _UNKNOWN, session.run_dir, session
+    )
+
+
+_UNKNOWN = Outcome("failed", 1, "it ended without saying why")
+
+
+def _prepare_and_train(
+    session: RunSession, console: Console, interrupts: Interrupts, resume: ResumePoint | None
+) -> None:
+    check = _budget_check(session)
+    with session.phase("prepare"):
+        check("starting")
+
+        def tell(text: str) -> None:
+            check("preparing the data")
+            console.print(text)
+
+        data = _prepare_data(session, tell)
+        check("preparing the data")
+        _train(session, data, console, interrupts, resume)
+
+
+def _budget_check(session: RunSession) -> Callable[[str], None]:
+    """Return a check for use before training, where stopping needs no checkpoint."""
+    budget = Budget.tightest(session.config, session.factor)
+
+    def check(doing: str) -> None:
+        if budget is not None and session.used_mj(upper=True) >= budget.limit_mj:
+            raise BudgetReachedError(
+                f"the budget of {budget.text} is used up while {doing}: give a larger one."
+            )
+
+    return check
+
+
+def _prepare_data(session: RunSession, progress: Callable[[str], None]) -> PreparedData:
+    from carbon_trainer.data.prepare import prepare
+
+    config = session.config
+    model = Path(config.model)
+    own_tokenizer = model if model.is_dir() and (model / "tokenizer.json").exists() else None
+    data = prepare(
+        config.data,
+        text_field=config.text_field,
+        licence=config.data_licence,
+        tokenizer_source=own_tokenizer,
+        vocab_size=config.vocab_size or int(MIXED_DEFAULTS["vocab_size"]),
+        block_size=config.block_size or int(MIXED_DEFAULTS["block_size"]),
+        validation_fraction=config.validation_fraction,
+        cache_dir=config.runs_dir / "cache",
+        progress=progress,
+    )
+    session.put(
+        CorpusDescribed(
+            origin=data.origin,
+            licence=data.licence,
+            files=data.files,
+            bytes=data.bytes,
+            sha256=data.sha256,
+            manifest=str(data.manifest),
+            tokenizer=data.tokenizer.name,
+            vocab_size=data.tokenizer.vocab_size,
+            train_tokens=data.train_tokens,
+            validation_tokens=data.validation_tokens,
+            block_size=data.block_size,
+        )
+    )
+    return data
+
+
+def _train(
+    session: RunSession, data: PreparedData, console: Console, interrupts: Interrupts,
+    resume: ResumePoint | None,
+) -> None:  # fmt: skip
+    import lightning
+
+    from carbon_trainer.data.module import TextDataModule
+    from carbon_trainer.models.module import TransformerModule
+    from carbon_trainer.models.recipes import build_model
+    from carbon_trainer.trainer import CarbonTrainer, precision_of
+
+    config = session.config
+    quieten()
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    model, origin = build_model(
+        config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
+    )
+    module = TransformerModule(
+        model,
+        learning_rate=_given(config.learning_rate),
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup_steps or 0,
+        max_steps=_given(config.max_steps),
+        min_lr_ratio=config.min_learning_rate_ratio,
+    )
+    batch_size = _given(config.batch_size)
+    tokens_per_step = batch_size * data.block_size * config.accumulate
+    parameters = sum(p.numel() for p in model.parameters())
+    session.put(
+        ModelDescribed(
+            name=config.model,
+            architecture=type(model).__name__,
+            parameters=parameters,
+            pretrained=origin.pretrained,
+            precision=precision_of(config),
+            total_steps=config.max_steps,
+            tokens_per_step=tokens_per_step,
+        )
+    )
+    console.print(
+        f"{config.model}: {parameters:,} parameters, {data.train_tokens:,} training tokens, "
+        f"{_given(config.max_steps):,} steps of {tokens_per_step:,} tokens",
+        soft_wrap=True,
+    )
+    trainer = CarbonTrainer(
+        config,
+        session=session,
+        interrupts=interrupts,
+        console=None if config.progress == "off" else console,
+    )
+    with interrupts.deferred():
+        trainer.fit(
+            module,
+            datamodule=TextDataModule(
+                data, batch_size=batch_size, seed=config.seed, workers=config.workers
+            ),
+            ckpt_path=resume.checkpoint if resume else None,
+            weights_only=True if resume else None,
+        )
+
+
+def quieten() -> None:
+    """Keep Lightning's hints, which are not for users of carbon-train, off the terminal."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*isinstance.*LeafSpec.*",
+        ".*set_vital.*",
+        ".*Checkpoint directory.*exists and is not empty.*",
+        ".*Experiment logs directory.*exists and is not empty.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def _failure(session: RunSession, error: Exception) -> Outcome:
+    path = session.run_dir / "traceback.txt"
+    where = f"; the traceback is in {path}"
+    try:
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError as disk_error:
+        where = f"; its traceback could not be written ({disk_error})"
+    message = " ".join(str(error).split())[:300]
+    step = f"at step {session.step}: " if session.step else ""
+    return Outcome("failed", 1, f"{step}{type(error).__name__}: {message}{where}")
+
+
+def _given(value: T | None) -> T:
+    if value is None:
+        raise InputError("the config was not resolved: pass it through job.resolved first.")
+    return value

@@ -1,0 +1,1 @@
+"""What is trained: transformers' causal language models and named recipes."""

@@ -1,0 +1,393 @@
+"""One run being recorded: its meter, its ledger, its clock. Knows nothing of Lightning.
+
+A session is what callbacks of any framework call. It never waits for a disk and never raises
+into training: what goes wrong is logged once and written into the record as a gap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carbon_trainer import machine
+from carbon_trainer.clock import NS_PER_S, Clock, SystemClock, to_datetime
+from carbon_trainer.config import RunConfig
+from carbon_trainer.emissions import EmissionFactor, ZoneFactors
+from carbon_trainer.energy.meter import EnergyMeter, EnergySummary
+from carbon_trainer.errors import InputError
+from carbon_trainer.ledger.chain import ChainHead
+from carbon_trainer.ledger.facts import (
+    CheckpointSaved,
+    Decision,
+    Fact,
+    Incomplete,
+    IntensityUsed,
+    Interruption,
+    Interval,
+    MachineDescribed,
+    Progress,
+    Resumed,
+    RunClosed,
+    RunOpened,
+)
+from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.ledger.writer import LedgerWriter
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+"""How often the recorder looks at the meter, seconds."""
+
+LONGEST_INTERVAL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """Where a run goes on.
+
+    Attributes:
+        run_id: the run.
+        checkpoint: the file or folder to go on from.
+        step: optimizer steps done there.
+        energy_mj: the energy that the checkpoint knows to have been used.
+    """
+
+    run_id: str
+    checkpoint: str
+    step: int
+    energy_mj: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a segment of a run ends: ``finished``, ``budget``, ``interrupted`` or ``failed``."""
+
+    status: str
+    exit_status: int
+    reason: str
+
+
+FINISHED = Outcome("finished", 0, "all steps are done")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a run has used until now, all of its segments together, for display.
+
+    Attributes:
+        energy_kwh: what the building drew: the machines' energy times PUE.
+        emissions_kgco2e: by the zone's factor.
+        cost: None where no price was given.
+        power_w: the machines' present power.
+    """
+
+    energy_kwh: float
+    emissions_kgco2e: float
+    cost: float | None
+    power_w: float
+
+
+class RunSession:
+    """A run from its opening to its closing. Make one with ``RunSession.open``."""
+
+    def __init__(
+        self, config: RunConfig, run_id: str, ledger: Ledger, factor: EmissionFactor,
+        meter: EnergyMeter, clock: Clock, entry: str,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.run_id = run_id
+        self.run_dir = config.runs_dir / run_id
+        self.ledger = ledger
+        self.factor = factor
+        self.meter = meter
+        self.clock = clock
+        self.outcome: Outcome | None = None
+        self.step = 0
+        self.tokens = 0
+        self.tokens_per_step = 0
+        self.last_checkpoint: str | None = None
+        self.checkpoint_s = 0.0
+        self.energy_before_mj = 0
+        self.meter_loss: str | None = None
+        self.closed = False
+        self._entry = entry
+        self._started_ns = clock.now_ns()
+        self._last_drain_ns = self._started_ns
+        self._complaints: set[str] = set()
+        self._machine: MachineDescribed | None = None
+        self._closing = threading.Event()
+        self._draining = threading.Lock()
+        self._writer = LedgerWriter(ledger, run_id, clock=clock, spare_dir=self.run_dir)
+        self._recorder = threading.Thread(target=self._record, name="recorder", daemon=True)
+
+    @classmethod
+    def open(
+        cls, config: RunConfig, *, resume: ResumePoint | None = None, entry: str = "cli",
+        clock: Clock | None = None, meter: EnergyMeter | None = None,
+    ) -> RunSession:  # fmt: skip
+        """Open a run, or a further segment of one, and start to meter it.
+
+        Args:
+            config: what the run was asked to do.
+            resume: where to go on; None for a new run.
+            entry: who opens it: ``cli`` or ``callback``.
+            clock: the time; the system's by default.
+            meter: what meters; all GPUs in use and the host by default.
+
+        Raises:
+            InputError: if the zone is unknown or the folder cannot be written.
+            LedgerError: if the ledger cannot be used.
+        """
+        clock = clock or SystemClock()
+        factor = EmissionFactor(
+            ZoneFactors().intensity(config.zone), config.pue, config.price_per_kwh
+        )
+        ledger = Ledger.open(location_of(config.ledger, config.runs_dir))
+        run_id = resume.run_id if resume else _new_run_id(clock)
+        _make_folder(config.runs_dir / run_id)
+        meter = meter or EnergyMeter(clock=clock, host=config.host_metering)
+        session = cls(config, run_id, ledger, factor, meter, clock, entry)
+        session._begin(resume)
+        return session
+
+    def _begin(self, resume: ResumePoint | None) -> None:
+        self.meter.start()
+        known = self._writer.head.seq > 0
+        if not known:
+            self.put(
+                RunOpened(
+                    name=self.config.name,
+                    project=self.config.project,
+                    config=self.config.to_json(),
+                    software=machine.software_versions(),
+                    entry=self._entry,
+                )
+            )
+        if resume:
+            in_ledger_mj = self.ledger.energy_mj(self.run_id) if known else 0
+            self.energy_before_mj = max(in_ledger_mj, resume.energy_mj)
+            self.step = resume.step
+            if resume.energy_mj > in_ledger_mj:
+                gap_mj = resume.energy_mj - in_ledger_mj
+                why = f"the checkpoint knows of {gap_mj / 1000:.0f} J more than the ledger has"
+                self.put(Incomplete(what="energy of earlier segments", why=why))
+            self.put(
+                Resumed(
+                    checkpoint=resume.checkpoint,
+                    step=resume.step,
+                    config=self.config.to_json(),
+                    energy_before_mj=self.energy_before_mj,
+                )
+            )
+        self.put(_intensity_fact(self.factor, self.config.currency))
+        self._recorder.start()
+
+    # What callbacks say
+
+    def put(self, *facts: Fact) -> None:
+        """Write facts down, soon and without waiting."""
+        self._writer.put(*facts)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Book the energy used within as that of a phase such as ``validation``."""
+        with self.meter.phase(name):
+            yield
+
+    def progress(
+        self, step: int, tokens: int, loss: float | None = None, validation: float | None = None
+    ) -> None:
+        """Note how far training has come; counts are cumulative over all segments."""
+        self.step, self.tokens = step, tokens
+        self.put(
+            Progress(
+                time_ns=self.clock.now_ns(),
+                step=step,
+                tokens=tokens,
+                loss=_finite(loss),
+                validation_loss=_finite(validation),
+            )
+        )
+
+    def checkpoint_saved(
+        self, path: Path, *, step: int, size: int, seconds: float, why: str
+    ) -> None:
+        """Note a checkpoint."""
+        self.last_checkpoint = str(path)
+        self.checkpoint_s = max(self.checkpoint_s, seconds)
+        self.put(
+            CheckpointSaved(
+                path=str(path), step=step, bytes=size, seconds=round(seconds, 6), why=why
+            )
+        )
+
+    def stop_with(self, outcome: Outcome, **figures: Any) -> None:
+        """Decide how this segment ends; the first decision stands."""
+        if self.outcome is None:
+            self.outcome = outcome
+            self.put(Decision(decision="stop", why=outcome.reason, figures=figures))
+            if outcome.status == "interrupted":
+                self.put(Interruption(cause=outcome.reason, step=self.step))
+
+    def incomplete(self, what: str, why: str) -> None:
+        """Mark the record as having a gap; each is logged and written once."""
+        if what not in self._complaints:
+            self._complaints.add(what)
+            log.warning("%s: %s; the run goes on and its record says so.", what, why)
+            self.put(Incomplete(what=what, why=why))
+
+    # What it knows
+
+    def used_mj(self, *, upper: bool = False) -> int:
+        """Return the machines' energy of all segments until now, millijoules.
+
+        Args:
+            upper: take the upper estimate of what is not yet read, as budgets must.
+        """
+        return self.energy_before_mj + self.meter.used_mj(upper=upper)
+
+    def snapshot(self) -> Snapshot:
+        """Return what the run has used until now."""
+        used_mj = self.used_mj()
+        return Snapshot(
+            energy_kwh=self.factor.facility_kwh(used_mj),
+            emissions_kgco2e=self.factor.emissions_kgco2e(used_mj),
+            cost=self.factor.cost(used_mj),
+            power_w=self.meter.power_w(),
+        )
+
+    @property
+    def head(self) -> ChainHead:
+        """The last record that the ledger has of this run."""
+        return self._writer.head
+
+    # How it ends
+
+    def close(self, outcome: Outcome | None = None) -> EnergySummary:
+        """Stop metering and write down how it ended; the first call counts."""
+        summary = self.meter.stop()
+        if self.closed:
+            return summary
+        self.closed = True
+        self._closing.set()
+        self._recorder.join(timeout=10)
+        self._drain(final=True)
+        self._describe_machine()
+        final = self.outcome or outcome or FINISHED
+        self.outcome = final
+        self.put(
+            RunClosed(
+                status=final.status,
+                exit_status=final.exit_status,
+                reason=final.reason,
+                step=self.step,
+                tokens=self.tokens,
+                checkpoint=self.last_checkpoint,
+            )
+        )
+        self._writer.close()
+        return summary
+
+    # The recorder's thread
+
+    def _record(self) -> None:
+        while not self._closing.wait(LOOK_S):
+            try:
+                self._note_events()
+                if self.clock.now_ns() - self._last_drain_ns >= self._interval_ns():
+                    self._drain()
+            except Exception as error:
+                log.debug("recorder", exc_info=True)
+                self.incomplete("energy records", f"{type(error).__name__}: {error}")
+
+    def _interval_ns(self) -> int:
+        """Short intervals while a run is young, so that its charts have points; then longer."""
+        age_s = (self.clock.now_ns() - self._started_ns) / NS_PER_S
+        return round(min(max(age_s / 200, LOOK_S), LONGEST_INTERVAL_S) * NS_PER_S)
+
+    def _drain(self, *, final: bool = False) -> None:
+        with self._draining:
+            self._note_events()
+            self._describe_machine()
+            for interval in self.meter.drain_intervals(final=final):
+                self.put(
+                    Interval(
+                        device=interval.device,
+                        component=str(interval.component),
+                        start_ns=interval.start_ns,
+                        end_ns=interval.end_ns,
+                        energy_mj=interval.energy_mj,
+                        method=str(interval.method),
+                        sigma_mj=round(interval.sigma_mj),
+                        phase=interval.phase,
+                        steps=interval.steps,
+                        tokens=interval.steps * self.tokens_per_step,
+                    )
+                )
+            self._last_drain_ns = self.clock.now_ns()
+
+    def _note_events(self) -> None:
+        for event in self.meter.events():
+            self.incomplete(f"{event.device}: {event.what}", event.why)
+            if event.lost:
+                self.meter_loss = f"{event.device}: {event.why}"
+
+    def _describe_machine(self) -> None:
+        sources = [dataclasses.asdict(row.info) for row in self.meter.summary().devices]
+        described = MachineDescribed(
+            host=machine.host_name(),
+            os=machine.operating_system(),
+            cpu=machine.cpu_name(),
+            cpu_cores=machine.cpu_cores(),
+            memory_bytes=machine.memory_bytes(),
+            sources=[{key: _plain(value) for key, value in row.items()} for row in sources],
+        )
+        if _without_refresh(described) != _without_refresh(self._machine):
+            self._machine = described
+            self.put(described)
+
+
+def _new_run_id(clock: Clock) -> str:
+    return f"{to_datetime(clock.now_ns()):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"cannot write in {folder.parent}: {error.strerror or error}. Choose another folder "
+            "with --runs-dir."
+        ) from error
+
+
+def _intensity_fact(factor: EmissionFactor, currency: str) -> IntensityUsed:
+    intensity = dataclasses.asdict(factor.intensity)
+    return IntensityUsed(
+        **intensity,
+        pue=factor.pue,
+        pue_method="assumed" if factor.pue == 1.0 else "as given",
+        price_per_kwh=factor.price_per_kwh,
+        currency=currency,
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and abs(value) != float("inf") and value == value else None
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, str) else value
+
+
+def _without_refresh(described: MachineDescribed | None) -> list[dict[str, Any]] | None:
+    if described is None:
+        return None
+    return [{k: v for k, v in row.items() if k != "refresh_s"} for row in described.sources]

@@ -1,0 +1,124 @@
+"""CarbonTrainer: a Lightning Trainer wired from a RunConfig."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+
+from carbon_trainer.budget import Budget
+from carbon_trainer.callbacks.carbon_aware import CarbonAware
+from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
+from carbon_trainer.callbacks.interrupt import StopOnSignal
+from carbon_trainer.callbacks.progress import CarbonProgress
+from carbon_trainer.config import RunConfig
+
+if TYPE_CHECKING:
+    from carbon_trainer.interrupts import Interrupts
+    from carbon_trainer.session import RunSession
+
+
+class CarbonTrainer(Trainer):
+    """A Lightning Trainer that keeps a budget and leaves a record, as a RunConfig says.
+
+    Args:
+        config: settings; those that are None take the recipe's values through ``resolved``.
+        session: a run that somebody else opened and will close; None to open one in ``fit``.
+        interrupts: where signals are noted; None leaves them to Lightning.
+        console: where progress is shown; None shows none.
+        callbacks: further callbacks.
+        trainer_options: any argument of Lightning's Trainer; goes before what the config says.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        session: RunSession | None = None,
+        interrupts: Interrupts | None = None,
+        console: Console | None = None,
+        callbacks: Sequence[Callback] = (),
+        **trainer_options: Any,
+    ) -> None:
+        ours: list[Callback] = [_carbon_aware(config, session)]
+        if session is not None:
+            ours.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
+            if interrupts is not None:
+                ours.insert(1, StopOnSignal(session, interrupts))
+            if console is not None:
+                budget = Budget.tightest(session.config, session.factor)
+                live = _is_live(config, console)
+                ours.append(CarbonProgress(session, budget, console, live=live))
+            trainer_options.setdefault(
+                "logger", CSVLogger(session.run_dir, name="", version="metrics")
+            )
+            trainer_options.setdefault("default_root_dir", session.run_dir)
+        super().__init__(
+            **{
+                **_options(config),
+                "enable_progress_bar": session is not None and console is not None,
+                **trainer_options,
+                "callbacks": [*ours, *callbacks],
+            }
+        )
+
+
+def precision_of(config: RunConfig) -> str:
+    """Return the arithmetic to use: what was asked for, or the best that the hardware has."""
+    if config.precision != "auto":
+        return config.precision
+    on_gpu = config.accelerator != "cpu" and torch.cuda.is_available()
+    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _options(config: RunConfig) -> dict[str, Any]:
+    every = config.validate_every
+    return {
+        "accelerator": config.accelerator,
+        "devices": 1,
+        "precision": precision_of(config),
+        "max_steps": config.max_steps or -1,
+        "max_epochs": -1,
+        "accumulate_grad_batches": config.accumulate,
+        "gradient_clip_val": config.clip_norm or None,
+        # Lightning counts micro-batches here, over the borders of epochs.
+        "val_check_interval": every * config.accumulate if every else 1.0,
+        "check_val_every_n_epoch": None if every else 1,
+        "limit_val_batches": config.validation_batches,
+        "log_every_n_steps": config.log_every,
+        "num_sanity_val_steps": 0,
+        # Lightning's own sampler makes a resumed order differ; the data module brings one.
+        "use_distributed_sampler": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
+
+
+def _carbon_aware(config: RunConfig, session: RunSession | None) -> CarbonAware:
+    if session is not None:
+        return CarbonAware(session=session)
+    return CarbonAware(
+        budget_kwh=config.budget_kwh,
+        budget_kgco2e=config.budget_kgco2e,
+        budget_cost=config.budget_cost,
+        price_per_kwh=config.price_per_kwh,
+        currency=config.currency,
+        zone=config.zone,
+        pue=config.pue,
+        on_meter_loss=config.on_meter_loss,
+        name=config.name,
+        project=config.project,
+        runs_dir=config.runs_dir,
+        ledger=config.ledger,
+        host_metering=config.host_metering,
+        log_every=config.log_every,
+    )
+
+
+def _is_live(config: RunConfig, console: Console) -> bool:
+    return config.progress == "bar" or (config.progress == "auto" and console.is_terminal)
