@@ -1,0 +1,171 @@
+"""A budget is never exceeded, whatever comes before the next check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from carbon_trainer.callbacks import CarbonAware, EnergyBudget
+from carbon_trainer.callbacks.budget import validation_follows
+from carbon_trainer.errors import InputError
+from carbon_trainer.ledger.facts import CheckpointSaved, Decision
+from carbon_trainer.session import RunSession
+from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
+from tests.simulation.source import ConstantSource
+
+J_PER_KWH = 3.6e6
+
+
+class Slow(TinyModule):
+    """A step takes a while, so that a budget is reached after a few."""
+
+    def training_step(self, batch: Any, index: int) -> torch.Tensor:
+        import time
+
+        time.sleep(0.02)
+        return super().training_step(batch, index)
+
+
+def _fit(run: RunSession, tmp_path: Path, *more: Callback, **options: Any) -> Any:
+    fitted = trainer(tmp_path, CarbonAware(session=run), *more, steps=2000, **options)
+    fitted.fit(Slow(), loader(), validation_loader())
+    return fitted
+
+
+@pytest.mark.parametrize("power_w", [50.0, 2000.0])
+def test_a_run_stops_before_its_budget_with_a_checkpoint(tmp_path: Path, power_w: float) -> None:
+    budget_kwh = power_w * 3 / J_PER_KWH
+    run = session(tmp_path, source=ConstantSource(power_w), budget_kwh=budget_kwh)
+    fitted = _fit(run, tmp_path)
+    run.close()
+    used_kwh = run.ledger.energy_mj(run.run_id) / 1000 / J_PER_KWH
+    assert 0.4 * budget_kwh < used_kwh <= budget_kwh
+    assert run.outcome is not None
+    assert (run.outcome.status, run.outcome.exit_status) == ("budget", 3)
+    (saved,) = run.ledger.facts(run.run_id, CheckpointSaved)
+    assert Path(saved.body["path"]).exists()
+    assert saved.body["step"] == fitted.global_step > 0
+    (decision,) = run.ledger.facts(run.run_id, Decision)
+    assert "is reached" in decision.body["why"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kwh"),
+    [
+        ({"budget_kgco2e": 300 / J_PER_KWH * 0.38095, "zone": "DE"}, 300 / J_PER_KWH),
+        ({"budget_cost": 300 / J_PER_KWH * 0.5, "price_per_kwh": 0.5}, 300 / J_PER_KWH),
+        ({"budget_kwh": 300 / J_PER_KWH, "pue": 1.5}, 200 / J_PER_KWH),
+    ],
+)
+def test_emissions_cost_and_overhead_bound_energy_too(
+    tmp_path: Path, settings: dict[str, Any], kwh: float
+) -> None:
+    run = session(tmp_path, source=ConstantSource(100), **settings)
+    _fit(run, tmp_path)
+    run.close()
+    used_kwh = run.ledger.energy_mj(run.run_id) / 1000 / J_PER_KWH
+    assert 0.3 * kwh < used_kwh <= kwh
+
+
+def test_no_validation_is_run_once_the_budget_is_reached(tmp_path: Path) -> None:
+    counted = _CountValidations()
+    run = session(tmp_path, source=ConstantSource(100), budget_kwh=200 / J_PER_KWH)
+    fitted = _fit(run, tmp_path, counted, check_val_every_n_epoch=10_000)
+    run.close()
+    assert counted.batches == 0
+    assert fitted.limit_val_batches == 1.0
+
+
+class _CountValidations(Callback):
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
+        self.batches += 1
+
+
+def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path) -> None:
+    run = session(tmp_path, source=ConstantSource(1000), budget_kwh=1e-9)
+    module = Slow()
+    trainer(tmp_path, CarbonAware(session=run), steps=50).fit(module, loader())
+    run.close()
+    assert module.losses == []
+    assert run.outcome is not None
+    assert run.outcome.exit_status == 3
+
+
+@pytest.mark.parametrize("options", [{"min_steps": 5}, {"min_epochs": 2, "max_epochs": 3}])
+def test_a_trainer_that_must_go_on_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    budget = EnergyBudget(budget_kwh=1)
+    with pytest.raises(InputError, match="min_steps or min_epochs"):
+        trainer(tmp_path, budget, **options).fit(TinyModule(), loader())
+
+
+def test_when_energy_can_no_longer_be_known_a_run_stops_if_it_was_told_to(tmp_path: Path) -> None:
+    source = ConstantSource(100)
+    run = session(tmp_path, source=source, budget_kwh=1, on_meter_loss="stop")
+    fitted = _fit(run, tmp_path, _LoseAt(source, 5))
+    run.close()
+    assert run.outcome is not None
+    assert run.outcome.exit_status == 3
+    assert "can no longer be known" in run.outcome.reason
+    assert 5 < fitted.global_step < 2000
+
+
+def test_or_goes_on_with_an_estimate_and_still_stops_in_time(tmp_path: Path) -> None:
+    source = ConstantSource(100)
+    run = session(tmp_path, source=source, budget_kwh=400 / J_PER_KWH)
+    _fit(run, tmp_path, _LoseAt(source, 20))
+    run.close()
+    assert run.outcome is not None
+    assert "budget of" in run.outcome.reason
+    kinds = {fact.kind for fact in run.ledger.facts(run.run_id)}
+    assert "incomplete" in kinds
+    assert "unknown" in set(run.ledger.intervals(run.run_id)["method"])
+
+
+class _LoseAt(Callback):
+    def __init__(self, source: ConstantSource, step: int) -> None:
+        self.source, self.step = source, step
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            self.source.lose()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"val_check_interval": 3},
+        {"val_check_interval": 5, "check_val_every_n_epoch": None},
+        {"val_check_interval": 4, "accumulate_grad_batches": 2, "check_val_every_n_epoch": None},
+        {},
+    ],
+)
+def test_a_validation_before_the_next_check_is_foreseen(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    watch = _Foresee()
+    trainer(tmp_path, watch, steps=30, **options).fit(TinyModule(), loader(), validation_loader())
+    assert watch.foreseen
+    assert watch.missed == 0
+
+
+class _Foresee(Callback):
+    """Asks after every batch whether a validation follows, and looks whether one does."""
+
+    def __init__(self) -> None:
+        self.expected = False
+        self.missed = 0
+        self.foreseen = 0
+
+    def on_train_batch_end(self, trainer: Any, module: Any, out: Any, batch: Any, i: int) -> None:
+        self.expected = validation_follows(trainer, i)
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.missed += not self.expected
+        self.foreseen += self.expected

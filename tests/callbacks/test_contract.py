@@ -1,0 +1,145 @@
+"""What holds for every callback that is exported, alone in a plain trainer."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+import carbon_trainer.callbacks as exported
+from carbon_trainer.errors import InputError
+from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.ledger.verify import verify
+from tests.callbacks.training import TinyModule, loader, trainer, validation_loader
+
+NAMES = exported.__all__
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callbacks without settings keep their runs in ./carbon_runs; the host is not metered."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("carbon_trainer.energy.host.host_sources", lambda clock=None: [])
+
+
+def _runs(tmp_path: Path) -> Ledger:
+    return Ledger.open(tmp_path / "carbon_runs" / "ledger.sqlite", create=False)
+
+
+def _statuses(ledger: Ledger) -> list[str]:
+    return [ledger.facts(run)[-1].body["status"] for run in ledger.run_ids()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_fits_twice_as_two_runs_that_verify(name: str, tmp_path: Path) -> None:
+    callback = getattr(exported, name)()
+    for _ in range(2):
+        trainer(tmp_path, callback).fit(TinyModule(), loader(), validation_loader())
+    ledger = _runs(tmp_path)
+    assert _statuses(ledger) == ["finished", "finished"]
+    assert all(verify(ledger, run).ok for run in ledger.run_ids())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_closes_once_however_often_it_is_told(name: str, tmp_path: Path) -> None:
+    callback = getattr(exported, name)()
+    fitted = trainer(tmp_path, callback)
+    module = TinyModule()
+    fitted.fit(module, loader())
+    callback.teardown(fitted, module, "fit")
+    callback.on_exception(fitted, module, RuntimeError("late"))
+    assert _statuses(_runs(tmp_path)) == ["finished"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_keeps_the_record_when_the_users_model_fails(name: str, tmp_path: Path) -> None:
+    class Failing(TinyModule):
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            if index == 3:
+                raise ValueError("the user's own mistake")
+            return super().training_step(batch, index)
+
+    with pytest.raises(ValueError, match="the user's own mistake"):
+        trainer(tmp_path, getattr(exported, name)()).fit(Failing(), loader())
+    ledger = _runs(tmp_path)
+    closed = ledger.facts(ledger.run_ids()[0])[-1].body
+    assert (closed["status"], closed["step"]) == ("failed", 3)
+    assert "the user's own mistake" in closed["reason"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_state_survives_a_checkpoint(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    first = trainer(tmp_path, getattr(exported, name)(), steps=4, enable_checkpointing=False)
+    saver = _SaveAt(path, 4)
+    first.callbacks.append(saver)
+    first.fit(TinyModule(), loader())
+    again = trainer(tmp_path, getattr(exported, name)(), steps=6)
+    again.fit(TinyModule(), loader(), ckpt_path=path, weights_only=True)
+    ledger = _runs(tmp_path)
+    assert len(ledger.run_ids()) == 1
+    kinds = [fact.kind for fact in ledger.facts(ledger.run_ids()[0])]
+    assert kinds.count("resumed") == 1
+    assert verify(ledger, ledger.run_ids()[0]).ok
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_works_on_the_other_lightning(name: str, tmp_path: Path) -> None:
+    other = pytest.importorskip("pytorch_lightning")
+
+    class Module(other.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Linear(4, 1)
+
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            return self.layer(batch[0]).square().mean()
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    other.Trainer(
+        max_steps=4, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, callbacks=[getattr(exported, name)()],
+    ).fit(Module(), loader())  # fmt: skip
+    assert _statuses(_runs(tmp_path)) == ["finished"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_refuses_a_setting_that_does_not_exist(name: str) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        getattr(exported, name)(budgt_kwh=3)
+
+
+def test_a_setting_that_does_not_fit_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match="budget_kwh is -1"):
+        exported.CarbonAware(budget_kwh=-1)
+
+
+def test_an_unknown_zone_ends_before_training_starts(tmp_path: Path) -> None:
+    module = TinyModule()
+    with pytest.raises(InputError, match="Did you mean GB"):
+        trainer(tmp_path, exported.EmissionsTracking(zone="UK")).fit(module, loader())
+    assert module.losses == []
+
+
+def test_everything_exported_exists_and_is_documented() -> None:
+    for name in NAMES:
+        assert getattr(exported, name).__doc__, name
+    with pytest.raises(AttributeError):
+        exported.Nothing  # noqa: B018
+    assert set(dir(exported)) == set(NAMES)
+    assert importlib.import_module("carbon_trainer.callbacks") is exported
+
+
+class _SaveAt(Callback):
+    def __init__(self, path: Path, step: int) -> None:
+        self.path, self.step = path, step
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
