@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LOOK_S = 0.2
+"""How often signals and the budget are looked at while data is prepared, seconds."""
 
 MIXED_DEFAULTS = {
     "max_steps": 1000,
@@ -127,12 +133,7 @@ def _prepare_and_train(
     with session.phase("prepare"):
         check("starting")
 
-        def tell(text: str) -> None:
-            check("preparing the data")
-            console.print(text)
-
-        data = _prepare_data(session, tell)
-        check("preparing the data")
+        data = _prepare_data(session, console.print, lambda: check("preparing the data"))
         _train(session, data, console, interrupts, resume)
 
 
@@ -149,23 +150,27 @@ def _budget_check(session: RunSession) -> Callable[[str], None]:
     return check
 
 
-def _prepare_data(session: RunSession, progress: Callable[[str], None]) -> PreparedData:
+def _prepare_data(
+    session: RunSession, progress: Callable[[str], None], check: Callable[[], None]
+) -> PreparedData:
     from carbon_trainer.data.prepare import prepare
 
     config = session.config
     model = Path(config.model)
     own_tokenizer = model if model.is_dir() and (model / "tokenizer.json").exists() else None
-    data = prepare(
+    work = partial(
+        prepare,
         config.data,
         text_field=config.text_field,
         licence=config.data_licence,
         tokenizer_source=own_tokenizer,
-        vocab_size=config.vocab_size or int(MIXED_DEFAULTS["vocab_size"]),
-        block_size=config.block_size or int(MIXED_DEFAULTS["block_size"]),
+        vocab_size=_given(config.vocab_size),
+        block_size=_given(config.block_size),
         validation_fraction=config.validation_fraction,
         cache_dir=config.runs_dir / "cache",
         progress=progress,
     )
+    data = _interruptibly(work, check)
     session.put(
         CorpusDescribed(
             origin=data.origin,
@@ -182,6 +187,26 @@ def _prepare_data(session: RunSession, progress: Callable[[str], None]) -> Prepa
         )
     )
     return data
+
+
+def _interruptibly(work: Callable[[], T], check: Callable[[], None]) -> T:
+    """Do work in a thread, so that signals and the budget are answered in the midst of it.
+
+    A tokenizer's training, for one, does not come back to Python for minutes.
+    """
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="prepare", daemon=True).start()
+    while not future.done():
+        wait([future], timeout=LOOK_S)
+        check()
+    return future.result()
 
 
 def _train(

@@ -26,6 +26,10 @@ CORRELATION = (
 )
 
 _COMPONENT_ORDER = {"gpu": 0, "cpu": 1, "ram": 2}
+CONSIDERABLE = 0.01
+"""Share of a sum's energy below which a part does not decide how the sum is called: a measured
+run is always extrapolated by some milliseconds at both ends. The derivation states every share."""
+
 _KEYS = ("component", "device", "phase", "method", "segment", "factor", "machine")
 
 
@@ -163,7 +167,7 @@ class Tally:
         component: its component, where it is one or a device of one.
         energy_mj: exact.
         sigma_mj: one sigma; None where not known.
-        method: that of its weakest part that has energy.
+        method: that of its weakest considerable part.
         energy_by_method_mj: exact parts of ``energy_mj``.
         seconds_by_method: how long the intervals of each method last; a device-second each.
         unrecorded_s: device-seconds within segments for which there is no interval.
@@ -193,7 +197,9 @@ def tally(
     for cell in cells:
         energy_by_method[cell.method] = energy_by_method.get(cell.method, 0) + cell.energy_mj
         seconds[cell.method] = seconds.get(cell.method, 0.0) + cell.seconds
-    methods = [m for m, energy in energy_by_method.items() if energy] or list(energy_by_method)
+    least_mj = CONSIDERABLE * sum(energy_by_method.values())
+    methods = [m for m, mj in energy_by_method.items() if mj and mj >= least_mj]
+    methods = methods or list(energy_by_method)
     return Tally(
         name=name,
         component=component,

@@ -44,6 +44,11 @@ def command(run_file: Path | None, resume: str | None, print_config: bool, **fla
     from carbon_trainer import job
 
     config = job.resolved(config)
+    if point is not None and config.max_steps is not None and point.step >= config.max_steps:
+        raise InputError(
+            f"run {point.run_id} has done all of its {config.max_steps} steps; give more with "
+            "--max-steps to go on."
+        )
     if print_config:
         click.echo(config.to_yaml(), nl=False)
         return

@@ -19,6 +19,8 @@ Int64 = NDArray[np.int64]
 FIRST_CAPACITY = 1024
 PEAK_MEMORY_NS = 60 * NS_PER_S
 RECENT_NS = 3 * NS_PER_S
+SLOWEST_REFRESH_NS = NS_PER_S // 10
+"""The slowest refresh of an energy counter that is known, taken until it is learnt."""
 
 # Columns of the curve; all are cumulative from the first knot on.
 _ENERGY, _ESTIMATED_NS, _UNKNOWN_NS = 0, 1, 2
@@ -64,7 +66,7 @@ class EnergyCurve:
         self._count = 0
         self._counter_mj: int | None = None
         self._power_mw: int | None = None
-        self._looked_ns: int | None = None
+        self._first_ns = start_ns
         self._lost_ns: int | None = None
         self._broken = False
         self._peak_mw = 0.0
@@ -72,13 +74,20 @@ class EnergyCurve:
 
     # Writing
 
-    def append(self, reading: Reading, *, looked_ns: int | None = None) -> bool:
+    def append(
+        self,
+        reading: Reading,
+        *,
+        looked_ns: int | None = None,
+        refresh_ns: int = SLOWEST_REFRESH_NS,
+    ) -> bool:
         """Take a reading.
 
         Args:
             reading: newer than all before, else it is ignored.
             looked_ns: when the counter was last seen unchanged; the change is then taken to have
                 happened between the two looks.
+            refresh_ns: the counter's refresh period; the last change is no older than this.
 
         Returns:
             Whether it made a knot: a counter that stands still makes none.
@@ -87,7 +96,10 @@ class EnergyCurve:
             if self._count and reading.time_ns <= self._times[self._count - 1]:
                 return False
             if reading.energy_mj is not None:
-                return self._append_counter(reading.time_ns, reading.energy_mj, looked_ns, reading)
+                since_ns = (
+                    None if looked_ns is None else max(looked_ns, reading.time_ns - refresh_ns)
+                )
+                return self._append_counter(reading, reading.energy_mj, since_ns, refresh_ns)
             if reading.power_mw is not None:
                 return self._append_power(reading.time_ns, reading.power_mw)
             return False
@@ -120,22 +132,28 @@ class EnergyCurve:
             self._count = left
 
     def _append_counter(
-        self, time_ns: int, counter_mj: int, looked_ns: int | None, reading: Reading
+        self, reading: Reading, counter_mj: int, since_ns: int | None, refresh_ns: int
     ) -> bool:
+        time_ns = reading.time_ns
         if self._counter_mj is None:
             self._counter_mj, self._power_mw = counter_mj, reading.power_mw
+            self._first_ns = time_ns
             if not self._stepped:
                 self._begin(time_ns, 0)
             return not self._stepped
         delta_mj = counter_mj - self._counter_mj
         if delta_mj == 0 and self._lost_ns is None and not self._broken:
             return False
-        when_ns, jitter_ns = _change_instant(time_ns, looked_ns, self._last_ns())
-        if self._count == 0:
+        when_ns, jitter_ns = _change_instant(time_ns, since_ns, self._last_ns())
+        if self._count == 0 and time_ns - self._first_ns < 2 * refresh_ns:
             # What the counter had gathered before its first change cannot be placed in time.
             self._counter_mj, self._power_mw, self._broken = counter_mj, reading.power_mw, False
             self._begin(when_ns, jitter_ns)
             return True
+        if self._count == 0:
+            # Nobody looked for a while: the first reading was true half a refresh earlier.
+            first_ns = max(self._first_ns - refresh_ns // 2, self._start_ns)
+            self._begin(first_ns, round(refresh_ns / 12**0.5))
         lost_ns, self._lost_ns = self._lost_ns, None
         continues = delta_mj >= 0 and not self._broken
         self._counter_mj, self._broken = counter_mj, False
@@ -416,13 +434,13 @@ class EnergyCurve:
         return sigma
 
 
-def _change_instant(time_ns: int, looked_ns: int | None, last_knot_ns: int) -> tuple[int, int]:
+def _change_instant(time_ns: int, since_ns: int | None, last_knot_ns: int) -> tuple[int, int]:
     """Return when a counter changed that was seen unchanged at one look and changed at the next.
 
     The change is equally likely anywhere between the two looks: its mean, and the standard
     deviation of a uniform distribution (width / sqrt 12).
     """
-    if looked_ns is None:
+    if since_ns is None:
         return time_ns, 0
-    gap_ns = max(0, time_ns - max(looked_ns, last_knot_ns))
+    gap_ns = max(0, time_ns - max(since_ns, last_knot_ns))
     return max(time_ns - gap_ns // 2, last_knot_ns + 1), round(gap_ns / 12**0.5)

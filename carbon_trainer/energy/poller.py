@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from carbon_trainer.clock import NS_PER_S, Clock
-from carbon_trainer.energy.curve import EnergyCurve
+from carbon_trainer.energy.curve import SLOWEST_REFRESH_NS, EnergyCurve
 from carbon_trainer.energy.source import PowerSource, Reading, SourceInfo, SourceLostError
 
 log = logging.getLogger(__name__)
@@ -140,10 +140,11 @@ class Poller:
             self.curve.append(reading)
             return info.refresh_s / 4 if info.refresh_s else NOTHING_YET_WAIT_S
         looked_ns, self._looked_ns = self._looked_ns, reading.time_ns
-        if self.curve.append(reading, looked_ns=looked_ns):
+        period_s = self.refresh_s
+        period_ns = round(period_s * NS_PER_S) if period_s else SLOWEST_REFRESH_NS
+        if self.curve.append(reading, looked_ns=looked_ns, refresh_ns=period_ns):
             self._on_change(reading.time_ns)
             return self._wait_after_change()
-        period_s = self.refresh_s
         fine_s = period_s / 20 if period_s else UNKNOWN_PERIOD_WAIT_S
         return max(SHORTEST_WAIT_S, fine_s, 3 * self.read_cost_s)
 

@@ -86,7 +86,7 @@ class Ledger:
         if schema.meta.name not in tables:
             if tables or not create:
                 raise LedgerError(f"{self.name} is not a carbon-trainer ledger.")
-            self._create()
+            self._create_or_find()
         with self._engine.connect() as connection:
             version = connection.execute(
                 sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
@@ -97,6 +97,16 @@ class Ledger:
                 f"{version}, this one knows up to {schema.SCHEMA_VERSION}): upgrade "
                 "carbon-trainer, or give another --ledger."
             )
+
+    def _create_or_find(self) -> None:
+        """Make the tables; where another process was quicker, take its."""
+        try:
+            self._create()
+        except DBAPIError:
+            with self._engine.connect() as connection:
+                if schema.meta.name not in sa.inspect(connection).get_table_names():
+                    raise
+            # The other one commits the tables and their version together.
 
     def _create(self) -> None:
         with self._engine.begin() as connection:

@@ -1,0 +1,113 @@
+"""`runs`, `report` and `doctor` read what `fit` left."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Ended, Shell
+from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
+
+
+@pytest.fixture
+def run_id(shell: Shell, carbon_train: Callable[..., Ended]) -> str:
+    """A finished run."""
+    assert carbon_train("fit", *shell.tiny, "--name", "my run").status == 0
+    return shell.run_id()
+
+
+def test_runs_are_listed_shown_and_verified(
+    carbon_train: Callable[..., Ended], run_id: str
+) -> None:
+    listed = carbon_train("runs", "list").out
+    assert run_id in listed
+    assert "finished" in listed
+    assert "my run" in listed
+    assert "my run" in carbon_train("runs", "show", "last").out
+    verified = carbon_train("runs", "verify", run_id[:12])
+    assert verified.status == 0
+    assert "all as written" in verified.out
+
+
+def test_a_changed_record_is_named_and_ends_with_status_1(
+    carbon_train: Callable[..., Ended], run_id: str
+) -> None:
+    with sqlite3.connect("carbon_runs/ledger.sqlite") as connection:
+        connection.execute("UPDATE facts SET body=replace(body,'my run','your run') WHERE seq=1")
+    ended = carbon_train("runs", "verify")
+    assert ended.status == 1
+    assert "record 1 (run_opened) is not what was written" in ended.out
+
+
+def test_a_cut_off_end_is_noticed_by_the_report(
+    carbon_train: Callable[..., Ended], run_id: str
+) -> None:
+    with sqlite3.connect("carbon_runs/ledger.sqlite") as connection:
+        connection.execute("DELETE FROM facts WHERE seq=(SELECT max(seq) FROM facts)")
+    ended = carbon_train("runs", "verify")
+    assert ended.status == 1
+    assert "report.json knows of" in ended.out
+
+
+def test_the_report_is_the_same_bytes_again(
+    carbon_train: Callable[..., Ended], run_id: str, tmp_path: Path
+) -> None:
+    ended = carbon_train("report", "last", "--out", str(tmp_path / "again"))
+    assert ended.status == 0
+    for name in ("report.html", "report.md", "report.json"):
+        first = Path("carbon_runs", run_id, name).read_bytes()
+        assert (tmp_path / "again" / name).read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("report", "last", "--format", "htlm"), "html"),
+        (("report", "nope"), "there is no run 'nope'"),
+        (("runs", "show", "nope"), "there is no run 'nope'"),
+        (("runs", "verify", "--ledger", "none.sqlite"), "there is no ledger at none.sqlite"),
+        (("runs", "recover", "corpus.txt"), "not a file of unwritten records"),
+        (("runs", "lst"), "Did you mean list"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(
+    carbon_train: Callable[..., Ended], run_id: str, args: tuple[str, ...], said: str
+) -> None:
+    ended = carbon_train(*args)
+    assert ended.status == 2
+    assert said in ended.err
+
+
+def test_a_ledger_from_a_newer_version_is_refused(
+    carbon_train: Callable[..., Ended], run_id: str, shell: Shell
+) -> None:
+    with sqlite3.connect("carbon_runs/ledger.sqlite") as connection:
+        connection.execute("UPDATE ledger_meta SET value='99'")
+    for args in (("runs", "list"), ("fit", *shell.tiny)):
+        ended = carbon_train(*args)
+        assert ended.status == 2
+        assert "newer carbon-trainer" in ended.err
+
+
+def test_doctor_says_what_is_measured_and_what_to_do(
+    carbon_train: Callable[..., Ended], shell: Shell
+) -> None:
+    gpus = SimulatedGpu(), SimulatedGpu(uuid="GPU-2", has_counter=False)
+    with SimulatedNvml(*gpus).install():
+        ended = carbon_train("doctor")
+    assert ended.status == 0
+    words = " ".join(ended.out.replace("│", " ").split())
+    for said in ("energy counter", "power only", "memory", "estimated", "none yet at"):
+        assert said in words
+    assert not Path("carbon_runs").exists()
+
+
+def test_doctor_without_gpus_and_with_a_broken_ledger(carbon_train: Callable[..., Ended]) -> None:
+    Path("l.sqlite").write_text("no database " * 100)
+    ended = carbon_train("doctor", "--ledger", "l.sqlite")
+    assert ended.status == 1
+    assert "problem" in ended.out
+    assert "NVML Shared" in ended.out
