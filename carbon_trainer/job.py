@@ -154,10 +154,11 @@ def _prepare_data(
     session: RunSession, progress: Callable[[str], None], check: Callable[[], None]
 ) -> PreparedData:
     from carbon_trainer.data.prepare import prepare
+    from carbon_trainer.data.tokenizer import has_tokenizer
 
     config = session.config
     model = Path(config.model)
-    own_tokenizer = model if model.is_dir() and (model / "tokenizer.json").exists() else None
+    own_tokenizer = model if model.is_dir() and has_tokenizer(model) else None
     work = partial(
         prepare,
         config.data,
@@ -233,6 +234,7 @@ def _train(
         warmup_steps=config.warmup_steps or 0,
         max_steps=_given(config.max_steps),
         min_lr_ratio=config.min_learning_rate_ratio,
+        tokenizer=data.tokenizer,
     )
     batch_size = _given(config.batch_size)
     tokens_per_step = batch_size * data.block_size * config.accumulate

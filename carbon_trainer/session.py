@@ -336,9 +336,12 @@ class RunSession:
 
     def _note_events(self) -> None:
         for event in self.meter.events():
-            self.incomplete(f"{event.device}: {event.what}", event.why)
             if event.lost:
+                self.incomplete(f"{event.device}: {event.what}", event.why)
                 self.meter_loss = f"{event.device}: {event.why}"
+            else:
+                self.meter_loss = None
+                self.put(Decision(decision=f"{event.device}: {event.what}", why=event.why))
 
     def _describe_machine(self) -> None:
         sources = [dataclasses.asdict(row.info) for row in self.meter.summary().devices]

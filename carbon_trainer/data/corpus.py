@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import platform
 import sysconfig
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbon_trainer.data.readers import documents_in, is_binary
+from carbon_trainer.data.readers import ROWS, TABLES, cannot_read, documents_in
 from carbon_trainer.errors import InputError
 
-HASH_CHUNK = 1 << 20
-SKIPPED_FOLDERS = {"__pycache__", "site-packages", "dist-packages", "node_modules"}
-STDLIB_SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip"}
+CHUNK_BYTES = 1 << 20
+TEXT = frozenset({".txt", ".md", ".rst", ".py", ".html", ".xml", ".json", ".csv", ".tex"}) | ROWS
+"""Endings that promise text: such a file in a folder is an error where it is none, not skipped."""
+
+SKIPPED_FOLDERS = frozenset({"__pycache__", "site-packages", "dist-packages", "node_modules"})
+STDLIB_SKIPPED = frozenset({"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip"})
 
 Progress = Callable[[str], None]
 
@@ -62,10 +66,14 @@ class Corpus:
     @property
     def sha256(self) -> str:
         """Hash of the manifest."""
-        return hashlib.sha256(self.manifest.encode()).hexdigest()
+        return hashlib.sha256(self.manifest.encode(errors="surrogateescape")).hexdigest()
 
     def documents(self) -> Iterator[str]:
-        """Yield every document, file by file."""
+        """Yield every document, file by file.
+
+        Raises:
+            InputError: if a file cannot be read as what its name says it is.
+        """
         for file in self.files:
             yield from documents_in(file.path, self.text_field)
 
@@ -79,6 +87,9 @@ def find_corpus(
 ) -> Corpus:
     """Find and hash the files that the user named; the standard library's source if none.
 
+    In folders, hidden files and files that are no text are passed over; a file that is named
+    itself must be text. A file that is reached twice counts once.
+
     Args:
         paths: files and folders.
         text_field: field or column with the text, in JSONL and Parquet.
@@ -88,104 +99,141 @@ def find_corpus(
     Raises:
         InputError: if a path is missing, unreadable, empty or not text.
     """
-    if not paths:
-        return _standard_library(text_field, progress)
-    found: list[tuple[Path, str]] = []
+    corpus = _named(paths, text_field, licence) if paths else _standard_library(text_field)
+    if progress:
+        skipped = f", {corpus.skipped:,} others are no text" if corpus.skipped else ""
+        progress(f"corpus: {len(corpus.files):,} files, {corpus.bytes / 1e6:,.1f} MB{skipped}")
+    return corpus
+
+
+def _named(paths: Sequence[Path], text_field: str, licence: str | None) -> Corpus:
+    found: dict[tuple[int, int], CorpusFile] = {}
     skipped = 0
     for path in paths:
-        if path.is_dir():
-            inside, passed = _in_folder(path)
-            found += inside
-            skipped += passed
-        else:
-            _check_file(path)
-            found.append((path, path.name))
+        for file, name, own in _files_at(path):
+            identity = _identity(file)
+            if identity in found:
+                continue
+            inspected = _inspect(file, name, must_be_text=own or file.suffix.lower() in TEXT)
+            if inspected is None:
+                skipped += 1
+            elif inspected.bytes:
+                found[identity] = inspected
+            elif own:
+                raise InputError(f"{file} is empty: there is nothing to train on.")
     if not found:
         raise InputError(
-            f"there is no text in {_listed(paths)}: {skipped} other files were passed."
+            f"there is no text in {_listed(paths)}; {skipped} files there are not text."
         )
-    files = _hashed(found, progress)
-    return Corpus(files, _listed(paths), licence, text_field, skipped)
+    return Corpus(_ordered(found.values()), _listed(paths), licence, text_field, skipped)
 
 
-def _standard_library(text_field: str, progress: Progress | None) -> Corpus:
+def _standard_library(text_field: str) -> Corpus:
     root = Path(sysconfig.get_path("stdlib"))
-    found = [
-        (path, name) for path, name in _in_folder(root)[0]
+    sources = (
+        _inspect(path, name, must_be_text=False)
+        for path, name in _in_folder(root)
         if path.suffix == ".py" and not STDLIB_SKIPPED & set(Path(name).parts)
-    ]  # fmt: skip
-    if not found:
+    )
+    files = _ordered(file for file in sources if file and file.bytes)
+    if not files:
         raise InputError(
             f"Python's standard library in {root} has no source files: name text with --data."
         )
     version = ".".join(platform.python_version_tuple()[:2])
-    origin = f"Python {version} standard library source"
-    return Corpus(_hashed(found, progress), origin, "PSF-2.0", text_field, 0)
+    return Corpus(files, f"Python {version} standard library source", "PSF-2.0", text_field, 0)
 
 
-def _in_folder(root: Path) -> tuple[list[tuple[Path, str]], int]:
-    """Return the text files below a folder and how many others there are."""
-    found, skipped = [], 0
-    for folder, folders, names in os.walk(root, onerror=_cannot_list):
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and f not in SKIPPED_FOLDERS
-        )
+def _files_at(path: Path) -> Iterator[tuple[Path, str, bool]]:
+    """Yield file, name in the record and whether the user named it itself."""
+    try:
+        if path.is_dir():
+            yield from ((file, name, False) for file, name in _in_folder(path))
+        elif path.is_file():
+            yield path, path.name, True
+        elif path.exists():
+            raise InputError(f"{path} is no regular file: write its text to a file first.")
+        else:
+            raise InputError(f"there is no file or folder {path} to train on.")
+    except OSError as error:
+        raise cannot_read(path, error) from error
+
+
+def _in_folder(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the regular files below a folder, each folder once however links lead to it."""
+    seen = {_identity(root)}
+    for folder, folders, names in os.walk(root, onerror=_cannot_list, followlinks=True):
+        folders[:] = [
+            name for name in sorted(folders)
+            if not name.startswith(".") and name not in SKIPPED_FOLDERS
+            and _is_new(Path(folder, name), seen)
+        ]  # fmt: skip
         for name in sorted(names):
             path = Path(folder, name)
-            if name.startswith(".") or not path.is_file():
-                continue
-            try:
-                usable = path.suffix == ".parquet" or (_size(path) > 0 and _is_text(path))
-            except OSError as error:
-                raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
-            if usable:
-                found.append((path, path.relative_to(root).as_posix()))
-            else:
-                skipped += 1
-    return found, skipped
+            if not name.startswith(".") and path.is_file():
+                yield path, path.relative_to(root).as_posix()
 
 
-def _is_text(path: Path) -> bool:
-    if is_binary(path):
-        return False
+def _is_new(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    identity = _identity(folder)
+    new = identity not in seen
+    seen.add(identity)
+    return new
+
+
+def _identity(path: Path) -> tuple[int, int]:
     try:
-        with path.open(encoding="utf-8") as file:
-            while file.read(HASH_CHUNK):
-                continue
-    except UnicodeDecodeError:
-        return False
-    return True
+        status = path.stat()
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    return status.st_dev, status.st_ino
 
 
 def _cannot_list(error: OSError) -> None:
-    raise InputError(f"cannot read the folder {error.filename}: {error.strerror}.") from error
+    raise cannot_read(f"the folder {error.filename}", error) from error
 
 
-def _check_file(path: Path) -> None:
-    if not path.exists():
-        raise InputError(f"there is no file or folder {path} to train on.")
-    if _size(path) == 0:
-        raise InputError(f"{path} is empty: there is nothing to train on.")
+def _inspect(path: Path, name: str, *, must_be_text: bool) -> CorpusFile | None:
+    """Read a file once, for its hash and for whether it is text; None if it is not."""
+    hashed = hashlib.sha256()
+    size = 0
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_table = path.suffix.lower() in TABLES
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                hashed.update(chunk)
+                if not is_table:
+                    _check_text(path, chunk, decoder, size)
+                size += len(chunk)
+        if not is_table:
+            decoder.decode(b"", final=True)
+    except OSError as error:
+        raise cannot_read(path, error) from error
+    except (InputError, UnicodeDecodeError) as error:
+        if not must_be_text:
+            return None
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} ends within a character: it is not whole.") from error
+    return CorpusFile(path, name, size, hashed.hexdigest())
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def _check_text(path: Path, chunk: bytes, decoder: codecs.IncrementalDecoder, read: int) -> None:
+    if b"\0" in chunk:
+        raise InputError(f"{path} is not text but binary: it holds zero bytes.")
+    held = len(decoder.getstate()[0])
+    try:
+        decoder.decode(chunk)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not UTF-8 text (byte {read - held + error.start}): convert it, e.g. with "
+            "iconv."
+        ) from error
 
 
-def _hashed(found: Sequence[tuple[Path, str]], progress: Progress | None) -> tuple[CorpusFile, ...]:
-    files = []
-    for path, name in found:
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            files.append(CorpusFile(path, name, _size(path), digest))
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
-    files.sort(key=lambda file: (file.sha256, file.name))
-    if progress:
-        total = sum(file.bytes for file in files)
-        progress(f"corpus: {len(files):,} files, {total / 1e6:,.1f} MB")
-    return tuple(files)
+def _ordered(files: Iterable[CorpusFile]) -> tuple[CorpusFile, ...]:
+    return tuple(sorted(files, key=lambda file: (file.sha256, file.name)))
 
 
 def _listed(paths: Sequence[Path]) -> str:

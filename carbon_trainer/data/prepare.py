@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from carbon_trainer.data.blocks import PackedBlocks, token_dtype, write_tokens
+from carbon_trainer.data.cache import CacheEntry
 from carbon_trainer.data.corpus import Corpus, find_corpus
 from carbon_trainer.data.tokenizer import (
     FileTokenizer,
@@ -24,14 +21,33 @@ from carbon_trainer.errors import InputError
 
 Progress = Callable[[str], None]
 
-FORMAT = 1
+FORMAT = 2
+"""Changes when the same corpus and settings would give other tokens than before."""
+
 REPORT_EVERY = 200_000_000
 """Characters between two words on progress."""
+
+TOKENIZER, TOKENS, MANIFEST = "tokenizer.json", "tokens.bin", "manifest.txt"
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedData:
-    """Blocks to train and to validate on, and the record of what they are."""
+    """Blocks to train and to validate on, and the record of what they are.
+
+    Attributes:
+        train: blocks to train on.
+        validation: blocks held out, the last of the corpus.
+        tokenizer: what made the tokens.
+        origin: where the text came from, for people.
+        licence: of the text, as told, or known.
+        files: how many files the text was in.
+        bytes: size of those files.
+        sha256: hash of the manifest.
+        manifest: file with a line ``sha256  bytes  name`` for each of those files.
+        train_tokens: tokens in ``train``.
+        validation_tokens: tokens in ``validation``.
+        block_size: tokens in a block.
+    """
 
     train: PackedBlocks
     validation: PackedBlocks
@@ -61,6 +77,8 @@ def prepare(
 ) -> PreparedData:
     """Read, tokenize and pack a corpus, or take it from the cache.
 
+    The cache keeps the stream of tokens, from which blocks of any size are cut.
+
     Args:
         paths: files and folders; none for the standard library's source.
         text_field: field or column with the text, in JSONL and Parquet.
@@ -78,79 +96,27 @@ def prepare(
     tell = progress or (lambda _: None)
     corpus = find_corpus(paths, text_field=text_field, licence=licence, progress=tell)
     own = load_pretrained(tokenizer_source) if tokenizer_source else None
-    key = _key(corpus, own.fingerprint if own else f"bpe-{vocab_size}")
-    folder = cache_dir / key
-    if not _is_whole(folder):
-        _build(folder, corpus, own, vocab_size, tell)
-    tokenizer = own or load_trained(folder / "tokenizer.json", vocab_size)
-    return _packed(folder, corpus, tokenizer, block_size, validation_fraction)
+    key = own.fingerprint if own else f"bpe-{vocab_size}"
+    entry = CacheEntry(cache_dir, f"{FORMAT}\n{corpus.sha256}\n{corpus.text_field}\n{key}")
+    if not entry.is_whole():
+        entry.build(lambda folder: _write(folder, corpus, own, vocab_size, tell))
+    tokenizer = own or load_trained(entry.folder / TOKENIZER, vocab_size)
+    return _packed(entry, corpus, tokenizer, block_size, validation_fraction)
 
 
-def _key(corpus: Corpus, tokenizer: str) -> str:
-    text = f"{FORMAT}\n{corpus.sha256}\n{corpus.text_field}\n{tokenizer}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _is_whole(folder: Path) -> bool:
-    """Tell whether a cache entry is there and its tokens are those that were written."""
-    try:
-        index = _index(folder)
-        with (folder / "tokens.bin").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == str(index["sha256"])
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def _index(folder: Path) -> dict[str, Any]:
-    index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    return index
-
-
-def _build(
+def _write(
     folder: Path, corpus: Corpus, own: FileTokenizer | None, vocab_size: int, tell: Progress
-) -> None:
-    """Make a cache entry beside its place and move it there whole."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as building:
-            _write_entry(Path(building), corpus, own, vocab_size, tell)
-            _move(Path(building), folder)
-    except OSError as error:
-        raise InputError(
-            f"cannot write prepared data to {folder.parent}: {error.strerror or error}. Free some "
-            "space, or choose another folder with --runs-dir."
-        ) from error
-
-
-def _write_entry(
-    building: Path, corpus: Corpus, own: FileTokenizer | None, vocab_size: int, tell: Progress
-) -> None:
+) -> dict[str, Any]:
     tokenizer = own
     if tokenizer is None:
         tell(f"training a byte-level BPE tokenizer of {vocab_size:,} tokens")
         tokenizer = train_bpe(_watched(corpus.documents(), "read", tell), vocab_size)
-        tokenizer.save(building / "tokenizer.json")
+    tokenizer.save(folder / TOKENIZER)
     tell("packing tokens")
-    tokens = building / "tokens.bin"
-    count = write_tokens(_watched(corpus.documents(), "packed", tell), tokenizer, tokens)
-    with tokens.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    (building / "manifest.txt").write_text(corpus.manifest, encoding="utf-8")
-    (building / "index.json").write_text(
-        json.dumps({"tokens": count, "sha256": digest}), encoding="utf-8"
-    )
-
-
-def _move(building: Path, folder: Path) -> None:
-    """Put a finished entry in place; a whole one that somebody else put there stays."""
-    if folder.exists() and not _is_whole(folder):
-        shutil.rmtree(folder)
-    try:
-        building.rename(folder)
-        building.mkdir()
-    except OSError:
-        if not _is_whole(folder):
-            raise
+    documents = _watched(corpus.documents(), "packed", tell)
+    count = write_tokens(documents, tokenizer, folder / TOKENS)
+    (folder / MANIFEST).write_text(corpus.manifest, encoding="utf-8", errors="surrogateescape")
+    return {"tokens": count}
 
 
 def _watched(documents: Iterable[str], done: str, tell: Progress) -> Iterator[str]:
@@ -164,9 +130,13 @@ def _watched(documents: Iterable[str], done: str, tell: Progress) -> Iterator[st
 
 
 def _packed(
-    folder: Path, corpus: Corpus, tokenizer: Tokenizer, block_size: int, validation_fraction: float
+    entry: CacheEntry,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    block_size: int,
+    validation_fraction: float,
 ) -> PreparedData:
-    count = int(_index(folder)["tokens"])
+    count = int(entry.facts()["tokens"])
     blocks = count // block_size
     if blocks < 2:
         raise InputError(
@@ -174,19 +144,19 @@ def _packed(
             f"of {block_size} to train on and one to validate: add text, or lower --block-size."
         )
     held_out = min(blocks - 1, max(1, round(blocks * validation_fraction)))
-    dtype = token_dtype(tokenizer.vocab_size)
-    path = folder / "tokens.bin"
+    trained = blocks - held_out
+    path, dtype = entry.folder / TOKENS, token_dtype(tokenizer.vocab_size)
     return PreparedData(
-        train=PackedBlocks(path, dtype, block_size, 0, blocks - held_out),
-        validation=PackedBlocks(path, dtype, block_size, blocks - held_out, held_out),
+        train=PackedBlocks(path, dtype, block_size=block_size, first=0, count=trained),
+        validation=PackedBlocks(path, dtype, block_size=block_size, first=trained, count=held_out),
         tokenizer=tokenizer,
         origin=corpus.origin,
         licence=corpus.licence,
         files=len(corpus.files),
         bytes=corpus.bytes,
         sha256=corpus.sha256,
-        manifest=folder / "manifest.txt",
-        train_tokens=(blocks - held_out) * block_size,
+        manifest=entry.folder / MANIFEST,
+        train_tokens=trained * block_size,
         validation_tokens=held_out * block_size,
         block_size=block_size,
     )

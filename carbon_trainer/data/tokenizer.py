@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,14 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from carbon_trainer.errors import InputError
 
 END_OF_TEXT = "<|endoftext|>"
+SMALLEST_VOCABULARY = 257
+"""The 256 bytes and the end of text."""
+
+TRAINING_CHARACTERS = 1_000_000_000
+"""Most text that a tokenizer is trained on: more changes no merge that matters and costs hours.
+Files are in the order of their hashes, so the beginning is a fair sample."""
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 
 
 class Tokenizer(Protocol):
@@ -24,11 +32,11 @@ class Tokenizer(Protocol):
 
     @property
     def vocab_size(self) -> int:
-        """The number of tokens that it knows."""
+        """One more than the largest id that it gives."""
 
     @property
     def end_of_text(self) -> int:
-        """The id that stands between documents."""
+        """The id that stands after every document."""
 
     @property
     def fingerprint(self) -> str:
@@ -40,34 +48,71 @@ class Tokenizer(Protocol):
     def save(self, path: Path) -> None:
         """Write it as a ``tokenizer.json``."""
 
+    def save_pretrained(self, folder: Path) -> None:
+        """Write it so that transformers' AutoTokenizer loads it from a folder."""
+
 
 class FileTokenizer:
-    """A tokenizer of the ``tokenizers`` library: one JSON file says it all."""
+    """A tokenizer of the ``tokenizers`` library: one JSON file says it all.
+
+    Args:
+        bpe: the tokenizer; made to keep texts whole and to take special tokens in them as text.
+        name: what it is, for people.
+        end_of_text: id that stands after every document.
+    """
 
     def __init__(self, bpe: Bpe, name: str, end_of_text: int) -> None:
+        # Pretrained folders often bring a truncation; it would silently drop most of a document.
+        bpe.no_truncation()
+        bpe.no_padding()
+        # A document that speaks of <|endoftext|> must not end there.
+        bpe.encode_special_tokens = True
         self._bpe = bpe
         self.name = name
         self.end_of_text = end_of_text
-        self.vocab_size = bpe.get_vocab_size()
-        self.fingerprint = hashlib.sha256(bpe.to_str().encode()).hexdigest()
+        self.vocab_size = 1 + max(bpe.get_vocab().values(), default=0)
+        text = f"{end_of_text}\n{bpe.to_str()}"
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids, without special tokens."""
         encoded = self._bpe.encode_batch(list(texts), add_special_tokens=False)
         return [one.ids for one in encoded]
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text that ids stand for."""
+        text: str = self._bpe.decode(list(ids), skip_special_tokens=False)
+        return text
+
     def save(self, path: Path) -> None:
         """Write it as a ``tokenizer.json``."""
-        self._bpe.save(str(path))
+        # The library's own save turns a full disk into a bare Exception.
+        path.write_text(self._bpe.to_str(), encoding="utf-8")
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Write it so that transformers' AutoTokenizer loads it from ``folder``."""
+        from transformers import PreTrainedTokenizerFast
+
+        end = self._bpe.id_to_token(self.end_of_text)
+        wrapped = PreTrainedTokenizerFast(tokenizer_object=self._bpe, eos_token=end)  # type: ignore[no-untyped-call]
+        wrapped.save_pretrained(folder)
 
 
 def train_bpe(documents: Iterable[str], vocab_size: int) -> FileTokenizer:
     """Train byte-level BPE (Radford et al. 2019, section 2.2); the same text gives the same.
 
     Args:
-        documents: the text.
-        vocab_size: tokens in the vocabulary.
+        documents: the text; at most its first ``TRAINING_CHARACTERS`` are used.
+        vocab_size: tokens in the vocabulary; a small text may give fewer.
+
+    Raises:
+        InputError: if the vocabulary cannot hold every byte.
     """
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise InputError(
+            f"--vocab-size is {vocab_size}, but byte-level BPE needs {SMALLEST_VOCABULARY}: every "
+            "byte and the end of text."
+        )
     bpe = Bpe(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -77,13 +122,18 @@ def train_bpe(documents: Iterable[str], vocab_size: int) -> FileTokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator(documents, trainer)
+    bpe.train_from_iterator(_beginning(documents), trainer)
     return FileTokenizer(bpe, _trained_name(vocab_size), 0)
 
 
 def load_trained(path: Path, vocab_size: int) -> FileTokenizer:
     """Load what ``train_bpe`` gave and ``save`` wrote."""
     return FileTokenizer(Bpe.from_file(str(path)), _trained_name(vocab_size), 0)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Tell whether a model's folder brings a tokenizer of its own."""
+    return any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
 def load_pretrained(folder: Path) -> FileTokenizer:
@@ -95,8 +145,10 @@ def load_pretrained(folder: Path) -> FileTokenizer:
     from transformers import AutoTokenizer
 
     try:
-        wrapped = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        bpe: Bpe = wrapped.backend_tokenizer
+        wrapped = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        bpe: Bpe = Bpe.from_str(wrapped.backend_tokenizer.to_str())
     except Exception as error:
         # transformers raises errors of many kinds for a broken tokenizer.
         first = str(error).strip().splitlines() or [type(error).__name__]
@@ -104,7 +156,16 @@ def load_pretrained(folder: Path) -> FileTokenizer:
     end = wrapped.eos_token_id
     if end is None:
         raise InputError(f"the tokenizer in {folder} has no end-of-text token.")
-    return FileTokenizer(bpe, f"the model's own, {folder.name}", int(end))
+    return FileTokenizer(bpe, f"the model's own, {folder.resolve().name}", int(end))
+
+
+def _beginning(documents: Iterable[str]) -> Iterator[str]:
+    seen = 0
+    for document in documents:
+        yield document
+        seen += len(document)
+        if seen >= TRAINING_CHARACTERS:
+            return
 
 
 def _trained_name(vocab_size: int) -> str:

@@ -18,6 +18,13 @@ Int64 = NDArray[np.int64]
 
 FIRST_CAPACITY = 1024
 PEAK_MEMORY_NS = 60 * NS_PER_S
+PEAK_SPAN_NS = NS_PER_S // 10
+"""Shortest span whose mean power can be a peak: a change that was seen late by a few milliseconds
+makes the refresh after it look short and its power high."""
+
+KNOTS_AT_MOST = 1 << 18
+"""More knots than a curve keeps; where nobody drains it, its older half is thinned instead."""
+
 RECENT_NS = 3 * NS_PER_S
 SLOWEST_REFRESH_NS = NS_PER_S // 10
 """The slowest refresh of an energy counter that is known, taken until it is learnt."""
@@ -69,6 +76,7 @@ class EnergyCurve:
         self._first_ns = start_ns
         self._lost_ns: int | None = None
         self._broken = False
+        self._closed = False
         self._peak_mw = 0.0
         self._peak_ns = start_ns
 
@@ -93,6 +101,8 @@ class EnergyCurve:
             Whether it made a knot: a counter that stands still makes none.
         """
         with self._lock:
+            if self._closed:
+                return False
             if self._count and reading.time_ns <= self._times[self._count - 1]:
                 return False
             if reading.energy_mj is not None:
@@ -107,7 +117,7 @@ class EnergyCurve:
     def mark_lost(self, time_ns: int) -> None:
         """Say that nothing is known of the device from an instant on."""
         with self._lock:
-            if self._lost_ns is None:
+            if self._lost_ns is None and not self._closed:
                 last_ns = int(self._times[self._count - 1]) if self._count else self._start_ns
                 self._lost_ns = max(time_ns, last_ns)
 
@@ -115,6 +125,11 @@ class EnergyCurve:
         """Say that the next counter reading does not continue the last one."""
         with self._lock:
             self._broken = True
+
+    def close(self) -> None:
+        """Take nothing any more: a driver that wakes up late must not change what was reported."""
+        with self._lock:
+            self._closed = True
 
     def forget_before(self, time_ns: int) -> None:
         """Let go of knots that only matter for times before ``time_ns``."""
@@ -200,7 +215,7 @@ class EnergyCurve:
 
     def _push(self, time_ns: int, delta_mj: int, method: Method, jitter_ns: int) -> None:
         if self._count == len(self._times):
-            self._grow()
+            self._make_room()
         n = self._count
         row = np.zeros(_COLUMNS, np.int64)
         if n:
@@ -209,9 +224,20 @@ class EnergyCurve:
             row[_ENERGY] += delta_mj
             row[_ESTIMATED_NS] += span_ns if method is Method.ESTIMATED else 0
             row[_UNKNOWN_NS] += span_ns if method is Method.UNKNOWN else 0
-            self._note_peak(time_ns, delta_mj * 1e9 / span_ns if span_ns else 0.0)
+            self._note_peak(time_ns, int(row[_ENERGY]))
         self._times[n], self._knots[n], self._jitter_ns[n] = time_ns, row, jitter_ns
         self._count = n + 1
+
+    def _make_room(self) -> None:
+        if len(self._times) < KNOTS_AT_MOST:
+            self._grow()
+            return
+        self._at_start()
+        half = self._count // 2
+        rows = np.concatenate([np.arange(0, half, 2), np.arange(half, self._count)])
+        for column in (self._times, self._knots, self._jitter_ns):
+            column[: len(rows)] = column[rows]
+        self._count = len(rows)
 
     def _grow(self) -> None:
         size = 2 * len(self._times)
@@ -219,7 +245,12 @@ class EnergyCurve:
         self._jitter_ns = np.resize(self._jitter_ns, size)
         self._knots = np.resize(self._knots, (size, _COLUMNS))
 
-    def _note_peak(self, time_ns: int, power_mw: float) -> None:
+    def _note_peak(self, time_ns: int, energy_mj: int) -> None:
+        row = self._count - 1
+        while row > 0 and time_ns - self._times[row] < PEAK_SPAN_NS:
+            row -= 1
+        span_ns = time_ns - int(self._times[row])
+        power_mw = (energy_mj - int(self._knots[row, _ENERGY])) * 1e9 / max(span_ns, 1)
         if power_mw >= self._peak_mw or time_ns - self._peak_ns > PEAK_MEMORY_NS:
             self._peak_mw, self._peak_ns = power_mw, time_ns
 

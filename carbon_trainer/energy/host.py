@@ -1,12 +1,13 @@
-"""CPU and memory through CodeCarbon, by its public output hook, in its own thread."""
+"""CPU and memory through CodeCarbon, by its public output hook, when we ask for it."""
 
 from __future__ import annotations
 
 import logging
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
-from carbon_trainer.clock import Clock, SystemClock
+from carbon_trainer.clock import NS_PER_S, Clock, SystemClock
 from carbon_trainer.energy.source import Component, Method, Reading, SourceInfo, SourceLostError
 from carbon_trainer.units import mj_from_kwh
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
+NEVER_S = 365 * 86_400.0
+"""CodeCarbon's own timer would race with ``flush``, and what fails in it stays unseen."""
+
 RAPL_UNCERTAINTY = 0.05
 MODEL_UNCERTAINTY = 0.5
 """Relative error, one sigma, assumed for load x rated power and for 5 W a memory module: a
@@ -60,8 +64,10 @@ class HostTracker:
                     ) from error
 
     def release(self) -> None:
-        """Stop the tracker with its last user; its last energy comes through the hook."""
+        """Measure up to now, and stop the tracker with its last user."""
         with self._lock:
+            if self._tracker is not None:
+                self._tracker.flush()
             self._users = max(0, self._users - 1)
             tracker = self._tracker
             if self._users or tracker is None:
@@ -70,8 +76,22 @@ class HostTracker:
             tracker.stop()
 
     def reading(self, component: Component) -> Reading | None:
-        """Return a component's newest reading; None before the first."""
-        return self._readings.get(component)
+        """Return a component's newest reading, a fresh one each second; None once released.
+
+        Raises:
+            SourceLostError: if CodeCarbon gives nothing; it swallows its own errors.
+        """
+        with self._lock:
+            last = self._readings.get(component)
+            now_ns = self._clock.now_ns()
+            is_due = last is None or now_ns - last.time_ns >= EVERY_S * NS_PER_S
+            if self._tracker is None or not is_due:
+                return last
+            self._tracker.flush()
+            fresh = self._readings.get(component)
+        if fresh is None or fresh is last:
+            raise SourceLostError("CodeCarbon gives no figures")
+        return fresh
 
     def take(self, data: Any) -> None:
         """Take CodeCarbon's cumulative energies, kWh."""
@@ -93,9 +113,6 @@ class HostTracker:
         class Hook(BaseOutput):
             """Passes each measurement on."""
 
-            def live_out(self, total: Any, delta: Any) -> None:
-                owner.take(total)
-
             def out(self, total: Any, delta: Any) -> None:
                 owner.take(total)
 
@@ -104,13 +121,18 @@ class HostTracker:
         # Every output is named, so that no file or variable of the user's can turn one on.
         tracker = OfflineEmissionsTracker(
             country_iso_code="FRA",
-            measure_power_secs=EVERY_S,
-            api_call_interval=1,
+            measure_power_secs=NEVER_S,
+            api_call_interval=-1,
+            output_dir=tempfile.gettempdir(),
             gpu_ids=[],
             output_methods=[],
             output_handlers=[Hook()],
             emissions_endpoint=None,
-            electricitymaps_api_token=None,
+            # Not None: CodeCarbon would look for an older setting's token and go to the network.
+            electricitymaps_api_token="",
+            force_carbon_intensity_g_co2e_kwh=1.0,
+            cloud_provider=None,
+            region=None,
             tracking_mode="machine",
             log_level="critical",
             pue=1,

@@ -197,6 +197,8 @@ class EnergyMeter:
                     why = "it does not answer"
                     device = poller.source.describe().device
                     self._events.append(MeterEvent(self._stop_ns, device, "lost", why))
+                for one in self._devices:
+                    one.curve.close()
         return self.summary()
 
     def __enter__(self) -> Self:
@@ -329,6 +331,8 @@ class EnergyMeter:
 
     def events(self) -> list[MeterEvent]:
         """Return what has happened to devices since the last call."""
+        for device in list(self._devices):
+            device.poller.check_hung()
         taken = []
         while self._events:
             taken.append(self._events.popleft())

@@ -27,6 +27,13 @@ ASLEEP_SHARE = 0.85
 
 FIRST_BACK_OFF_S = 1.0
 LONGEST_BACK_OFF_S = 30.0
+FINISH_S = 0.3
+"""How long the end waits for the counter's next change, so that the last step is measured."""
+
+HUNG_READ_S = 5.0
+HUNG_OPEN_S = 60.0
+"""A call that takes longer than this does not answer; finding devices may take a while."""
+
 TRANSIENT_ERRORS = 3
 """Readings in a row that may fail before a device counts as lost."""
 
@@ -76,6 +83,7 @@ class Poller:
         self._notify = notify
         self._opened = False
         self._lost = False
+        self._asked_ns: int | None = None
         self._failures = 0
         self._back_off_s = FIRST_BACK_OFF_S
         self._looked_ns: int | None = None
@@ -97,12 +105,7 @@ class Poller:
     def poll(self) -> float:
         """Look once; return how long to wait before the next look, seconds."""
         try:
-            if not self._opened:
-                self.source.open()
-                self._opened = True
-            began_ns = self._clock.now_ns()
-            reading = self.source.read()
-            self.read_cost_s = (self._clock.now_ns() - began_ns) / NS_PER_S
+            reading = self._read()
         except SourceLostError as error:
             return self._on_lost(str(error))
         except Exception as error:
@@ -115,10 +118,20 @@ class Poller:
             self._on_back(reading)
         return self._take(reading)
 
+    def check_hung(self) -> None:
+        """Count the device as lost while a call into its driver does not return; any thread."""
+        asked_ns = self._asked_ns
+        if asked_ns is None or self._lost:
+            return
+        waited_s = (self._clock.now_ns() - asked_ns) / NS_PER_S
+        if waited_s > (HUNG_READ_S if self._opened else HUNG_OPEN_S):
+            self._lose(f"its driver has not answered for {waited_s:.0f} s", asked_ns)
+
     def finish(self) -> None:
-        """Take the last reading and close the source."""
+        """Take the last readings, past the counter's next change, and close the source."""
+        end_ns = self._clock.now_ns()
         if self._opened:
-            self.poll()
+            self._poll_past(end_ns)
         try:
             self.source.close()
             # A source that gathers in the background knows its end only when it is closed.
@@ -130,6 +143,28 @@ class Poller:
             last = None
         if last is not None:
             self.curve.append(last)
+
+    def _read(self) -> Reading | None:
+        self._asked_ns = self._clock.now_ns()
+        try:
+            if not self._opened:
+                self.source.open()
+                self._opened = True
+            self._asked_ns = began_ns = self._clock.now_ns()
+            reading = self.source.read()
+            self.read_cost_s = (self._clock.now_ns() - began_ns) / NS_PER_S
+            return reading
+        finally:
+            self._asked_ns = None
+
+    def _poll_past(self, end_ns: int) -> None:
+        wait_s = self.poll()
+        deadline_ns = end_ns + round(FINISH_S * NS_PER_S)
+        while self.source.describe().stepped and not self._lost:
+            if (self.curve.known_until_ns or 0) >= end_ns or self._clock.now_ns() > deadline_ns:
+                return
+            self._clock.wait(min(wait_s, FINISH_S))
+            wait_s = self.poll()
 
     def _take(self, reading: Reading) -> float:
         if reading.energy_mj is None:
@@ -164,16 +199,19 @@ class Poller:
         if self._opened and self._failures < TRANSIENT_ERRORS:
             return NOTHING_YET_WAIT_S
         if not self._lost:
-            self._lost = True
-            now_ns = self._clock.now_ns()
-            self.curve.mark_lost(self._looked_ns or now_ns)
-            self._notify(MeterEvent(now_ns, self.source.describe().device, "lost", why))
+            self._lose(why, self._looked_ns or self._clock.now_ns())
         if self._opened:
             self.source.close()
             self._opened = False
         self._looked_ns = self._changed_ns = None
         wait_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, LONGEST_BACK_OFF_S)
         return wait_s
+
+    def _lose(self, why: str, since_ns: int) -> None:
+        self._lost = True
+        self.curve.mark_lost(since_ns)
+        device = self.source.describe().device
+        self._notify(MeterEvent(self._clock.now_ns(), device, "lost", why))
 
     def _on_back(self, reading: Reading) -> None:
         self._lost = False

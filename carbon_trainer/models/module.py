@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,22 +13,36 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from carbon_trainer.models.recipes import RECIPES, build_model
+from carbon_trainer.models.recipes import build_model, recipe
 
 Batch = dict[str, torch.Tensor]
+
+IGNORED_LABEL = -100
+"""The label of a token that is not learned, as in transformers and torch's cross_entropy."""
+
+
+class Saveable(Protocol):
+    """A tokenizer, ours or one of transformers'."""
+
+    def save_pretrained(self, folder: Path) -> object:
+        """Write it into a folder."""
 
 
 class TransformerModule(LightningModule):
     """Trains a causal language model with AdamW, linear warm-up and a cosine.
 
+    A batch has ``input_ids`` of shape (batch, block) and may have ``labels`` and
+    ``attention_mask`` of the same shape; without ``labels``, every token is learned.
+
     Args:
-        model: the model; batches hold ``input_ids`` of shape (batch, block).
+        model: the model.
         learning_rate: peak learning rate.
-        warmup_steps: steps of linear warm-up.
-        max_steps: steps at which the cosine ends.
-        weight_decay: AdamW's, on matrices only.
+        warmup_steps: optimizer steps of linear warm-up.
+        max_steps: optimizer steps at which the cosine ends.
+        weight_decay: AdamW's, on weights of two or more dimensions only.
         betas: AdamW's.
         min_lr_ratio: where the cosine ends, as a share of the peak.
+        tokenizer: is written beside the model by ``save_pretrained``.
     """
 
     def __init__(
@@ -41,17 +55,19 @@ class TransformerModule(LightningModule):
         weight_decay: float = 0.1,
         betas: tuple[float, float] = (0.9, 0.95),
         min_lr_ratio: float = 0.1,
+        tokenizer: Saveable | None = None,
     ) -> None:
         super().__init__()
-        self.model = model
+        # transformers' from_pretrained leaves dropout off, and Lightning keeps what it finds.
+        self.model: PreTrainedModel = model.train()
         self._learning_rate = learning_rate
         self._warmup_steps = warmup_steps
         self._max_steps = max_steps
         self._weight_decay = weight_decay
         self._betas = betas
         self._min_lr_ratio = min_lr_ratio
-        self._validation_loss = torch.zeros(())
-        self._validation_batches = 0
+        self._tokenizer = tokenizer
+        self._validated = torch.zeros(2)
 
     @classmethod
     def from_recipe(
@@ -60,22 +76,24 @@ class TransformerModule(LightningModule):
     ) -> TransformerModule:  # fmt: skip
         """Make a module from a recipe's name, with the recipe's settings where none are given.
 
+        Args:
+            name: a key of ``RECIPES``.
+            vocab_size: tokens in the vocabulary.
+            block_size: length of a training sequence, tokens.
+            **settings: any of the module's own arguments.
+
         Raises:
             InputError: if there is no such recipe.
         """
-        recipe = RECIPES.get(name)
+        chosen = recipe(name)
         model, _ = build_model(
             name,
-            vocab_size=vocab_size or (recipe.vocab_size if recipe else 0),
-            block_size=block_size or (recipe.block_size if recipe else 0),
+            vocab_size=vocab_size or chosen.vocab_size,
+            block_size=block_size or chosen.block_size,
         )
-        if recipe:
-            settings = {
-                "learning_rate": recipe.learning_rate,
-                "max_steps": recipe.max_steps,
-                "warmup_steps": max(1, recipe.max_steps // 20),
-                **settings,
-            }
+        settings.setdefault("learning_rate", chosen.learning_rate)
+        settings.setdefault("max_steps", chosen.max_steps)
+        settings.setdefault("warmup_steps", max(1, int(settings["max_steps"]) // 20))
         return cls(model, **settings)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
@@ -91,21 +109,21 @@ class TransformerModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start to add up."""
-        self._validation_loss = torch.zeros((), device=self.device)
-        self._validation_batches = 0
+        self._validated = torch.zeros(2, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch's loss."""
-        self._validation_loss += self._loss(batch).detach()
-        self._validation_batches += 1
+        """Add one batch's loss, by the number of tokens that it predicts."""
+        predicted = (batch.get("labels", batch["input_ids"])[:, 1:] != IGNORED_LABEL).sum()
+        self._validated += torch.stack([self._loss(batch).detach() * predicted, predicted])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean loss, and perplexity as its exponential."""
-        if self._validation_batches == 0:
+        """Log the mean loss over all predicted tokens, and perplexity as its exponential."""
+        total = self.trainer.strategy.reduce(self._validated, reduce_op="sum")
+        loss, predicted = torch.as_tensor(total).unbind()
+        if predicted == 0:
             return
-        loss = self._validation_loss / self._validation_batches
-        self.log("validation/loss", loss, sync_dist=True)
-        self.log("validation/perplexity", torch.exp(loss), sync_dist=True)
+        self.log("validation/loss", loss / predicted, sync_dist=True)
+        self.log("validation/perplexity", torch.exp(loss / predicted), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW that decays matrices only, with a schedule by steps."""
@@ -123,7 +141,10 @@ class TransformerModule(LightningModule):
         }
 
     def learning_rate_ratio(self, step: int) -> float:
-        """Return a step's learning rate over the peak: linear warm-up, then half a cosine."""
+        """Return a step's learning rate over the peak: linear warm-up, then half a cosine.
+
+        The cosine is that of Loshchilov and Hutter 2017 (arXiv 1608.03983, equation 5), once.
+        """
         if step < self._warmup_steps:
             return (step + 1) / self._warmup_steps
         span = max(1, self._max_steps - self._warmup_steps)
@@ -136,10 +157,19 @@ class TransformerModule(LightningModule):
         return int(batch["input_ids"].numel())
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write the model so that transformers loads it from ``folder``."""
+        """Write the model, and its tokenizer if there is one, for transformers to load.
+
+        Args:
+            folder: where; it can be given to ``carbon-train fit --model``.
+        """
         self.model.save_pretrained(folder)
+        if self._tokenizer is not None:
+            self._tokenizer.save_pretrained(folder)
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         ids = batch["input_ids"]
-        loss: torch.Tensor = self.model(input_ids=ids, labels=ids, use_cache=False).loss
+        inputs = {"input_ids": ids, "labels": batch.get("labels", ids)}
+        if "attention_mask" in batch:
+            inputs["attention_mask"] = batch["attention_mask"]
+        loss: torch.Tensor = self.model(**inputs, use_cache=False).loss
         return loss

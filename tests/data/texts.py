@@ -1,0 +1,25 @@
+"""Small corpora for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from carbon_trainer.data.prepare import PreparedData, prepare
+
+
+def text_file(folder: Path, *, lines: int = 60, name: str = "text.txt") -> Path:
+    path = folder / name
+    path.write_text("".join(f"line {i * i % 97} of the text\n" for i in range(lines)))
+    return path
+
+
+def prepared(folder: Path, *, lines: int = 60, **settings: Any) -> PreparedData:
+    given = {
+        "vocab_size": 300,
+        "block_size": 16,
+        "validation_fraction": 0.1,
+        "cache_dir": folder / "cache",
+        **settings,
+    }
+    return prepare([text_file(folder, lines=lines)], **given)

@@ -1,0 +1,212 @@
+"""A model is found by recipe, folder or config file, never by network; what is broken is said."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, T5Config
+
+from carbon_trainer.errors import InputError
+from carbon_trainer.models import recipes
+from carbon_trainer.models.recipes import RECIPES, build_model, check_model_name
+from tests.models.tiny import tiny_config, tiny_model
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tiny_model().save_pretrained(tmp_path / "pretrained")
+    return tmp_path / "pretrained"
+
+
+def _config_file(tmp_path: Path, config: Any) -> Path:
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(config if isinstance(config, dict) else config.to_dict()))
+    return path
+
+
+def _refusal(name: str | Path, vocab_size: int = 300, block_size: int = 16) -> str:
+    with pytest.raises(InputError) as caught:
+        build_model(str(name), vocab_size=vocab_size, block_size=block_size)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("gpt-neox-70m", 18_915_328),
+        ("gpt-neox-160m", 85_056_000),
+        ("gpt-neox-410m", 302_311_424),
+        ("gpt-neox-1b", 805_736_448),
+        ("gpt-neox-1.4b", 1_208_602_624),
+        ("gpt-neox-2.8b", 2_517_652_480),
+        ("gpt-neox-6.9b", 6_444_163_072),
+        ("gpt-neox-12b", 11_327_027_200),
+    ],
+)
+def test_recipes_have_as_many_parameters_beside_embeddings_as_pythia_publishes(
+    name: str, published: int
+) -> None:
+    recipe = RECIPES[name]
+    assert recipe.parameters() - 2 * recipe.vocab_size * recipe.width == published
+
+
+def test_the_largest_recipe_has_the_parameters_of_gpt_neox_20b() -> None:
+    assert RECIPES["gpt-neox-20b"].parameters() == 20_554_567_680
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipes_count_of_parameters_is_that_of_the_model(name: str) -> None:
+    with torch.device("meta"):
+        recipe = RECIPES[name]
+        config = tiny_config(
+            vocab_size=recipe.vocab_size, hidden_size=recipe.width, num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads, intermediate_size=4 * recipe.width,
+        )  # fmt: skip
+        model = AutoModelForCausalLM.from_config(config)
+    assert sum(p.numel() for p in model.parameters()) == recipe.parameters()
+
+
+def test_a_recipe_makes_a_model_in_training_mode_that_is_not_pretrained() -> None:
+    model, origin = build_model("gpt-neox-tiny", vocab_size=512, block_size=32)
+    assert model.training
+    assert not origin.pretrained
+    assert sum(p.numel() for p in model.parameters()) == RECIPES["gpt-neox-tiny"].parameters(512)
+
+
+def test_a_pretrained_folder_gives_its_own_weights(folder: Path) -> None:
+    model, origin = build_model(str(folder), vocab_size=300, block_size=16)
+    saved = tiny_model().state_dict()
+    assert all(torch.equal(value, saved[name]) for name, value in model.state_dict().items())
+    assert model.training
+    assert origin.pretrained
+
+
+def test_weights_in_half_precision_are_trained_in_full(tmp_path: Path) -> None:
+    tiny_model().to(torch.bfloat16).save_pretrained(tmp_path)
+    from_folder, _ = build_model(str(tmp_path), vocab_size=300, block_size=16)
+    from_file, _ = build_model(str(tmp_path / "config.json"), vocab_size=300, block_size=16)
+    assert {p.dtype for p in from_folder.parameters()} == {torch.float32}
+    assert {p.dtype for p in from_file.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny_config(),
+        LlamaConfig(**SMALL, vocab_size=100, intermediate_size=32, eos_token_id=0, bos_token_id=0),
+        GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=400, bos_token_id=0, eos_token_id=0),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_any_causal_config_file_makes_a_model_that_holds_the_vocabulary(
+    tmp_path: Path, config: Any
+) -> None:
+    model, origin = build_model(str(_config_file(tmp_path, config)), vocab_size=300, block_size=16)
+    assert model.config.model_type == config.model_type
+    assert model.get_input_embeddings().weight.shape[0] == max(300, config.vocab_size)
+    assert not origin.pretrained
+
+
+def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    opened: list[Any] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda _, address: opened.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: opened.append(address))
+    build_model(str(folder), vocab_size=300, block_size=16)
+    build_model("gpt-neox-tiny", vocab_size=300, block_size=16)
+    _refusal("EleutherAI/pythia-70m")
+    assert opened == []
+
+
+def test_a_mistyped_recipe_is_told_the_nearest() -> None:
+    assert "Did you mean gpt-neox-125m" in _refusal("gpt-neox-125")
+    with pytest.raises(InputError, match="Did you mean gpt-neox-tiny"):
+        recipes.recipe("gpt-neox-tny")
+
+
+def test_a_name_on_a_hub_is_told_how_to_fetch_it() -> None:
+    message = _refusal("EleutherAI/pythia-70m")
+    assert "nothing is downloaded" in message
+    assert "hf download EleutherAI/pythia-70m --local-dir FOLDER" in message
+
+
+def test_a_name_that_no_file_can_have_is_refused_in_a_sentence() -> None:
+    with pytest.raises(InputError, match="cannot read the model"):
+        check_model_name("x" * 5000)
+
+
+def test_a_folder_without_config_is_named(tmp_path: Path) -> None:
+    assert _refusal(tmp_path) == f"the model folder {tmp_path} has no config.json."
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"model_type": "gpt-42"}', "{}", "\x80"])
+def test_a_file_that_is_no_config_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "model.json"
+    path.write_bytes(text.encode("latin-1"))
+    assert _refusal(path).startswith(f"{path} is not a transformers config: ")
+
+
+def test_settings_that_make_no_model_are_refused(tmp_path: Path) -> None:
+    path = _config_file(tmp_path, {**tiny_config().to_dict(), "num_attention_heads": 3})
+    assert str(path) in _refusal(path)
+
+
+def test_a_folder_with_a_broken_config_is_named(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "gpt_neox", ')
+    assert _refusal(folder).startswith(f"cannot load the model in {folder}: ")
+
+
+def test_a_folder_without_weights_is_named(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    assert _refusal(folder).startswith(f"cannot load the model in {folder}: ")
+
+
+def test_corrupt_weights_are_refused(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert _refusal(folder).startswith(f"cannot load the model in {folder}: ")
+
+
+def test_weights_that_lack_some_are_refused_instead_of_being_made_up(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    lost = "gpt_neox.layers.0.mlp.dense_h_to_4h.bias"
+    del weights[lost]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert _refusal(folder) == f"the model in {folder} is not whole: it has no weights {lost}."
+
+
+@pytest.mark.parametrize(
+    "config",
+    [T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2), BertConfig(**SMALL)],
+    ids=["encoder-decoder", "encoder"],
+)
+def test_a_model_that_is_not_causal_is_refused(tmp_path: Path, config: Any) -> None:
+    path = _config_file(tmp_path, config)
+    assert "only causal language models" in _refusal(path)
+    config.save_pretrained(tmp_path / "folder")
+    assert "only causal language models" in _refusal(tmp_path / "folder")
+
+
+def test_a_block_longer_than_the_model_takes_is_refused(folder: Path) -> None:
+    assert "at most 16 tokens at a time" in _refusal(folder, block_size=17)
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path) -> None:
+    assert "knows 300 tokens and its tokenizer has 301" in _refusal(folder, vocab_size=301)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Memory:
+        available = 4e9
+
+    monkeypatch.setattr(recipes.psutil, "virtual_memory", Memory)
+    message = _refusal("gpt-neox-20b", vocab_size=50_432)
+    assert "20,554,567,680 parameters, 82.2 GB for its weights alone, and 4.0 GB" in message
