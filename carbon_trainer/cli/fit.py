@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.console import Console
@@ -52,7 +54,7 @@ def command(run_file: Path | None, resume: str | None, print_config: bool, **fla
     if print_config:
         click.echo(config.to_yaml(), nl=False)
         return
-    sys.exit(_fit(config, point))
+    _leave(_fit(config, point))
 
 
 def _fit(config: RunConfig, point: ResumePoint | None) -> int:
@@ -66,6 +68,18 @@ def _fit(config: RunConfig, point: ResumePoint | None) -> int:
         result = job.fit(config, console=console, interrupts=interrupts, resume=point)
     print_closing(console, result)
     return result.outcome.exit_status
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit; at once where an interrupted preparation is still deep in native code.
+
+    An orderly exit would cut its thread off there, which ends in an abort.
+    """
+    if any(thread.name == "prepare" for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def check_quickly(config: RunConfig) -> None:
