@@ -25,6 +25,15 @@ makes the refresh after it look short and its power high."""
 KNOTS_AT_MOST = 1 << 18
 """More knots than a curve keeps; where nobody drains it, its older half is thinned instead."""
 
+TIGHT_NS = NS_PER_S // 40
+BEGIN_AT_LATEST_NS = NS_PER_S
+"""A curve begins with the first change that was seen between two looks at most 25 ms apart; after
+a second with any."""
+
+FIRST_SPAN_NS = NS_PER_S // 5
+"""Span whose mean power is taken for the time before a device's first reading: a single refresh
+that was seen late or early tells its power badly."""
+
 RECENT_NS = 3 * NS_PER_S
 SLOWEST_REFRESH_NS = NS_PER_S // 10
 """The slowest refresh of an energy counter that is known, taken until it is learnt."""
@@ -109,7 +118,7 @@ class EnergyCurve:
                 since_ns = (
                     None if looked_ns is None else max(looked_ns, reading.time_ns - refresh_ns)
                 )
-                return self._append_counter(reading, reading.energy_mj, since_ns, refresh_ns)
+                return self._append_counter(reading, reading.energy_mj, since_ns)
             if reading.power_mw is not None:
                 return self._append_power(reading.time_ns, reading.power_mw)
             return False
@@ -146,9 +155,7 @@ class EnergyCurve:
                 column[:left] = column[keep : self._count].copy()
             self._count = left
 
-    def _append_counter(
-        self, reading: Reading, counter_mj: int, since_ns: int | None, refresh_ns: int
-    ) -> bool:
+    def _append_counter(self, reading: Reading, counter_mj: int, since_ns: int | None) -> bool:
         time_ns = reading.time_ns
         if self._counter_mj is None:
             self._counter_mj, self._power_mw = counter_mj, reading.power_mw
@@ -159,16 +166,9 @@ class EnergyCurve:
         delta_mj = counter_mj - self._counter_mj
         if delta_mj == 0 and self._lost_ns is None and not self._broken:
             return False
-        when_ns, jitter_ns = _change_instant(time_ns, since_ns, self._last_ns())
-        if self._count == 0 and time_ns - self._first_ns < 2 * refresh_ns:
-            # What the counter had gathered before its first change cannot be placed in time.
-            self._counter_mj, self._power_mw, self._broken = counter_mj, reading.power_mw, False
-            self._begin(when_ns, jitter_ns)
-            return True
         if self._count == 0:
-            # Nobody looked for a while: the first reading was true half a refresh earlier.
-            first_ns = max(self._first_ns - refresh_ns // 2, self._start_ns)
-            self._begin(first_ns, round(refresh_ns / 12**0.5))
+            return self._begin_with_change(reading, counter_mj, since_ns)
+        when_ns, jitter_ns = _change_instant(time_ns, since_ns, self._last_ns())
         lost_ns, self._lost_ns = self._lost_ns, None
         continues = delta_mj >= 0 and not self._broken
         self._counter_mj, self._broken = counter_mj, False
@@ -181,6 +181,19 @@ class EnergyCurve:
             # The counter began anew: what it had gone on to is gone, so the power before bridges.
             bridged_mj = round(self._segment_mw() * (time_ns - self._last_ns()) / 1e9)
             self._push(time_ns, bridged_mj, Method.ESTIMATED, 0)
+        return True
+
+    def _begin_with_change(self, reading: Reading, counter_mj: int, since_ns: int | None) -> bool:
+        """Begin with a change whose instant is well known.
+
+        What the counter had gathered before cannot be placed in time, and how often it changes is
+        not known yet: a change that was seen late could be any of several.
+        """
+        self._counter_mj, self._power_mw, self._broken = counter_mj, reading.power_mw, False
+        gap_ns = 0 if since_ns is None else reading.time_ns - since_ns
+        if gap_ns > TIGHT_NS and reading.time_ns - self._first_ns < BEGIN_AT_LATEST_NS:
+            return False
+        self._begin(*_change_instant(reading.time_ns, since_ns, self._start_ns))
         return True
 
     def _append_power(self, time_ns: int, power_mw: int) -> bool:
@@ -263,9 +276,7 @@ class EnergyCurve:
         A curve has begun when the power before its first knot is known.
         """
         with self._lock:
-            if self._count >= 2 or (self._count == 1 and self._power_mw is not None):
-                return self._last_ns()
-            return None
+            return self._last_ns() if self._has_begun() else None
 
     @property
     def lost_since_ns(self) -> int | None:
@@ -366,12 +377,12 @@ class EnergyCurve:
         return int(self._times[self._count - 1]) if self._count else self._start_ns
 
     def _at_start(self) -> Int64:
-        """Return the curve's row at the start; kept from when there are two knots on."""
+        """Return the curve's row at the start; kept from when the curve has begun."""
         if self._start_row is not None:
             return self._start_row
         start = np.array([self._start_ns], np.int64)
         row: Int64 = self._cumulative(start)[0]
-        if self._count >= 2:
+        if self._has_begun():
             self._start_row = row
             self._start_sigma_mj = float(self._sigma(start)[0])
         return row
@@ -398,11 +409,17 @@ class EnergyCurve:
         return float(self._knots[n - 1, _ENERGY] - self._knots[first, _ENERGY]) * 1e9 / span_ns
 
     def _first_mw(self) -> float:
-        """Return the power before the first knot: that of the first segment."""
-        if self._count >= 2:
-            span_ns = int(self._times[1] - self._times[0])
-            return float(self._knots[1, _ENERGY] - self._knots[0, _ENERGY]) * 1e9 / span_ns
-        return float(self._power_mw or 0)
+        """Return the power before the first knot: the mean of the first moments after it."""
+        n = self._count
+        if n < 2:
+            return float(self._power_mw or 0)
+        after = int(np.searchsorted(self._times[:n], int(self._times[0]) + FIRST_SPAN_NS))
+        row = min(max(after, 1), n - 1)
+        span_ns = int(self._times[row] - self._times[0])
+        return float(self._knots[row, _ENERGY] - self._knots[0, _ENERGY]) * 1e9 / span_ns
+
+    def _has_begun(self) -> bool:
+        return self._count >= 2 and self._last_ns() - int(self._times[0]) >= FIRST_SPAN_NS
 
     def _cumulative(self, times_ns: Int64) -> NDArray[np.int64]:
         """Return the curve's columns at instants, shape (n, columns); whole and monotone."""

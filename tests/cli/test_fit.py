@@ -83,7 +83,8 @@ def test_a_simulated_gpus_energy_is_true_within_a_percent(shell: Shell) -> None:
     assert ledger.energy_mj(shell.run_id()) == pytest.approx(true_mj, rel=0.01)
     assert set(intervals["device"]) == {GPU["uuid"]}
     assert "GPU energy" in ended.out
-    assert "measured" in ended.out
+    measured_mj = intervals.loc[intervals["method"] == "measured", "energy_mj"].sum()
+    assert measured_mj > 0.6 * true_mj
 
 
 def test_a_gpu_that_vanishes_lets_the_run_go_on_and_stands_in_the_report(shell: Shell) -> None:

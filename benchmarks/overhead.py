@@ -1,0 +1,128 @@
+"""What metering costs a training loop: Lightning alone, with us, with CodeCarbon's usual use.
+
+Run it on an otherwise idle machine: ``python benchmarks/overhead.py``. The variants take turns in
+one process, so that a machine that slows down slows all of them; the median round counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch.utils.data import DataLoader, TensorDataset
+
+from carbon_trainer.callbacks import CarbonAware
+
+
+class Small(lightning.LightningModule):
+    """So small a model that what is around it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(32, 32)
+
+    def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
+        """Return a loss."""
+        return self.layer(batch[0]).square().mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return plain SGD."""
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class NoOp(Callback):
+    """A callback that does nothing, at a step's beginning and at its end."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Do nothing."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Do nothing."""
+
+
+def seconds_of(callbacks: list[Callback], steps: int) -> float:
+    """Train and return the seconds from the first step's beginning to the last one's end."""
+    marks = _Marks()
+    data = DataLoader(TensorDataset(torch.ones(64, 32)), batch_size=8)
+    trainer = lightning.Trainer(
+        max_steps=steps,
+        max_epochs=-1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[*callbacks, marks],
+    )
+    trainer.fit(Small(), data)
+    return marks.end_s - marks.begin_s
+
+
+class _Marks(Callback):
+    begin_s = 0.0
+    end_s = 0.0
+
+    def on_train_start(self, *_: Any) -> None:
+        self.begin_s = time.perf_counter()
+
+    def on_train_end(self, *_: Any) -> None:
+        self.end_s = time.perf_counter()
+
+
+def with_codecarbon(steps: int) -> float:
+    """Train with CodeCarbon around ``fit``, measuring each second."""
+    from codecarbon import OfflineEmissionsTracker
+
+    tracker = OfflineEmissionsTracker(
+        country_iso_code="FRA", output_methods=[], log_level="critical", measure_power_secs=1
+    )
+    tracker.start()
+    try:
+        return seconds_of([], steps)
+    finally:
+        tracker.stop()
+
+
+@click.command()
+@click.option("--steps", default=4000, show_default=True, help="Steps of a round.")
+@click.option("--rounds", default=5, show_default=True, help="Rounds of each variant.")
+def main(steps: int, rounds: int) -> None:
+    """Print microseconds a step and the ratio to Lightning alone."""
+    torch.set_num_threads(1)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        variants: dict[str, Callable[[], float]] = {
+            "Lightning alone": lambda: seconds_of([], steps),
+            "a no-op callback": lambda: seconds_of([NoOp()], steps),
+            "CarbonAware": lambda: seconds_of([CarbonAware(runs_dir=Path(folder))], steps),
+            "CarbonAware, budget": lambda: seconds_of(
+                [CarbonAware(runs_dir=Path(folder), budget_kwh=500)], steps
+            ),
+            "CodeCarbon around fit": lambda: with_codecarbon(steps),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in variants}
+        for variant in variants.values():
+            variant()
+        for _ in range(rounds):
+            for name, variant in variants.items():
+                taken[name].append(variant() / steps * 1e6)
+    alone_us = statistics.median(taken["Lightning alone"])
+    print(f"{'variant':24} {'us a step':>10} {'over alone':>11} {'ratio':>7}")
+    for name, times in taken.items():
+        us = statistics.median(times)
+        print(f"{name:24} {us:10.1f} {us - alone_us:+11.1f} {us / alone_us:7.3f}")
+
+
+if __name__ == "__main__":
+    main()
