@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from carbon_trainer.ledger.facts import FACT_KINDS, Fact, Interval
 
 if TYPE_CHECKING:
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 LOCK_WAIT_S = 5.0
 
@@ -309,21 +313,58 @@ def _sqlite_engine(path: Path, *, create: bool) -> sa.Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LedgerError(f"cannot make the ledger's folder {path.parent}: {error}.") from error
+    if not path.exists():
+        _make_sqlite(path)
+    return _connected(path)
+
+
+def _make_sqlite(path: Path) -> None:
+    """Make a ledger beside its place and put it there whole: others may be making it as well.
+
+    Raises:
+        LedgerError: if the folder cannot be written.
+    """
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ledger-") as folder:
+            made = Path(folder, "ledger.sqlite")
+            ledger = Ledger(_connected(made), str(path))
+            ledger._create()
+            ledger.close()
+            _put_in_place(made, path)
+    except (OSError, DBAPIError) as error:
+        raise LedgerError(f"cannot make the ledger {path}: {error}.") from error
+
+
+def _put_in_place(made: Path, path: Path) -> None:
+    """Give a file its name unless there is one of that name already."""
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        log.debug("somebody else has made %s", path)
+    except OSError:
+        # A file system without hard links; two first runs at the same moment are then at risk.
+        made.rename(path)
+
+
+def _connected(path: Path) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, connect_args={"timeout": LOCK_WAIT_S})
     sa.event.listen(engine, "connect", _set_pragmas)
+    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
 
 
 def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
     """Readers and the writer never block one another (WAL); a commit is on the disk (FULL)."""
+    # Python's sqlite3 would end a transaction before each CREATE TABLE; ours begin themselves.
+    connection.isolation_level = None
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("PRAGMA foreign_keys=ON")
     try:
         connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError:
-        # A read-only file or folder: it can still be read in the mode it has.
-        connection.execute("PRAGMA query_only=ON")
+    except sqlite3.OperationalError as error:
+        # A file that cannot be written works in the mode that it has, which stays with it.
+        log.debug("journal mode not set: %s", error)
 
 
 def _plain(error: DBAPIError) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from carbon_trainer.errors import LedgerError
 from carbon_trainer.ledger.facts import Interval, Progress
 from carbon_trainer.ledger.store import Ledger
 from tests.cli.commands import Ended, Shell
@@ -36,7 +37,10 @@ def _wait_for(process: object, shell: Shell, kind: str, count: int = 1) -> None:
     path = shell.folder / "carbon_runs" / "ledger.sqlite"
     for _ in range(1200):
         if path.exists():
-            ledger = Ledger.open(path)
+            try:
+                ledger = Ledger.open(path, create=False)
+            except LedgerError:  # it is just being made
+                continue
             for run_id in ledger.run_ids():
                 if sum(f.kind == kind for f in ledger.facts(run_id)) >= count:
                     return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,30 @@ def test_energy_is_kept_exactly(tmp_path_factory: pytest.TempPathFactory, parts:
     ledger.append("r", facts, ChainHead())
     assert ledger.energy_mj("r") == sum(mj // max(1, len(parts)) for mj in parts)
     ledger.close()
+
+
+def test_many_processes_may_make_the_same_ledger_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    code = (
+        "import sys; from carbon_trainer.ledger.store import Ledger\n"
+        "from carbon_trainer.ledger.chain import ChainHead\n"
+        "from carbon_trainer.ledger.facts import Decision\n"
+        "ledger = Ledger.open(sys.argv[1])\n"
+        "ledger.append(sys.argv[2], [(1, Decision(decision='x', why='y'))], ChainHead())\n"
+    )
+    makers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), f"run-{n}"], stderr=-1)
+        for n in range(6)
+    ]
+    errors = [maker.communicate(timeout=60)[1].decode() for maker in makers]
+    assert errors == [""] * 6
+    assert len(Ledger.open(path, create=False).run_ids()) == 6
+
+
+def test_a_read_only_ledger_can_be_read(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.append("r", [(1, opened())], ChainHead())
+    ledger.close()
+    copy = tmp_path / "copy.sqlite"
+    copy.write_bytes((tmp_path / "ledger.sqlite").read_bytes())
+    copy.chmod(0o444)
+    assert Ledger.open(copy, create=False).run_ids() == ["r"]
