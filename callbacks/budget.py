@@ -82,7 +82,7 @@ class EnergyBudget(CarbonCallback):
             )
         parameters = sum(p.numel() for p in trainer.lightning_module.parameters())
         self._checkpoint_s = parameters * BYTES_PER_PARAMETER / CHECKPOINT_BYTES_PER_S
-        if self._need(lead, next_mj=0).exceeds(self.budget):
+        if self._need(session, self._last_used_mj, next_mj=0).exceeds(self.budget):
             session.stop_with(Outcome("budget", 3, self._reason(session)))
             trainer.should_stop = True
 
@@ -119,15 +119,16 @@ class EnergyBudget(CarbonCallback):
         next_mj = self._forecast.next_mj
         if validation_follows(trainer, batch_index):
             next_mj += lead.validation_mj or self._first_validation_mj(trainer)
-        if not self._need(lead, next_mj).exceeds(self.budget):
+        if not self._need(session, used_mj, next_mj).exceeds(self.budget):
             return None
         return Outcome("budget", 3, self._reason(session))
 
-    def _need(self, lead: Lead, next_mj: int) -> Need:
-        session = lead.session
-        seconds = max(self._checkpoint_s, 1.5 * session.checkpoint_s) + CLOSING_S
+    def _need(self, session: RunSession, used_mj: int, next_mj: int) -> Need:
+        """Keep room for two checkpoints: a periodic one may be saved just before the last."""
+        checkpoint_s = max(self._checkpoint_s, 1.5 * session.checkpoint_s)
+        seconds = 2 * checkpoint_s + CLOSING_S
         reserve_mj = round(session.meter.peak_power_w() * seconds * 1000)
-        return Need(session.used_mj(upper=True), next_mj, reserve_mj)
+        return Need(used_mj, next_mj, reserve_mj)
 
     def _first_validation_mj(self, trainer: Trainer) -> int:
         """A validation's batch costs less than a step's: it has no backward pass."""
