@@ -98,3 +98,9 @@ def test_every_setting_has_a_help_line() -> None:
 
 def test_the_config_is_json_for_the_ledger() -> None:
     assert yaml.safe_load(RunConfig(data=["x"]).to_yaml()) == RunConfig(data=["x"]).to_json()
+
+
+def test_a_databases_password_is_neither_printed_nor_recorded() -> None:
+    config = RunConfig(ledger="postgresql+psycopg://me:secret@host:5432/db")
+    assert "secret" not in config.to_yaml()
+    assert config.to_json()["ledger"] == "postgresql+psycopg://me:***@host:5432/db"
