@@ -57,6 +57,10 @@ def _resolve(entry: str, gpu_uuids: list[str], mig_parents: Mapping[str, str]) -
     if entry.isdigit():
         index = int(entry)
         return Visible(gpu_uuids[index]) if index < len(gpu_uuids) else None
+    if entry.startswith("MIG-GPU-"):
+        # The form that drivers before 470 used: MIG-<the GPU's UUID>/<instance>/<instance>.
+        uuid = entry.removeprefix("MIG-").partition("/")[0]
+        return Visible(uuid, mig=True) if uuid in gpu_uuids else None
     if entry.startswith("MIG-"):
         slices = [mig for mig in mig_parents if mig.startswith(entry)]
         return Visible(mig_parents[slices[0]], mig=True) if len(slices) == 1 else None
