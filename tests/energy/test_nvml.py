@@ -21,7 +21,8 @@ M = "MIG-cccc3333-0000-0000-0000-000000000000"
     [
         (None, [A, B]), ("", []), ("-1", []), ("0", [A]), ("1,0", [B, A]), ("0,0", [A]),
         ("7", []), ("1,7,0", [B]), ("GPU-bbbb", [B]), (f"{A},{B}", [A, B]), ("GPU-", []),
-        ("GPU-none", []), (M, [B]), ("MIG-nope", []), (f"MIG-{B}/1/0", [B]), (" 1 , 0 ", [B, A]), ("0,x,1", [A]),
+        ("GPU-none", []), (M, [B]), ("MIG-nope", []), (f"MIG-{B}/1/0", [B]),
+        (" 1 , 0 ", [B, A]), ("0,x,1", [A]),
     ],
 )  # fmt: skip
 def test_visible_devices_are_those_that_cuda_would_see(listed: str | None, seen: list[str]) -> None:
