@@ -240,7 +240,7 @@ class RunSession:
         """Mark the record as having a gap; each is logged and written once."""
         if what not in self._complaints:
             self._complaints.add(what)
-            log.warning("%s: %s; the run goes on and its record says so.", what, why)
+            log.warning("%s: %s; the run's record says so.", what, why)
             self.put(Incomplete(what=what, why=why))
 
     # What it knows

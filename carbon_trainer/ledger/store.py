@@ -312,7 +312,9 @@ def _sqlite_engine(path: Path, *, create: bool) -> sa.Engine:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise LedgerError(f"cannot make the ledger's folder {path.parent}: {error}.") from error
+        raise LedgerError(
+            f"cannot make the ledger's folder {path.parent}: {error.strerror or error}."
+        ) from error
     if not path.exists():
         _make_sqlite(path)
     return _connected(path)
@@ -332,7 +334,8 @@ def _make_sqlite(path: Path) -> None:
             ledger.close()
             _put_in_place(made, path)
     except (OSError, DBAPIError) as error:
-        raise LedgerError(f"cannot make the ledger {path}: {error}.") from error
+        why = _plain(error) if isinstance(error, DBAPIError) else error.strerror or error
+        raise LedgerError(f"cannot make the ledger {path}: {why}.") from error
 
 
 def _put_in_place(made: Path, path: Path) -> None:
