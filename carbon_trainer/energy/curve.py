@@ -84,7 +84,6 @@ class EnergyCurve:
         self._power_mw: int | None = None
         self._first_ns = start_ns
         self._lost_ns: int | None = None
-        self._broken = False
         self._closed = False
         self._peak_mw = 0.0
         self._peak_ns = start_ns
@@ -130,11 +129,6 @@ class EnergyCurve:
                 last_ns = int(self._times[self._count - 1]) if self._count else self._start_ns
                 self._lost_ns = max(time_ns, last_ns)
 
-    def mark_broken(self) -> None:
-        """Say that the next counter reading does not continue the last one."""
-        with self._lock:
-            self._broken = True
-
     def close(self) -> None:
         """Take nothing any more: a driver that wakes up late must not change what was reported."""
         with self._lock:
@@ -164,15 +158,14 @@ class EnergyCurve:
                 self._begin(time_ns, 0)
             return not self._stepped
         delta_mj = counter_mj - self._counter_mj
-        if delta_mj == 0 and self._lost_ns is None and not self._broken:
+        if delta_mj == 0 and self._lost_ns is None:
             return False
         if self._count == 0:
             return self._begin_with_change(reading, counter_mj, since_ns)
         when_ns, jitter_ns = _change_instant(time_ns, since_ns, self._last_ns())
         lost_ns, self._lost_ns = self._lost_ns, None
-        continues = delta_mj >= 0 and not self._broken
-        self._counter_mj, self._broken = counter_mj, False
-        self._power_mw = reading.power_mw
+        continues = delta_mj >= 0
+        self._counter_mj, self._power_mw = counter_mj, reading.power_mw
         if continues:
             self._push(when_ns, delta_mj, Method.MEASURED, jitter_ns)
         elif lost_ns is not None:
@@ -189,7 +182,7 @@ class EnergyCurve:
         What the counter had gathered before cannot be placed in time, and how often it changes is
         not known yet: a change that was seen late could be any of several.
         """
-        self._counter_mj, self._power_mw, self._broken = counter_mj, reading.power_mw, False
+        self._counter_mj, self._power_mw = counter_mj, reading.power_mw
         gap_ns = 0 if since_ns is None else reading.time_ns - since_ns
         if gap_ns > TIGHT_NS and reading.time_ns - self._first_ns < BEGIN_AT_LATEST_NS:
             return False
@@ -277,11 +270,6 @@ class EnergyCurve:
         """
         with self._lock:
             return self._last_ns() if self._has_begun() else None
-
-    @property
-    def lost_since_ns(self) -> int | None:
-        """Since when nothing is known of the device; None while it answers."""
-        return self._lost_ns
 
     def energy(self, begin_ns: int, end_ns: int) -> EnergyEstimate:
         """Return what was used from ``begin_ns`` to ``end_ns``."""
