@@ -18,7 +18,7 @@ from typing import Any
 import pynvml
 
 from carbon_trainer.clock import Clock, SystemClock
-from tests.simulation.power import Constant, Power, SquareWave
+from tests.simulation.power import WAVES, Constant, Power, SquareWave
 
 ENVIRONMENT = "SIMULATED_NVML"
 """In a subprocess whose PYTHONPATH has ``tests/simulation/site``, JSON: a list of devices."""
@@ -35,8 +35,16 @@ class SimulatedGpu:
         mig_uuids: UUIDs of its slices; none where MIG is off.
         has_counter: whether it has an energy counter.
         has_power: whether it tells its power.
+        has_instant: whether it tells its power at this moment (field 186).
+        power_window_s: the span whose mean ``PowerUsage`` is; 0 for none.
+        instant_window_s: the span whose mean field 186 is.
+        instant_refresh_s: how often that changes.
+        module: whether counter and power are those of a module with a CPU on it (Grace Hopper).
+        wrap_mj: where the counter begins anew by itself; 0 for never.
         lost: whether it does not answer.
+        forbidden: whether it refuses to answer.
         read_s: what a read of the counter costs.
+        hang_s: how long the next read hangs before it answers.
     """
 
     power: Power = field(default_factory=SquareWave)
@@ -46,8 +54,16 @@ class SimulatedGpu:
     mig_uuids: tuple[str, ...] = ()
     has_counter: bool = True
     has_power: bool = True
+    has_instant: bool = False
+    power_window_s: float = 0.0
+    instant_window_s: float = 0.025
+    instant_refresh_s: float = 0.1
+    module: bool = False
+    wrap_mj: int = 0
     lost: bool = False
+    forbidden: bool = False
     read_s: float = 0.0
+    hang_s: float = 0.0
     origin_ns: int = 0
     first_mj: int = 987_654_321
     _reset_ns: int | None = None
@@ -67,7 +83,35 @@ class SimulatedGpu:
         shown_ns = self.origin_ns + (now_ns - self.origin_ns) // refresh_ns * refresh_ns
         if self._reset_ns is not None:
             return round(self.true_mj(self._reset_ns, max(shown_ns, self._reset_ns)))
-        return self.first_mj + round(self.true_mj(self.origin_ns, shown_ns))
+        counted_mj = self.first_mj + round(self.true_mj(self.origin_ns, shown_ns))
+        return counted_mj % self.wrap_mj if self.wrap_mj else counted_mj
+
+    def power_mw(self, now_ns: int) -> int:
+        """Return what ``PowerUsage`` shows."""
+        return self._mean_mw(now_ns, self.power_window_s)
+
+    def instant_mw(self, now_ns: int) -> int:
+        """Return what field 186 shows: a mean over the window before its last refresh."""
+        refresh_ns = round(self.instant_refresh_s * 1e9)
+        phase_ns = refresh_ns // 3
+        since_ns = now_ns - self.origin_ns - phase_ns
+        shown_ns = self.origin_ns + phase_ns + since_ns // refresh_ns * refresh_ns
+        return self._mean_mw(shown_ns, self.instant_window_s)
+
+    def _mean_mw(self, end_ns: int, window_s: float) -> int:
+        window_ns = round(window_s * 1e9)
+        if window_ns == 0:
+            return round(1000 * self.power.power_w(end_ns - self.origin_ns))
+        return round(self.true_mj(end_ns - window_ns, end_ns) * 1e9 / window_ns)
+
+    def answer(self, clock: Clock) -> int:
+        """Take the time that a call takes; return NVML's code for it."""
+        hang_s, self.hang_s = self.hang_s, 0.0
+        if hang_s or self.read_s:
+            clock.wait(hang_s + self.read_s)
+        if self.lost:
+            return pynvml.NVML_ERROR_GPU_IS_LOST
+        return pynvml.NVML_ERROR_NO_PERMISSION if self.forbidden else pynvml.NVML_SUCCESS
 
 
 class SimulatedNvml:
@@ -182,14 +226,12 @@ class SimulatedNvml:
     def _nvmlDeviceGetTotalEnergyConsumption(self, handle: int, energy_mj: int) -> int:
         gpu = self._gpu(handle)
         self.calls += 1
-        if gpu.read_s:
-            self.clock.wait(gpu.read_s)
-        if gpu.lost:
-            return pynvml.NVML_ERROR_GPU_IS_LOST
-        if not gpu.has_counter:
+        code = gpu.answer(self.clock)
+        if code == pynvml.NVML_SUCCESS and not gpu.has_counter:
             return pynvml.NVML_ERROR_NOT_SUPPORTED
-        _put(energy_mj, c_uint64, gpu.counter_mj(self.clock.now_ns()))
-        return pynvml.NVML_SUCCESS
+        if code == pynvml.NVML_SUCCESS:
+            _put(energy_mj, c_uint64, gpu.counter_mj(self.clock.now_ns()))
+        return code
 
     def _nvmlDeviceGetPowerUsage(self, handle: int, power_mw: int) -> int:
         gpu = self._gpu(handle)
@@ -197,8 +239,30 @@ class SimulatedNvml:
             return pynvml.NVML_ERROR_GPU_IS_LOST
         if not gpu.has_power:
             return pynvml.NVML_ERROR_NOT_SUPPORTED
-        watts = gpu.power.power_w(self.clock.now_ns() - gpu.origin_ns)
-        _put(power_mw, c_uint, round(1000 * watts))
+        _put(power_mw, c_uint, gpu.power_mw(self.clock.now_ns()))
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetFieldValues(self, handle: int, count: int, values: int) -> int:
+        gpu = self._gpu(handle)
+        if gpu.lost:
+            return pynvml.NVML_ERROR_GPU_IS_LOST
+        fields = cast(values, POINTER(pynvml.c_nvmlFieldValue_t))
+        for index in range(count):
+            one = fields[index]
+            known = one.fieldId == pynvml.NVML_FI_DEV_POWER_INSTANT and gpu.has_instant
+            one.nvmlReturn = pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED
+            one.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
+            one.value.uiVal = gpu.instant_mw(self.clock.now_ns()) if known else 0
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetArchitecture(self, handle: int, architecture: int) -> int:
+        _put(architecture, c_uint, pynvml.NVML_DEVICE_ARCH_HOPPER)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceGetC2cModeInfoV(self, handle: int, info: int) -> int:
+        cast(info, POINTER(pynvml.c_nvmlC2cModeInfo_v1_t))[0].isC2cEnabled = self._gpu(
+            handle
+        ).module
         return pynvml.NVML_SUCCESS
 
     def _nvmlDeviceGetPowerManagementLimit(self, handle: int, limit_mw: int) -> int:
@@ -231,26 +295,28 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "nvmlDeviceGetMigDeviceHandleByIndex": (c_void_p, _UINT, c_void_p),
     "nvmlDeviceGetTotalEnergyConsumption": (c_void_p, c_void_p),
     "nvmlDeviceGetPowerUsage": (c_void_p, _OUT),
+    "nvmlDeviceGetFieldValues": (c_void_p, c_int, c_void_p),
+    "nvmlDeviceGetArchitecture": (c_void_p, _OUT),
+    "nvmlDeviceGetC2cModeInfoV": (c_void_p, c_void_p),
     "nvmlDeviceGetPowerManagementLimit": (c_void_p, _OUT),
     "nvmlDeviceGetPowerManagementLimitConstraints": (c_void_p, _OUT, _OUT),
 }
 
 
 def from_environment(text: str) -> SimulatedNvml:
-    """Make a library as a subprocess is told to: constant power, so that truth needs only time.
+    """Make a library as a subprocess is told to.
 
-    A device may vanish: ``lost_after_s`` seconds from now.
+    Each device has a constant ``power_w``, so that truth needs only time, or a ``wave`` by name,
+    and any of SimulatedGpu's attributes. It may vanish: ``lost_after_s`` seconds from now.
     """
     gpus = []
     for described in json.loads(text):
-        gpu = SimulatedGpu(
-            power=Constant(described["power_w"]),
-            uuid=described["uuid"],
-            refresh_s=described.get("refresh_s", 0.02),
-        )
+        lost_after_s = described.pop("lost_after_s", None)
+        watts, wave = described.pop("power_w", None), described.pop("wave", "square")
+        gpu = SimulatedGpu(power=WAVES[wave]() if watts is None else Constant(watts), **described)
         gpus.append(gpu)
-        if "lost_after_s" in described:
-            _lose_later(gpu, described["lost_after_s"])
+        if lost_after_s is not None:
+            _lose_later(gpu, lost_after_s)
     return SimulatedNvml(*gpus)
 
 
@@ -279,6 +345,7 @@ def _write(text: int, value: str, length: int) -> int:
 def _error_texts() -> dict[int, str]:
     return {
         pynvml.NVML_ERROR_GPU_IS_LOST: "GPU is lost",
+        pynvml.NVML_ERROR_NO_PERMISSION: "Insufficient Permissions",
         pynvml.NVML_ERROR_NOT_SUPPORTED: "Not Supported",
         pynvml.NVML_ERROR_NOT_FOUND: "Not Found",
         pynvml.NVML_ERROR_INVALID_ARGUMENT: "Invalid Argument",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import random
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from typing import Protocol
 
 S = 1_000_000_000
@@ -63,3 +68,68 @@ class Ramp:
         whole, rest = divmod(since_ns / S, self.period_s)
         one = self.base_w * self.period_s + self.w_per_s * self.period_s**2 / 2
         return whole * one + self.base_w * rest + self.w_per_s * rest**2 / 2
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Constant from edge to edge, over and over.
+
+    Attributes:
+        lengths_ns: how long each piece is.
+        watts: its power.
+    """
+
+    lengths_ns: tuple[int, ...]
+    watts: tuple[float, ...]
+
+    @cached_property
+    def _ends_ns(self) -> list[int]:
+        return list(accumulate(self.lengths_ns))
+
+    @cached_property
+    def _joules(self) -> list[float]:
+        parts = zip(self.lengths_ns, self.watts, strict=True)
+        return [0.0, *accumulate(length * watts / S for length, watts in parts)]
+
+    def power_w(self, since_ns: int) -> float:
+        rest = since_ns % self._ends_ns[-1]
+        return self.watts[bisect_right(self._ends_ns, rest)]
+
+    def energy_j(self, since_ns: int) -> float:
+        whole, rest = divmod(since_ns, self._ends_ns[-1])
+        piece = bisect_right(self._ends_ns, rest)
+        begin_ns = self._ends_ns[piece - 1] if piece else 0
+        within = self._joules[piece] + self.watts[piece] * (rest - begin_ns) / S
+        return whole * self._joules[-1] + within
+
+
+def bursts(seed: int = 1, *, low_w: float = 150.0, high_w: float = 700.0) -> Pieces:
+    """Return bursts of 3 to 15 ms, shorter than any counter's refresh, 10 to 80 ms apart."""
+    choose = random.Random(seed)
+    lengths_ns, watts = [], []
+    for _ in range(500):
+        lengths_ns += [
+            choose.randint(10_000_000, 80_000_000),
+            choose.randint(3_000_000, 15_000_000),
+        ]
+        watts += [low_w, high_w]
+    return Pieces(tuple(lengths_ns), tuple(watts))
+
+
+def training(seed: int = 1) -> Pieces:
+    """Return steps like a training's: data wait, forward, backward, optimizer, each a level."""
+    choose = random.Random(seed)
+    lengths_ns, watts = [], []
+    for _ in range(300):
+        for milliseconds, level_w in ((8, 130.0), (60, 520.0), (120, 660.0), (22, 380.0)):
+            lengths_ns.append(round(choose.gauss(1, 0.08) * milliseconds * 1e6))
+            watts.append(level_w * choose.gauss(1, 0.03))
+    return Pieces(tuple(lengths_ns), tuple(watts))
+
+
+WAVES: dict[str, Callable[[], Power]] = {
+    "square": SquareWave,
+    "ramp": Ramp,
+    "bursts": bursts,
+    "training": training,
+}
