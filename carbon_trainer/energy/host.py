@@ -170,6 +170,10 @@ class HostSource:
         """Return the newest reading; None before the first."""
         return self._tracker.reading(self._component)
 
+    def glance(self) -> int | None:
+        """Return nothing: CodeCarbon tells energies once a second."""
+        return None
+
     def describe(self) -> SourceInfo:
         """Say how the figure is made."""
         if self._component is Component.RAM:

@@ -314,8 +314,9 @@ class EnergyMeter:
         energy_mj = np.zeros(len(begins))
         variance = np.zeros(len(begins))
         for device in self._devices:
-            energy_mj += device.curve.energies_mj(ends) - device.curve.energies_mj(begins)
-            variance += device.curve.sigmas_mj(ends) ** 2 + device.curve.sigmas_mj(begins) ** 2
+            part = device.curve.parts(begins, ends)
+            energy_mj += part.energy_mj
+            variance += part.variance_mj2
         return [
             StepEnergy(int(b), int(e), float(mj) / 1000, float(s) / 1000)
             for b, e, mj, s in zip(begins, ends, energy_mj, np.sqrt(variance), strict=True)

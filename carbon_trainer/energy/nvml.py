@@ -11,6 +11,7 @@ from typing import Any
 
 from carbon_trainer.clock import Clock, SystemClock
 from carbon_trainer.energy.devices import Visible, visible_gpus
+from carbon_trainer.energy.nvml_sensors import is_module, power_window_ns
 from carbon_trainer.energy.source import Component, Method, Reading, SourceInfo, SourceLostError
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ QUICK_READ_NS = 10_000_000
 """A counter answers in one to seven milliseconds; what takes longer was held up."""
 
 READ_ATTEMPTS = 3
+
+MODULE_NOTE = "the figure is the whole module's: its CPU and memory are in it"
+"""Grace Hopper's and Grace Blackwell's counter (ml-energy/zeus pull request 172)."""
 
 MIG_NOTE = "this process uses a MIG slice; the figure is the whole card's"
 
@@ -42,6 +46,9 @@ class NvmlSource:
         self._clock = clock or SystemClock()
         self._handle: Any = None
         self._counts = True
+        self._glances = False
+        self._is_module = False
+        self._window_ns = 0
 
     def open(self) -> None:
         """Find the device and what it can tell.
@@ -59,6 +66,9 @@ class NvmlSource:
         self._counts = _answers(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
         if not self._counts and not _answers(pynvml.nvmlDeviceGetPowerUsage, self._handle):
             raise SourceLostError("NVML tells neither energy nor power of this device")
+        self._glances = self._counts and _answers(_instant_mw, self._handle)
+        self._is_module = is_module(self._handle)
+        self._window_ns = 0 if self._counts else power_window_ns(self._handle, self._label)
 
     def read(self) -> Reading | None:
         """Return the counter, or power where there is none.
@@ -73,15 +83,32 @@ class NvmlSource:
         try:
             if self._counts:
                 counter = pynvml.nvmlDeviceGetTotalEnergyConsumption
-                time_ns, energy_mj = self._timed(counter)
-                return Reading(time_ns, energy_mj, None)
-            time_ns, power_mw = self._timed(pynvml.nvmlDeviceGetPowerUsage)
-            return Reading(time_ns, None, power_mw)
+                time_ns, energy_mj, took_ns = self._timed(counter)
+                return Reading(time_ns, energy_mj, None, took_ns)
+            time_ns, power_mw, took_ns = self._timed(pynvml.nvmlDeviceGetPowerUsage)
+            # A mean over the last second speaks of the moment half a second ago.
+            time_ns -= self._window_ns // 2
+            return Reading(time_ns, None, power_mw, took_ns, self._window_ns)
         except pynvml.NVMLError as error:
             raise SourceLostError(f"NVML: {error}") from error
 
-    def _timed(self, ask: Callable[[Any], int]) -> tuple[int, int]:
-        """Return when an answer was true, and the answer.
+    def glance(self) -> int | None:
+        """Return the power at this moment, milliwatts; None where the device does not tell.
+
+        Raises:
+            SourceLostError: if the device does not answer.
+        """
+        import pynvml
+
+        if self._handle is None or not self._glances:
+            return None
+        try:
+            return _instant_mw(self._handle)
+        except pynvml.NVMLError as error:
+            raise SourceLostError(f"NVML: {error}") from error
+
+    def _timed(self, ask: Callable[[Any], int]) -> tuple[int, int, int]:
+        """Return when an answer was true, the answer, and how long it took.
 
         Another thread may hold the interpreter between the call and the look at the clock, so the
         quickest of a few calls is taken, and the middle of it.
@@ -94,8 +121,8 @@ class NvmlSource:
             looks.append((took_ns, before_ns + took_ns // 2, answer))
             if took_ns <= QUICK_READ_NS:
                 break
-        _, time_ns, answer = min(looks)
-        return time_ns, answer
+        took_ns, time_ns, answer = min(looks)
+        return time_ns, answer, took_ns
 
     def describe(self) -> SourceInfo:
         """Say which GPU this is and which figure it gives."""
@@ -107,9 +134,18 @@ class NvmlSource:
             method=Method.MEASURED,
             refresh_s=None,
             uncertainty=SENSOR_UNCERTAINTY,
-            note=MIG_NOTE if self._visible.mig else "",
+            note="; ".join(self._notes()),
             stepped=self._counts,
+            glances=self._glances,
+            includes_cpu=self._is_module,
         )
+
+    def _notes(self) -> list[str]:
+        notes = [MIG_NOTE] if self._visible.mig else []
+        notes += [MODULE_NOTE] if self._is_module else []
+        if self._window_ns:
+            notes.append(f"its power is a mean over {self._window_ns / 1e9:g} s")
+        return notes
 
     def close(self) -> None:
         """Let go of NVML; its count of users is its own."""
@@ -234,6 +270,20 @@ def _describe(uuid: str, handle: Any, visible: bool) -> GpuDescription:
         limit_range_w=None if range_mw is None else (range_mw[0] / 1000, range_mw[1] / 1000),
         mig=mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
     )
+
+
+def _instant_mw(handle: Any) -> int:
+    """Return power at this moment (NVML field 186), milliwatts.
+
+    Raises:
+        NVMLError: if the device does not tell.
+    """
+    import pynvml
+
+    (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    if field.nvmlReturn != pynvml.NVML_SUCCESS:
+        raise pynvml.NVMLError(field.nvmlReturn)
+    return int(field.value.uiVal)
 
 
 def _handles() -> dict[str, Any]:

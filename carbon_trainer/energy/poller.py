@@ -4,26 +4,48 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from math import hypot
 
 from carbon_trainer.clock import NS_PER_S, Clock
-from carbon_trainer.energy.curve import SLOWEST_REFRESH_NS, EnergyCurve
+from carbon_trainer.energy.curve import EnergyCurve
+from carbon_trainer.energy.rhythm import Change, Rhythm
 from carbon_trainer.energy.source import PowerSource, Reading, SourceInfo, SourceLostError
 
 log = logging.getLogger(__name__)
 
 SHORTEST_WAIT_S = 0.001
-UNKNOWN_PERIOD_WAIT_S = 0.005
+UNKNOWN_PERIOD_WAIT_S = 0.004
 POWER_WAIT_S = 0.025
 """Power readings change each 20 to 100 ms; twice in the shortest is enough."""
 
 NOTHING_YET_WAIT_S = 0.25
-PERIODS_LEARNT = 16
 ASLEEP_SHARE = 0.85
 """Share of the refresh period that is slept through after a change."""
+
+FINE_SHARE = 0.1
+"""Share of the period between looks while a change is being awaited."""
+
+PROBE_EVERY = 16
+PROBE_ROUGH_EVERY = 3
+"""Each so many foretold changes one is looked at from both sides."""
+
+LOOKS_IN_A_STEP = 8
+LONGEST_GAP_S = 0.1
+"""A step is looked at so often, but the device no less often than this."""
+
+GLANCE_SHARE = 0.1
+SHORTEST_GLANCE_S = 0.01
+DEAREST_GLANCE_S = 0.001
+"""Power between two refreshes is looked at so often where steps are as short as a few refreshes,
+unless a look costs more than this."""
+
+STILL_S = 5.0
+"""A counter that has not moved for so long has stopped: no device draws nothing."""
+
+HELD_BACK = 12
+"""As many changes without a period begin the curve all the same."""
 
 FIRST_BACK_OFF_S = 1.0
 LONGEST_BACK_OFF_S = 30.0
@@ -68,6 +90,7 @@ class Poller:
         curve: where to.
         clock: the time.
         notify: is told when the device is lost and when it is back.
+        step_s: tells how long the steps are whose energy is asked for, seconds; None before any.
     """
 
     def __init__(
@@ -76,27 +99,37 @@ class Poller:
         curve: EnergyCurve,
         clock: Clock,
         notify: Callable[[MeterEvent], None],
+        step_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.source = source
         self.curve = curve
         self._clock = clock
         self._notify = notify
+        self._step_s = step_s
         self._opened = False
         self._lost = False
+        self._still = False
         self._asked_ns: int | None = None
         self._failures = 0
         self._back_off_s = FIRST_BACK_OFF_S
-        self._looked_ns: int | None = None
-        self._changed_ns: int | None = None
-        self._periods: deque[int] = deque(maxlen=PERIODS_LEARNT)
+        self._rhythm = Rhythm()
+        self._looked: Reading | None = None
+        self._begun = False
+        self._moved_ns: int | None = None
+        self._foretold = 0
+        self._probing = False
+        self._first: list[tuple[Reading, Change]] = []
+        self._due_ns = 0
+        self._late = False
+        self._look_ns = 0
+        self._samples: list[tuple[int, int]] = []
         self.read_cost_s = 0.0
 
     @property
     def refresh_s(self) -> float | None:
         """How often the counter changes, as learnt so far, seconds."""
-        if len(self._periods) < 4:
-            return self.source.describe().refresh_s
-        return median(self._periods) / NS_PER_S
+        period_ns = self._rhythm.period_ns
+        return self.source.describe().refresh_s if period_ns is None else period_ns / NS_PER_S
 
     def describe(self) -> SourceInfo:
         """Return who the source is, with the refresh period as learnt."""
@@ -105,6 +138,8 @@ class Poller:
     def poll(self) -> float:
         """Look once; return how long to wait before the next look, seconds."""
         try:
+            if self._opened and self._clock.now_ns() < self._look_ns - NS_PER_S // 2000:
+                return self._glance()
             reading = self._read()
         except SourceLostError as error:
             return self._on_lost(str(error))
@@ -114,9 +149,11 @@ class Poller:
         self._failures = 0
         if reading is None:
             return NOTHING_YET_WAIT_S
-        if self._lost:
+        if self._lost and not self._still:
             self._on_back(reading)
-        return self._take(reading)
+        wait_s = self._take(reading)
+        self._look_ns = self._clock.now_ns() + round(wait_s * NS_PER_S)
+        return min(wait_s, self._glance_s())
 
     def check_hung(self) -> None:
         """Count the device as lost while a call into its driver does not return; any thread."""
@@ -130,6 +167,7 @@ class Poller:
     def finish(self) -> None:
         """Take the last readings, past the counter's next change, and close the source."""
         end_ns = self._clock.now_ns()
+        self._look_ns = 0
         if self._opened:
             self._poll_past(end_ns)
         try:
@@ -161,49 +199,160 @@ class Poller:
         wait_s = self.poll()
         deadline_ns = end_ns + round(FINISH_S * NS_PER_S)
         while self.source.describe().stepped and not self._lost:
-            if (self.curve.known_until_ns or 0) >= end_ns or self._clock.now_ns() > deadline_ns:
+            if self.curve.read_until_ns >= end_ns or self._clock.now_ns() > deadline_ns:
                 return
             self._clock.wait(min(wait_s, FINISH_S))
+            self._look_ns = 0
             wait_s = self.poll()
 
     def _take(self, reading: Reading) -> float:
         if reading.energy_mj is None:
-            self.curve.append(reading)
+            # A uniform window of this length: its standard deviation.
+            self.curve.append(reading, jitter_ns=round(reading.window_ns / 12**0.5))
             return max(POWER_WAIT_S, 3 * self.read_cost_s)
         info = self.source.describe()
         if not info.stepped:
             self.curve.append(reading)
             return info.refresh_s / 4 if info.refresh_s else NOTHING_YET_WAIT_S
-        looked_ns, self._looked_ns = self._looked_ns, reading.time_ns
+        before, self._looked = self._looked, reading
+        if before is None or self._moved_ns is None:
+            self._moved_ns = reading.time_ns
+        elif reading.energy_mj != before.energy_mj:
+            return self._on_change(before, reading)
+        elif reading.time_ns - self._moved_ns > STILL_S * NS_PER_S and not self._lost:
+            self._still = True
+            self._lose(f"its counter has stood still for {STILL_S:.0f} s", self._moved_ns)
+        return self._wait_for_change()
+
+    def _on_change(self, before: Reading, reading: Reading) -> float:
+        if self._still:
+            self._still = False
+            self._on_back(reading)
+        self._moved_ns = reading.time_ns
+        change = self._rhythm.saw(
+            before.time_ns - before.took_ns // 2, reading.time_ns + reading.took_ns // 2
+        )
+        # The counter was read at some moment of the call, and always at the same.
+        jitter_ns = round(hypot(change.jitter_ns, reading.took_ns / 2))
+        change = Change(change.time_ns, jitter_ns)
+        if self._begun:
+            self._put(reading, change)
+        else:
+            self._put_first(before, reading, change)
+        return self._wait_after_change(change.time_ns)
+
+    def _put(self, reading: Reading, change: Change) -> None:
+        samples, self._samples = self._samples, []
+        self.curve.append(
+            reading, changed_ns=change.time_ns, jitter_ns=change.jitter_ns, samples=samples
+        )
+
+    def _put_first(self, before: Reading, reading: Reading, change: Change) -> None:
+        """Hold the first changes back until the period is known.
+
+        Then it is known too when the counter had changed to what was read first, so that the start
+        lies within a measured refresh.
+        """
+        if not self._first:
+            self._first.append((before, Change(before.time_ns, 0)))
+        self._first.append((reading, change))
+        period_ns = self._rhythm.period_ns
+        if period_ns is None and len(self._first) < HELD_BACK:
+            return
+        (start, _), (second, first_change) = self._first[:2]
+        if period_ns is not None and second.time_ns - start.time_ns < period_ns:
+            at_ns = first_change.time_ns - round(period_ns)
+            self._first[0] = start, Change(at_ns, first_change.jitter_ns)
+        else:
+            del self._first[0]
+        self._begun = True
+        for held, its_change in self._first:
+            self._put(held, its_change)
+        self._first.clear()
+
+    def _wait_for_change(self) -> float:
+        """Look again soon if the change is due, or when it will be."""
+        if self._rhythm.is_locked:
+            ahead_s = (self._due_ns - self._clock.now_ns()) / NS_PER_S
+            if ahead_s > 0:
+                return max(SHORTEST_WAIT_S, ahead_s + self._guard_s())
+            if not self._late:
+                self._late = True
+                self._rhythm.missed()
+        return self._close_look_s()
+
+    def _close_look_s(self) -> float:
+        """How long to the next look while a change is awaited, seconds."""
         period_s = self.refresh_s
-        period_ns = round(period_s * NS_PER_S) if period_s else SLOWEST_REFRESH_NS
-        if self.curve.append(reading, looked_ns=looked_ns, refresh_ns=period_ns):
-            self._on_change(reading.time_ns)
-            return self._wait_after_change()
-        fine_s = period_s / 20 if period_s else UNKNOWN_PERIOD_WAIT_S
-        return max(SHORTEST_WAIT_S, fine_s, 3 * self.read_cost_s)
+        fine_s = FINE_SHARE * period_s if period_s else UNKNOWN_PERIOD_WAIT_S
+        # While a rhythm is learnt, for a second at most, looks may follow one another closely.
+        rest_s = 0.0 if self._rhythm.is_learning else 3 * self.read_cost_s
+        return max(SHORTEST_WAIT_S, fine_s - self.read_cost_s, rest_s)
 
-    def _on_change(self, time_ns: int) -> None:
-        if self._changed_ns is not None:
-            self._periods.append(time_ns - self._changed_ns)
-        self._changed_ns = time_ns
+    def _wait_after_change(self, changed_ns: int) -> float:
+        period_ns = self._rhythm.period_ns
+        if period_ns is None or self._rhythm.is_learning:
+            return self._close_look_s()
+        if not self._rhythm.is_locked:
+            return max(SHORTEST_WAIT_S, ASLEEP_SHARE * period_ns / NS_PER_S - self.read_cost_s)
+        self._late = False
+        turns, side = self._next_look(period_ns)
+        self._due_ns = changed_ns + round(turns * period_ns)
+        ahead_s = (self._due_ns - self._clock.now_ns()) / NS_PER_S
+        return max(SHORTEST_WAIT_S, ahead_s + side * self._guard_s())
 
-    def _wait_after_change(self) -> float:
-        if len(self._periods) < PERIODS_LEARNT // 2:
-            return max(UNKNOWN_PERIOD_WAIT_S, 3 * self.read_cost_s)
-        period_s = median(self._periods) / NS_PER_S
-        return max(SHORTEST_WAIT_S, ASLEEP_SHARE * period_s - self.read_cost_s)
+    def _next_look(self, period_ns: float) -> tuple[int, int]:
+        """Return how many refreshes ahead to look next, and whether before or after the change."""
+        if self._probing:
+            self._probing = False
+            return 1, 1
+        self._foretold += 1
+        every = PROBE_ROUGH_EVERY if self._rhythm.is_rough else PROBE_EVERY
+        turns = max(1, int(self._gap_s() * NS_PER_S / period_ns + 0.01))
+        self._probing = self._foretold % every == 0
+        return turns, -1 if self._probing else 1
+
+    def _guard_s(self) -> float:
+        """How far from a foretold change a look is clear of it, seconds."""
+        return self._rhythm.window_ns / NS_PER_S + self.read_cost_s / 2
+
+    def _gap_s(self) -> float:
+        """How long the device may go unseen, seconds: a part of the steps that are asked for."""
+        step_s = self._step_s()
+        gap_s = 0.0 if step_s is None else min(step_s / LOOKS_IN_A_STEP, LONGEST_GAP_S)
+        return max(gap_s, 4 * self.read_cost_s)
+
+    def _glance_s(self) -> float:
+        """How long until power is to be looked at, seconds; for ever where it helps nothing."""
+        period_s, step_s = self.refresh_s, self._step_s()
+        if not self._rhythm.is_locked or period_s is None or not self.source.describe().glances:
+            return float("inf")
+        wanted = step_s is None or step_s < LOOKS_IN_A_STEP * period_s
+        glance_s = max(GLANCE_SHARE * period_s, SHORTEST_GLANCE_S)
+        return glance_s if wanted and glance_s < period_s / 3 else float("inf")
+
+    def _glance(self) -> float:
+        began_ns = self._clock.now_ns()
+        power_mw = self.source.glance()
+        now_ns = self._clock.now_ns()
+        if power_mw is not None and now_ns - began_ns < DEAREST_GLANCE_S * NS_PER_S:
+            self._samples.append(((began_ns + now_ns) // 2, power_mw))
+        left_s = (self._look_ns - now_ns) / NS_PER_S
+        return max(SHORTEST_WAIT_S, min(left_s, self._glance_s()))
 
     def _on_lost(self, why: str) -> float:
         self._failures += 1
         if self._opened and self._failures < TRANSIENT_ERRORS:
             return NOTHING_YET_WAIT_S
         if not self._lost:
-            self._lose(why, self._looked_ns or self._clock.now_ns())
+            self._lose(why, self._looked.time_ns if self._looked else self._clock.now_ns())
         if self._opened:
             self.source.close()
             self._opened = False
-        self._looked_ns = self._changed_ns = None
+        self._looked = self._moved_ns = None
+        self._still = False
+        self._samples.clear()
+        self._rhythm.forget()
         wait_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, LONGEST_BACK_OFF_S)
         return wait_s
 

@@ -32,11 +32,15 @@ class Reading:
         time_ns: when it was true, nanoseconds since the epoch (UTC).
         energy_mj: the device's own cumulative counter, millijoules; None where it has none.
         power_mw: power, milliwatts; None where the device does not tell.
+        took_ns: how long the look took; it was true somewhere within, half before ``time_ns``.
+        window_ns: the span whose mean the power is, half before ``time_ns``.
     """
 
     time_ns: int
     energy_mj: int | None
     power_mw: int | None
+    took_ns: int = 0
+    window_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class SourceInfo:
         uncertainty: relative one-sigma error of the sensor's gain or of the model (0.05 is 5 %).
         stepped: whether its counter stands still between refreshes, so that only its changes tell
             a time.
+        glances: whether its power can be looked at quickly between refreshes.
+        includes_cpu: whether the CPU beside it is in the figure already.
         note: what a reader must know besides, e.g. that a MIG slice's figure is the whole card's.
     """
 
@@ -64,6 +70,8 @@ class SourceInfo:
     refresh_s: float | None
     uncertainty: float
     stepped: bool = False
+    glances: bool = False
+    includes_cpu: bool = False
     note: str = ""
 
 
@@ -83,6 +91,13 @@ class PowerSource(Protocol):
 
     def read(self) -> Reading | None:
         """Return the newest reading, or None where there is none yet.
+
+        Raises:
+            SourceLostError: if the device has gone.
+        """
+
+    def glance(self) -> int | None:
+        """Return the power at this moment, milliwatts, quickly; None where it is not told.
 
         Raises:
             SourceLostError: if the device has gone.

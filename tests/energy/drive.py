@@ -14,7 +14,9 @@ from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 class Driven:
     """One simulated GPU read through the real pynvml into a curve, in virtual time."""
 
-    def __init__(self, gpu: SimulatedGpu, *, lateness_s: float = 0.0003) -> None:
+    def __init__(
+        self, gpu: SimulatedGpu, *, lateness_s: float = 0.0003, step_s: float | None = None
+    ) -> None:
         self.clock = VirtualClock()
         self.gpu = gpu
         gpu.origin_ns = self.clock.now_ns() - 5_003_000_123
@@ -28,7 +30,9 @@ class Driven:
             source.open()
             stepped = source.describe().stepped
         self.curve = EnergyCurve(self.begin_ns, stepped=stepped)
-        self.poller = Poller(source, self.curve, self.clock, self.events.append)
+        self.poller = Poller(
+            source, self.curve, self.clock, self.events.append, step_s=lambda: step_s
+        )
         self.polls = 0
 
     def run(self, seconds: float) -> None:

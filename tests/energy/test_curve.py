@@ -120,8 +120,8 @@ def test_late_and_repeated_readings_are_ignored() -> None:
 def test_a_stepped_counter_begins_with_its_first_change() -> None:
     curve = EnergyCurve(0, stepped=True)
     curve.append(counter(0.01, 1000))
-    curve.append(counter(0.02, 1100), looked_ns=S // 100)
-    curve.append(counter(0.12, 1200), looked_ns=round(0.11 * S))
+    curve.append(counter(0.02, 1100), changed_ns=round(0.015 * S))
+    curve.append(counter(0.12, 1200), changed_ns=round(0.115 * S))
     assert curve.energy(round(0.015 * S), round(0.115 * S)).energy_mj == 100
 
 

@@ -91,18 +91,17 @@ def test_the_end_is_measured_up_to_the_counters_next_change(refresh_s: float) ->
     end_ns = driven.clock.now_ns()
     with driven.library.install():
         driven.poller.finish()
-    assert driven.curve.known_until_ns is not None
-    assert driven.curve.known_until_ns >= end_ns
+    assert driven.curve.read_until_ns >= end_ns
 
 
 def test_a_meter_that_nobody_drains_keeps_its_total_in_bounded_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("carbon_trainer.energy.curve.KNOTS_AT_MOST", 2048)
+    monkeypatch.setattr("carbon_trainer.energy.knots.KNOTS_AT_MOST", 2048)
     curve = EnergyCurve(0)
     for second in range(20_000):
         curve.append(Reading(second * S, second * 100, None))
-    assert len(curve._times) == 2048
+    assert len(curve._knots._times) == 2048
     assert curve.total(19_999 * S).energy_mj == 1_999_900
     assert curve.total(19_999 * S).measured_s == 19_999
 

@@ -31,6 +31,9 @@ class ConstantSource:
         energy_mj = round((now_ns - self._opened_ns) * self.power_w / 1e6)
         return Reading(now_ns, energy_mj, round(self.power_w * 1000))
 
+    def glance(self) -> None:
+        """It tells no power between its readings."""
+
     def describe(self) -> SourceInfo:
         return SourceInfo(
             name="simulated counter",

@@ -1,0 +1,86 @@
+"""Knots of a curve in growing arrays: an instant, cumulative columns, and how well it is known."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
+
+FIRST_CAPACITY = 1024
+KNOTS_AT_MOST = 1 << 18
+"""More knots than a curve keeps; where nobody drains it, its older half is thinned instead."""
+
+ENERGY, ESTIMATED_NS, UNKNOWN_NS = 0, 1, 2
+COLUMNS = 3
+"""Columns of a knot; all are cumulative from the first knot on."""
+
+
+class Knots:
+    """Rows in order of time. Its owner holds a lock."""
+
+    def __init__(self) -> None:
+        self._times: Int64 = np.zeros(FIRST_CAPACITY, np.int64)
+        self._rows: NDArray[np.int64] = np.zeros((FIRST_CAPACITY, COLUMNS), np.int64)
+        self._jitter_ns: Int64 = np.zeros(FIRST_CAPACITY, np.int64)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def times(self) -> Int64:
+        """Instants, nanoseconds since the epoch, shape (n,)."""
+        return self._times[: self._count]
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Cumulative columns, shape (n, 3)."""
+        return self._rows[: self._count]
+
+    @property
+    def jitter_ns(self) -> Int64:
+        """How far off an instant may be, one sigma, nanoseconds, shape (n,)."""
+        return self._jitter_ns[: self._count]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next push would exceed what a curve keeps."""
+        return self._count >= KNOTS_AT_MOST
+
+    def push(self, time_ns: int, row: NDArray[np.int64], jitter_ns: int) -> None:
+        """Append a knot."""
+        n = self._count
+        if n == len(self._times):
+            size = 2 * n
+            self._times = np.resize(self._times, size)
+            self._jitter_ns = np.resize(self._jitter_ns, size)
+            self._rows = np.resize(self._rows, (size, COLUMNS))
+        self._times[n], self._rows[n], self._jitter_ns[n] = time_ns, row, jitter_ns
+        self._count = n + 1
+
+    def thin(self) -> None:
+        """Drop every second knot of the older half."""
+        half = self._count // 2
+        self._keep(np.concatenate([np.arange(0, half, 2), np.arange(half, self._count)]))
+
+    def forget_first(self, count: int) -> None:
+        """Drop the oldest knots."""
+        self._keep(np.arange(count, self._count))
+
+    def powers_mw(self, segments: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return segments' mean powers, milliwatts; beyond the ends that of the nearest."""
+        at = np.clip(segments, 0, self._count - 2)
+        energy = self._rows[at + 1, ENERGY] - self._rows[at, ENERGY]
+        return np.asarray(energy * 1e9 / (self._times[at + 1] - self._times[at]), np.float64)
+
+    def are_measured(self, segments: NDArray[np.intp]) -> NDArray[np.bool_]:
+        """Return which segments exist and are neither estimated nor unknown."""
+        at = np.clip(segments, 0, self._count - 2)
+        doubtful = (self._rows[at + 1, ESTIMATED_NS:] > self._rows[at, ESTIMATED_NS:]).any(axis=-1)
+        return np.asarray((at == segments) & ~doubtful, np.bool_)
+
+    def _keep(self, chosen: NDArray[np.intp]) -> None:
+        for column in (self._times, self._rows, self._jitter_ns):
+            column[: len(chosen)] = column[chosen]
+        self._count = len(chosen)
