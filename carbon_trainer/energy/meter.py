@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from array import array
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
 from typing import Self
@@ -18,101 +15,35 @@ import numpy as np
 
 from carbon_trainer.clock import NS_PER_S, Clock, SystemClock
 from carbon_trainer.energy.curve import EnergyCurve, EnergyEstimate
+from carbon_trainer.energy.figures import (
+    DeviceEnergy,
+    EnergySummary,
+    MeteredInterval,
+    PhaseEnergy,
+    StepEnergy,
+    method_of,
+)
+from carbon_trainer.energy.gpu_marks import GpuEvent, GpuMarks
+from carbon_trainer.energy.marks import StepMarks
+from carbon_trainer.energy.phases import Phases
 from carbon_trainer.energy.poller import MeterEvent, Poller
 from carbon_trainer.energy.sampler import Sampler
-from carbon_trainer.energy.source import Component, Method, PowerSource, SourceInfo
+from carbon_trainer.energy.source import Method, PowerSource
 
 log = logging.getLogger(__name__)
-
-MARKS_KEPT = 100_000
-"""Steps whose marks are kept; older ones are in the intervals that were drained."""
 
 KNOTS_KEPT_NS = 120 * NS_PER_S
 """How long knots stay after they were drained, for the energy of recent steps."""
 
+PHASES_KEPT = 4096
+"""Changes of phase that are kept; where nobody drains, older ones are summed up then."""
 
-@dataclass(frozen=True, slots=True)
-class StepEnergy:
-    """What one step used, all devices together.
+STEPLESS_NS = 10 * NS_PER_S
+"""Where no step was marked for so long from the start, nobody asks for the energy of any."""
 
-    Attributes:
-        begin_ns: its first instant.
-        end_ns: its last.
-        energy_j: joules.
-        sigma_j: one sigma of its timing error, joules.
-    """
-
-    begin_ns: int
-    end_ns: int
-    energy_j: float
-    sigma_j: float
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceEnergy:
-    """What one device used, and how well that is known."""
-
-    info: SourceInfo
-    energy_mj: int
-    sigma_mj: float
-    measured_s: float
-    estimated_s: float
-    unknown_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class EnergySummary:
-    """What was used from the start until ``end_ns``.
-
-    Attributes:
-        begin_ns: when metering started.
-        end_ns: when it stopped, or now.
-        devices: a row each; empty if there was nothing to read.
-        steps: steps marked.
-    """
-
-    begin_ns: int
-    end_ns: int
-    devices: tuple[DeviceEnergy, ...]
-    steps: int
-
-    @property
-    def energy_mj(self) -> int:
-        """Energy of all devices, millijoules."""
-        return sum(row.energy_mj for row in self.devices)
-
-    @property
-    def energy_j(self) -> float:
-        """Energy of all devices, joules."""
-        return self.energy_mj / 1000
-
-    @property
-    def seconds(self) -> float:
-        """How long was metered, seconds."""
-        return (self.end_ns - self.begin_ns) / NS_PER_S
-
-    def __str__(self) -> str:
-        rows = [
-            f"{row.info.label}: {row.energy_mj / 1000:,.1f} J, {row.info.method} ({row.info.name})"
-            for row in self.devices
-        ]
-        total = f"{self.energy_j:,.1f} J in {self.seconds:,.2f} s, {self.steps:,} steps"
-        return "\n".join([total, *rows] if rows else [total, "nothing could be metered"])
-
-
-@dataclass(frozen=True, slots=True)
-class MeteredInterval:
-    """What one device used between two instants in one phase, known in one way."""
-
-    device: str
-    component: Component
-    start_ns: int
-    end_ns: int
-    energy_mj: int
-    method: Method
-    sigma_mj: float
-    phase: str
-    steps: int
+__all__ = [
+    "DeviceEnergy", "EnergyMeter", "EnergySummary", "MeteredInterval", "PhaseEnergy", "StepEnergy",
+]  # fmt: skip
 
 
 class _Device:
@@ -122,6 +53,7 @@ class _Device:
         self.poller = poller
         self.curve = poller.curve
         self.drained_ns = start_ns
+        self.drained_steps = 0
 
 
 class EnergyMeter:
@@ -131,6 +63,8 @@ class EnergyMeter:
         sources: what to read; by default every GPU that this process may use, and the host.
         clock: the time.
         host: meter CPU and memory too, where ``sources`` is not given.
+        gpu_event: makes an event such as ``torch.cuda.Event(enable_timing=True)``; steps are then
+            marked in the GPU's time, which runs behind the Python thread's, without waiting.
 
     Example:
         with EnergyMeter() as meter:
@@ -146,6 +80,7 @@ class EnergyMeter:
         *,
         clock: Clock | None = None,
         host: bool = True,
+        gpu_event: Callable[[], GpuEvent] | None = None,
     ) -> None:
         self._given = sources
         self._host = host
@@ -158,11 +93,12 @@ class EnergyMeter:
         self._stop_ns: int | None = None
         self._stopping = threading.Lock()
         self._discovery: threading.Thread | None = None
-        self._phase_ns: list[int] = []
-        self._phase_names: list[str] = []
-        self._begins = array("q", bytes(8 * MARKS_KEPT))
-        self._ends = array("q", bytes(8 * MARKS_KEPT))
-        self._marked = 0
+        self._phases: Phases | None = None
+        self._phase_mj: dict[str, int] = {}
+        self._phase_ns: dict[str, int] = {}
+        self._summed_ns = 0
+        self._marks = StepMarks()
+        self._gpu_marks = GpuMarks(self._marks, gpu_event, self._now_ns) if gpu_event else None
         self._step_ns = 0
         self._step = _Step(self)
 
@@ -177,8 +113,8 @@ class EnergyMeter:
         if self._start_ns is not None:
             raise RuntimeError("an EnergyMeter meters once: make a new one")
         self._start_ns = self._now_ns()
-        self._phase_ns.append(self._start_ns)
-        self._phase_names.append("run")
+        self._phases = Phases(self._start_ns)
+        self._summed_ns = self._start_ns
         if self._given is not None:
             self._add(self._given)
             return
@@ -190,10 +126,12 @@ class EnergyMeter:
         with self._stopping:
             if self._start_ns is not None and self._stop_ns is None:
                 self._stop_ns = self._now_ns()
+                if self._gpu_marks is not None:
+                    self._gpu_marks.finish()
                 if self._discovery is not None:
                     self._discovery.join(timeout=5)
                 for poller in self._sampler.stop():
-                    poller.curve.mark_lost(poller.curve.known_until_ns or self._stop_ns)
+                    poller.curve.mark_lost(poller.curve.read_until_ns)
                     why = "it does not answer"
                     device = poller.source.describe().device
                     self._events.append(MeterEvent(self._stop_ns, device, "lost", why))
@@ -229,7 +167,7 @@ class EnergyMeter:
     def _add(self, sources: Sequence[PowerSource]) -> None:
         for source in sources:
             curve = EnergyCurve(self._begin_ns, stepped=source.describe().stepped)
-            poller = Poller(source, curve, self._clock, self._events.append)
+            poller = Poller(source, curve, self._clock, self._events.append, self._wanted_step_s)
             self._devices.append(_Device(poller, self._begin_ns))
             self._sampler.add(poller)
 
@@ -243,33 +181,48 @@ class EnergyMeter:
 
     def step_begin(self) -> None:
         """Mark the beginning of a step: one look at the clock."""
-        self._step_ns = self._now_ns()
+        if self._gpu_marks is not None:
+            self._gpu_marks.begin()
+        else:
+            self._step_ns = self._now_ns()
 
     def step_end(self) -> None:
         """Mark its end: one look at the clock."""
-        place = self._marked % MARKS_KEPT
-        self._begins[place] = self._step_ns
-        self._ends[place] = self._now_ns()
-        self._marked += 1
+        if self._gpu_marks is not None:
+            self._gpu_marks.end()
+        else:
+            self._marks.add(self._step_ns, self._now_ns())
 
     def step(self) -> _Step:
         """Return a context for one step."""
         return self._step
 
     def set_phase(self, name: str) -> None:
-        """From now on book under another phase."""
-        self._phase_ns.append(self._now_ns())
-        self._phase_names.append(name)
+        """From now on book under another phase.
+
+        Raises:
+            RuntimeError: if the meter was not started.
+        """
+        self._known_phases.set(self._now_ns(), name)
+        if len(self._known_phases) > PHASES_KEPT:
+            self._sum_phases(self._final_until_ns())
+            self._known_phases.forget_before(self._oldest_needed_ns())
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Book what is used within under a phase, then under the one before again."""
-        before = self._phase_names[-1] if self._phase_names else "run"
+        before = self._known_phases.current
         self.set_phase(name)
         try:
             yield
         finally:
             self.set_phase(before)
+
+    def _wanted_step_s(self) -> float | None:
+        shortest_s = self._marks.shortest_s()
+        if shortest_s is None and self._now_ns() - self._begin_ns > STEPLESS_NS:
+            return float("inf")
+        return shortest_s
 
     # Figures
 
@@ -308,27 +261,34 @@ class EnergyMeter:
             return []
         until_ns = self._stop_ns or min(ns for ns in known if ns is not None)
         since_ns = max(self._begin_ns, until_ns - KNOTS_KEPT_NS)
-        begins, ends = self._marks()
+        begins, ends = self._marks.kept()
         chosen = (ends <= until_ns) & (begins >= since_ns)
         begins, ends = begins[chosen], ends[chosen]
-        energy_mj = np.zeros(len(begins))
-        variance = np.zeros(len(begins))
-        for device in self._devices:
+        energy_mj, measured_mj, variance_mj2 = (np.zeros(len(begins)) for _ in range(3))
+        doubtful, unknown = (np.zeros(len(begins), bool) for _ in range(2))
+        for device in list(self._devices):
             part = device.curve.parts(begins, ends)
+            measures = device.poller.source.describe().method is Method.MEASURED
+            doubtful |= (part.estimated_ns > 0) | (not measures)
+            unknown |= part.unknown_ns > 0
             energy_mj += part.energy_mj
-            variance += part.variance_mj2
+            measured_mj += part.energy_mj * (measures & (part.estimated_ns == 0))
+            variance_mj2 += part.variance_mj2
+        method = np.where(unknown, "unknown", np.where(doubtful, "estimated", "measured"))
+        columns = (begins, ends, energy_mj / 1e3, np.sqrt(variance_mj2) / 1e3, measured_mj / 1e3)
         return [
-            StepEnergy(int(b), int(e), float(mj) / 1000, float(s) / 1000)
-            for b, e, mj, s in zip(begins, ends, energy_mj, np.sqrt(variance), strict=True)
+            StepEnergy(begin_ns, end_ns, energy_j, sigma_j, Method(how), measured_j)
+            for begin_ns, end_ns, energy_j, sigma_j, measured_j, how in zip(
+                *(column.tolist() for column in columns), method.tolist(), strict=True
+            )
         ]
 
     def summary(self) -> EnergySummary:
         """Return what was used until now, or until the stop."""
-        begin_ns = self._begin_ns
         end_ns = self._stop_ns or self._now_ns()
-        return EnergySummary(
-            begin_ns, end_ns, tuple(self._row(d, end_ns) for d in self._devices), self._marked
-        )
+        devices = tuple(self._row(device, end_ns) for device in list(self._devices))
+        phases = self._phase_rows(end_ns)
+        return EnergySummary(self._begin_ns, end_ns, devices, self._marks.count, phases)
 
     def events(self) -> list[MeterEvent]:
         """Return what has happened to devices since the last call."""
@@ -366,48 +326,78 @@ class EnergyMeter:
     def _drain(self, device: _Device, until_ns: int) -> Iterator[MeteredInterval]:
         info = device.poller.source.describe()
         begin_ns, device.drained_ns = device.drained_ns, until_ns
-        cuts = [ns for ns in self._phase_ns if begin_ns < ns < until_ns]
-        cuts += device.curve.method_changes_ns(begin_ns, until_ns)
-        edges = sorted({begin_ns, until_ns, *cuts})
-        _, ends = self._marks()
-        for start_ns, end_ns in pairwise(edges):
+        edges = {begin_ns, until_ns, *self._known_phases.changes_ns(begin_ns, until_ns)}
+        times = sorted(edges | set(device.curve.method_changes_ns(begin_ns, until_ns)))
+        ended = self._marks.ended_by(times[1:])
+        for (start_ns, end_ns), steps in zip(pairwise(times), ended, strict=True):
             part = device.curve.energy(start_ns, end_ns)
+            before, device.drained_steps = device.drained_steps, max(steps, device.drained_steps)
             yield MeteredInterval(
                 device=info.device,
                 component=info.component,
                 start_ns=start_ns,
                 end_ns=end_ns,
                 energy_mj=part.energy_mj,
-                method=_method(part, info),
+                method=method_of(part, info),
                 sigma_mj=part.sigma_mj,
-                phase=self._phase_at(start_ns),
-                steps=int(np.count_nonzero((ends > start_ns) & (ends <= end_ns))),
+                phase=self._known_phases.at(start_ns),
+                steps=device.drained_steps - before,
             )
 
-    def _phase_at(self, time_ns: int) -> str:
-        return self._phase_names[max(0, bisect_right(self._phase_ns, time_ns) - 1)]
+    @property
+    def _known_phases(self) -> Phases:
+        if self._phases is None:
+            raise RuntimeError("the EnergyMeter was not started")
+        return self._phases
 
-    def _marks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return copies of the kept marks, oldest first."""
-        marked = self._marked
-        begins = np.array(self._begins, np.int64)
-        ends = np.array(self._ends, np.int64)
-        if marked <= MARKS_KEPT:
-            return begins[:marked], ends[:marked]
-        shift = -(marked % MARKS_KEPT)
-        return np.roll(begins, shift), np.roll(ends, shift)
+    def _phase_rows(self, end_ns: int) -> tuple[PhaseEnergy, ...]:
+        energy_mj, lasted_ns = dict(self._phase_mj), dict(self._phase_ns)
+        self._add_phases(energy_mj, lasted_ns, self._summed_ns, end_ns)
+        return tuple(
+            PhaseEnergy(name, used_mj, lasted_ns[name] / NS_PER_S)
+            for name, used_mj in energy_mj.items()
+        )
+
+    def _add_phases(
+        self, energy_mj: dict[str, int], lasted_ns: dict[str, int], begin_ns: int, end_ns: int
+    ) -> None:
+        """Add what each phase used between two instants to running sums."""
+        edges = [begin_ns, *self._known_phases.changes_ns(begin_ns, end_ns), end_ns]
+        times = np.array(edges, np.int64)
+        used_mj = sum(
+            (device.curve.parts(times[:-1], times[1:]).energy_mj for device in list(self._devices)),
+            np.zeros(len(times) - 1, np.int64),
+        )
+        for (start_ns, stop_ns), used in zip(pairwise(edges), used_mj.tolist(), strict=True):
+            name = self._known_phases.at(start_ns)
+            energy_mj[name] = energy_mj.get(name, 0) + used
+            lasted_ns[name] = lasted_ns.get(name, 0) + stop_ns - start_ns
+
+    def _sum_phases(self, until_ns: int) -> None:
+        """Sum up what is final, so that it need not be kept."""
+        if until_ns > self._summed_ns:
+            self._add_phases(self._phase_mj, self._phase_ns, self._summed_ns, until_ns)
+            self._summed_ns = until_ns
+
+    def _final_until_ns(self) -> int:
+        known = [device.curve.known_until_ns for device in list(self._devices)]
+        return min((ns or self._begin_ns for ns in known), default=self._begin_ns)
+
+    def _oldest_needed_ns(self) -> int:
+        begin_ns, devices = self._begin_ns, list(self._devices)
+        # Where nobody has ever drained, nobody waits for intervals.
+        drained = [one.drained_ns for one in devices if one.drained_ns > begin_ns]
+        return min(drained, default=self._summed_ns)
 
     def _forget(self) -> None:
         """Let go of what only drained intervals needed."""
         if not self._devices:
             return
-        drained_ns = min(device.drained_ns for device in self._devices)
-        for device in self._devices:
-            device.curve.forget_before(drained_ns - KNOTS_KEPT_NS)
-        old = bisect_right(self._phase_ns, drained_ns) - 1
-        if old > 0:
-            del self._phase_ns[:old]
-            del self._phase_names[:old]
+        drained_ns = self._oldest_needed_ns()
+        self._sum_phases(min(drained_ns, self._final_until_ns()))
+        for device in list(self._devices):
+            device.curve.forget_before(min(drained_ns, self._summed_ns) - KNOTS_KEPT_NS)
+        self._known_phases.forget_before(min(drained_ns, self._summed_ns))
 
 
 class _Step:
@@ -424,11 +414,3 @@ class _Step:
 
     def __exit__(self, *_: object) -> None:
         self._end()
-
-
-def _method(part: EnergyEstimate, info: SourceInfo) -> Method:
-    if part.unknown_s > 0:
-        return Method.UNKNOWN
-    if part.estimated_s > 0:
-        return Method.ESTIMATED
-    return info.method

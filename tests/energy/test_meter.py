@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from carbon_trainer.energy.meter import MARKS_KEPT, EnergyMeter
+from carbon_trainer.energy.marks import MARKS_KEPT
+from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.source import Method, Reading, SourceInfo, SourceLostError
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import SquareWave
@@ -170,7 +171,7 @@ def test_marks_of_very_many_steps_take_no_more_room() -> None:
     for _ in range(MARKS_KEPT + 50):
         meter.step_begin()
         meter.step_end()
-    assert len(meter._begins) == MARKS_KEPT
+    assert len(meter._marks.kept()[0]) == MARKS_KEPT
     assert meter.stop().steps == MARKS_KEPT + 50
 
 
@@ -178,6 +179,7 @@ def test_the_upper_estimate_is_not_below_the_estimate() -> None:
     meter = EnergyMeter([ConstantSource(250)])
     meter.start()
     _settled(meter)
-    assert meter.used_mj(upper=True) >= meter.used_mj() * 0.9
+    lower_mj = meter.used_mj()
+    assert meter.used_mj(upper=True) >= lower_mj
     assert meter.peak_power_w() == pytest.approx(250, rel=0.2)
     meter.stop()
