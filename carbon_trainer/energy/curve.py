@@ -6,6 +6,7 @@ Everything else is a difference of this curve, so parts always add up to the who
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,6 +85,9 @@ class EnergyCurve:
         self._start_variance_mj2 = 0.0
         self._lock = threading.Lock()
         self._knots = Knots()
+        self._last_ns = start_ns
+        self._last_row = [0] * COLUMNS
+        self._recent: deque[tuple[int, int]] = deque()
         self._counter_mj: int | None = None
         self._power_mw: int | None = None
         self._lost_ns: int | None = None
@@ -117,10 +121,10 @@ class EnergyCurve:
             if self._closed:
                 return False
             when_ns = reading.time_ns if changed_ns is None else changed_ns
-            if len(self._knots) and reading.time_ns <= self._last_ns():
+            if len(self._knots) and reading.time_ns <= self._last_ns:
                 return False
             if reading.energy_mj is not None:
-                when_ns = max(when_ns, self._last_ns() + 1) if len(self._knots) else when_ns
+                when_ns = max(when_ns, self._last_ns + 1) if len(self._knots) else when_ns
                 return self._append_counter(reading, reading.energy_mj, when_ns, jitter_ns, samples)
             if reading.power_mw is not None:
                 return self._append_power(reading.time_ns, reading.power_mw, jitter_ns)
@@ -130,7 +134,7 @@ class EnergyCurve:
         """Say that nothing is known of the device from an instant on."""
         with self._lock:
             if self._lost_ns is None and not self._closed:
-                self._lost_ns = max(time_ns, self._last_ns())
+                self._lost_ns = max(time_ns, self._last_ns)
 
     def close(self) -> None:
         """Take nothing any more: a driver that wakes up late must not change what was reported."""
@@ -165,7 +169,7 @@ class EnergyCurve:
             self._bridge_loss(lost_ns, reading.time_ns)
         else:
             # The counter began anew: what it had gone on to is gone, so the power before bridges.
-            bridged_mj = round(self._segment_mw() * (reading.time_ns - self._last_ns()) / 1e9)
+            bridged_mj = round(self._segment_mw() * (reading.time_ns - self._last_ns) / 1e9)
             self._push(reading.time_ns, bridged_mj, Method.ESTIMATED, 0)
         return True
 
@@ -179,7 +183,7 @@ class EnergyCurve:
             self._bridge_loss(lost_ns, time_ns)
         else:
             mean_mw = ((before_mw or power_mw) + power_mw) / 2
-            delta_mj = round(mean_mw * (time_ns - self._last_ns()) / 1e9)
+            delta_mj = round(mean_mw * (time_ns - self._last_ns) / 1e9)
             self._push(time_ns, delta_mj, Method.MEASURED, jitter_ns)
         return True
 
@@ -194,8 +198,8 @@ class EnergyCurve:
 
     def _bridge_loss(self, lost_ns: int, time_ns: int) -> None:
         """The device was away and did not keep count: known power until it went, then nothing."""
-        if lost_ns > self._last_ns():
-            until_mj = round(self._segment_mw() * (lost_ns - self._last_ns()) / 1e9)
+        if lost_ns > self._last_ns:
+            until_mj = round(self._segment_mw() * (lost_ns - self._last_ns) / 1e9)
             self._push(lost_ns, until_mj, Method.ESTIMATED, 0)
         self._push(time_ns, 0, Method.UNKNOWN, 0)
 
@@ -204,7 +208,7 @@ class EnergyCurve:
     ) -> None:
         """Push a measured segment, cut where samples of power tell its course."""
         given_mj = 0
-        for inner_ns, inner_mj in shape.cut(self._last_ns(), time_ns, delta_mj, samples):
+        for inner_ns, inner_mj in shape.cut(self._last_ns, time_ns, delta_mj, samples):
             self._push(inner_ns, inner_mj, Method.MEASURED, jitter_ns)
             given_mj += inner_mj
         self._push(time_ns, delta_mj - given_mj, Method.MEASURED, jitter_ns)
@@ -213,23 +217,25 @@ class EnergyCurve:
         if self._knots.is_full:
             self._at_start()
             self._knots.thin()
-        row = np.zeros(COLUMNS, np.int64)
+        row = self._last_row
         if len(self._knots):
-            span_ns = time_ns - self._last_ns()
-            row = self._knots.rows[-1].copy()
+            span_ns = time_ns - self._last_ns
             row[ENERGY] += delta_mj
-            row[ESTIMATED_NS] += span_ns if method is Method.ESTIMATED else 0
-            row[UNKNOWN_NS] += span_ns if method is Method.UNKNOWN else 0
-            self._note_peak(time_ns, int(row[ENERGY]))
+            if method is Method.ESTIMATED:
+                row[ESTIMATED_NS] += span_ns
+            elif method is Method.UNKNOWN:
+                row[UNKNOWN_NS] += span_ns
+            self._note_peak(time_ns, row[ENERGY])
+        self._recent.append((time_ns, row[ENERGY]))
         self._knots.push(time_ns, row, jitter_ns)
+        self._last_ns = time_ns
 
     def _note_peak(self, time_ns: int, energy_mj: int) -> None:
-        times = self._knots.times
-        row = len(times) - 1
-        while row > 0 and time_ns - times[row] < PEAK_SPAN_NS:
-            row -= 1
-        span_ns = time_ns - int(times[row])
-        power_mw = (energy_mj - int(self._knots.rows[row, ENERGY])) * 1e9 / max(span_ns, 1)
+        recent = self._recent
+        while len(recent) > 1 and time_ns - recent[1][0] >= PEAK_SPAN_NS:
+            recent.popleft()
+        since_ns, since_mj = recent[0]
+        power_mw = (energy_mj - since_mj) * 1e9 / max(time_ns - since_ns, 1)
         if power_mw >= self._peak_mw or time_ns - self._peak_ns > PEAK_MEMORY_NS:
             self._peak_mw, self._peak_ns = power_mw, time_ns
 
@@ -246,14 +252,14 @@ class EnergyCurve:
             if not self._has_begun():
                 return None
             if self._closed or not self._stepped or self._lost_ns is not None:
-                return self._last_ns()
+                return self._last_ns
             return int(self._knots.times[-2])
 
     @property
     def read_until_ns(self) -> int:
         """The instant up to which energy has been read; the start before there is any."""
         with self._lock:
-            return self._last_ns()
+            return self._last_ns
 
     def energy(self, begin_ns: int, end_ns: int) -> EnergyEstimate:
         """Return what was used from ``begin_ns`` to ``end_ns``."""
@@ -300,7 +306,7 @@ class EnergyCurve:
         with self._lock:
             if len(self._knots) == 0:
                 return 0
-            last_ns, last = self._last_ns(), self._knots.rows[-1]
+            last_ns, last = self._last_ns, self._knots.rows[-1]
             energy_mj = int(last[ENERGY]) - int(self._at_start()[ENERGY])
             end_ns = now_ns if self._lost_ns is None or upper else min(now_ns, self._lost_ns)
             power_mw = max(self._peak_mw, self._segment_mw()) if upper else self._segment_mw()
@@ -333,9 +339,6 @@ class EnergyCurve:
                 edges.add(self._lost_ns)
             return sorted(t for t in edges if begin_ns < t < end_ns)
 
-    def _last_ns(self) -> int:
-        return int(self._knots.times[-1]) if len(self._knots) else self._start_ns
-
     def _at_start(self) -> Int64:
         """Return the curve's row at the start; kept from when the curve has begun."""
         if self._start_row is not None:
@@ -359,7 +362,7 @@ class EnergyCurve:
 
     def _recent_mw(self) -> float:
         n = len(self._knots)
-        first = int(np.searchsorted(self._knots.times, self._last_ns() - RECENT_NS))
+        first = int(np.searchsorted(self._knots.times, self._last_ns - RECENT_NS))
         return self._mean_mw(min(first, n - 2), n - 1)
 
     def _first_mw(self) -> float:
@@ -379,7 +382,7 @@ class EnergyCurve:
 
     def _has_begun(self) -> bool:
         n = len(self._knots)
-        return n >= 2 and self._last_ns() - int(self._knots.times[0]) >= FIRST_SPAN_NS
+        return n >= 2 and self._last_ns - int(self._knots.times[0]) >= FIRST_SPAN_NS
 
     def _cumulative(self, times_ns: Int64) -> NDArray[np.int64]:
         """Return the curve's columns at instants, shape (n, columns); whole and monotone."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,7 +50,7 @@ class Knots:
         """Whether the next push would exceed what a curve keeps."""
         return self._count >= KNOTS_AT_MOST
 
-    def push(self, time_ns: int, row: NDArray[np.int64], jitter_ns: int) -> None:
+    def push(self, time_ns: int, row: Sequence[int], jitter_ns: int) -> None:
         """Append a knot."""
         n = self._count
         if n == len(self._times):

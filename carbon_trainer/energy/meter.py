@@ -165,11 +165,13 @@ class EnergyMeter:
             self._add(host_sources(self._clock))
 
     def _add(self, sources: Sequence[PowerSource]) -> None:
+        pollers = []
         for source in sources:
             curve = EnergyCurve(self._begin_ns, stepped=source.describe().stepped)
             poller = Poller(source, curve, self._clock, self._events.append, self._wanted_step_s)
             self._devices.append(_Device(poller, self._begin_ns))
-            self._sampler.add(poller)
+            pollers.append(poller)
+        self._sampler.add(pollers)
 
     @property
     def _begin_ns(self) -> int:

@@ -27,11 +27,12 @@ ASLEEP_SHARE = 0.85
 FINE_SHARE = 0.1
 """Share of the period between looks while a change is being awaited."""
 
+CLEAR_SHARE = 0.3
 PROBE_EVERY = 16
 PROBE_ROUGH_EVERY = 3
 """Each so many foretold changes one is looked at from both sides."""
 
-LOOKS_IN_A_STEP = 8
+LOOKS_IN_A_STEP = 5
 LONGEST_GAP_S = 0.1
 """A step is looked at so often, but the device no less often than this."""
 
@@ -106,6 +107,7 @@ class Poller:
         self._clock = clock
         self._notify = notify
         self._step_s = step_s
+        self._info = source.describe()
         self._opened = False
         self._lost = False
         self._still = False
@@ -114,10 +116,15 @@ class Poller:
         self._back_off_s = FIRST_BACK_OFF_S
         self._rhythm = Rhythm()
         self._looked: Reading | None = None
+        self._polled_ns = 0
+        self._patience_s = 0.0
         self._begun = False
         self._moved_ns: int | None = None
         self._foretold = 0
         self._probing = False
+        self._turns = 1
+        self._held: Reading | None = None
+        self._searching = False
         self._first: list[tuple[Reading, Change]] = []
         self._due_ns = 0
         self._late = False
@@ -129,7 +136,7 @@ class Poller:
     def refresh_s(self) -> float | None:
         """How often the counter changes, as learnt so far, seconds."""
         period_ns = self._rhythm.period_ns
-        return self.source.describe().refresh_s if period_ns is None else period_ns / NS_PER_S
+        return self._info.refresh_s if period_ns is None else period_ns / NS_PER_S
 
     def describe(self) -> SourceInfo:
         """Return who the source is, with the refresh period as learnt."""
@@ -147,6 +154,8 @@ class Poller:
             log.debug("reading %s", self.source, exc_info=True)
             return self._on_lost(f"{type(error).__name__}: {error}")
         self._failures = 0
+        self._patience_s = 0.0
+        self._polled_ns = self._clock.now_ns()
         if reading is None:
             return NOTHING_YET_WAIT_S
         if self._lost and not self._still:
@@ -164,12 +173,34 @@ class Poller:
         if waited_s > (HUNG_READ_S if self._opened else HUNG_OPEN_S):
             self._lose(f"its driver has not answered for {waited_s:.0f} s", asked_ns)
 
+    @property
+    def patience_s(self) -> float:
+        """How much later than asked for a look does as well, seconds."""
+        return self._patience_s
+
+    def has_read_past(self, end_ns: int) -> bool:
+        """Say whether an instant has been read past, as far as it can be."""
+        if not self._opened or self._lost:
+            return True
+        if not self._info.stepped:
+            return self._polled_ns >= end_ns
+        return (self.curve.known_until_ns or 0) >= end_ns
+
+    def hurry(self) -> None:
+        """Have the next poll read rather than glance."""
+        self._look_ns = 0
+
     def finish(self) -> None:
         """Take the last readings, past the counter's next change, and close the source."""
         end_ns = self._clock.now_ns()
-        self._look_ns = 0
-        if self._opened:
-            self._poll_past(end_ns)
+        deadline_ns = end_ns + round(FINISH_S * NS_PER_S)
+        while not self.has_read_past(end_ns) and self._clock.now_ns() <= deadline_ns:
+            self.hurry()
+            self._clock.wait(min(self.poll(), FINISH_S))
+        self.close()
+
+    def close(self) -> None:
+        """Close the source, which may then tell its last."""
         try:
             self.source.close()
             # A source that gathers in the background knows its end only when it is closed.
@@ -179,7 +210,7 @@ class Poller:
         except Exception:
             log.debug("closing %s", self.source, exc_info=True)
             last = None
-        if last is not None:
+        if last is not None and last.energy_mj is not None:
             self.curve.append(last)
 
     def _read(self) -> Reading | None:
@@ -187,6 +218,7 @@ class Poller:
         try:
             if not self._opened:
                 self.source.open()
+                self._info = self.source.describe()
                 self._opened = True
             self._asked_ns = began_ns = self._clock.now_ns()
             reading = self.source.read()
@@ -195,29 +227,25 @@ class Poller:
         finally:
             self._asked_ns = None
 
-    def _poll_past(self, end_ns: int) -> None:
-        wait_s = self.poll()
-        deadline_ns = end_ns + round(FINISH_S * NS_PER_S)
-        while self.source.describe().stepped and not self._lost:
-            if self.curve.read_until_ns >= end_ns or self._clock.now_ns() > deadline_ns:
-                return
-            self._clock.wait(min(wait_s, FINISH_S))
-            self._look_ns = 0
-            wait_s = self.poll()
-
     def _take(self, reading: Reading) -> float:
         if reading.energy_mj is None:
             # A uniform window of this length: its standard deviation.
             self.curve.append(reading, jitter_ns=round(reading.window_ns / 12**0.5))
             return max(POWER_WAIT_S, 3 * self.read_cost_s)
-        info = self.source.describe()
+        info = self._info
         if not info.stepped:
             self.curve.append(reading)
             return info.refresh_s / 4 if info.refresh_s else NOTHING_YET_WAIT_S
         before, self._looked = self._looked, reading
         if before is None or self._moved_ns is None:
             self._moved_ns = reading.time_ns
+        elif self._held is not None:
+            return self._after_probe(self._held, before, reading)
         elif reading.energy_mj != before.energy_mj:
+            if self._probing and self._turns > 1:
+                # Whether this is the change before the one awaited the next look tells.
+                self._held, self._probing = before, False
+                return self._until_due_s() + self._guard_s()
             return self._on_change(before, reading)
         elif reading.time_ns - self._moved_ns > STILL_S * NS_PER_S and not self._lost:
             self._still = True
@@ -229,9 +257,13 @@ class Poller:
             self._still = False
             self._on_back(reading)
         self._moved_ns = reading.time_ns
-        change = self._rhythm.saw(
-            before.time_ns - before.took_ns // 2, reading.time_ns + reading.took_ns // 2
-        )
+        after_ns = before.time_ns - before.took_ns // 2
+        until_ns = reading.time_ns + reading.took_ns // 2
+        if self._searching:
+            self._searching = False
+            change = self._rhythm.found(after_ns, until_ns)
+        else:
+            change = self._rhythm.saw(after_ns, until_ns)
         # The counter was read at some moment of the call, and always at the same.
         jitter_ns = round(hypot(change.jitter_ns, reading.took_ns / 2))
         change = Change(change.time_ns, jitter_ns)
@@ -241,8 +273,24 @@ class Poller:
             self._put_first(before, reading, change)
         return self._wait_after_change(change.time_ns)
 
+    def _after_probe(self, before: Reading, probe: Reading, reading: Reading) -> float:
+        """Just before a foretold change, and now just after it."""
+        if reading.energy_mj != probe.energy_mj:
+            self._held = None
+            return self._on_change(probe, reading)
+        # It came earlier or it is late: which of the two, the next change tells.
+        if not self._searching:
+            self._searching = True
+            self._rhythm.missed()
+        self._looked = reading
+        self._held = before
+        return self._close_look_s()
+
     def _put(self, reading: Reading, change: Change) -> None:
-        samples, self._samples = self._samples, []
+        samples = self._samples
+        # The newest before the change tells which one after it is new.
+        later = next((i for i, (ns, _) in enumerate(samples) if ns > change.time_ns), len(samples))
+        self._samples = samples[max(0, later - 1) :]
         self.curve.append(
             reading, changed_ns=change.time_ns, jitter_ns=change.jitter_ns, samples=samples
         )
@@ -273,9 +321,8 @@ class Poller:
     def _wait_for_change(self) -> float:
         """Look again soon if the change is due, or when it will be."""
         if self._rhythm.is_locked:
-            ahead_s = (self._due_ns - self._clock.now_ns()) / NS_PER_S
-            if ahead_s > 0:
-                return max(SHORTEST_WAIT_S, ahead_s + self._guard_s())
+            if self._until_due_s() > 0:
+                return max(SHORTEST_WAIT_S, self._until_due_s() + self._guard_s())
             if not self._late:
                 self._late = True
                 self._rhythm.missed()
@@ -296,21 +343,20 @@ class Poller:
         if not self._rhythm.is_locked:
             return max(SHORTEST_WAIT_S, ASLEEP_SHARE * period_ns / NS_PER_S - self.read_cost_s)
         self._late = False
-        turns, side = self._next_look(period_ns)
-        self._due_ns = changed_ns + round(turns * period_ns)
-        ahead_s = (self._due_ns - self._clock.now_ns()) / NS_PER_S
-        return max(SHORTEST_WAIT_S, ahead_s + side * self._guard_s())
-
-    def _next_look(self, period_ns: float) -> tuple[int, int]:
-        """Return how many refreshes ahead to look next, and whether before or after the change."""
-        if self._probing:
-            self._probing = False
-            return 1, 1
         self._foretold += 1
         every = PROBE_ROUGH_EVERY if self._rhythm.is_rough else PROBE_EVERY
-        turns = max(1, int(self._gap_s() * NS_PER_S / period_ns + 0.01))
         self._probing = self._foretold % every == 0
-        return turns, -1 if self._probing else 1
+        self._turns = max(1, int(self._gap_s() * NS_PER_S / period_ns + 0.01))
+        self._due_ns = changed_ns + round(self._turns * period_ns)
+        if self._probing:
+            return max(SHORTEST_WAIT_S, self._until_due_s() - self._guard_s())
+        # Well clear of this change and of the next, between which the counter tells the same.
+        clear_s = max(self._guard_s(), CLEAR_SHARE * period_ns / NS_PER_S)
+        self._patience_s = max(0.0, period_ns / NS_PER_S - 2 * clear_s)
+        return max(SHORTEST_WAIT_S, self._until_due_s() + clear_s)
+
+    def _until_due_s(self) -> float:
+        return (self._due_ns - self._clock.now_ns()) / NS_PER_S
 
     def _guard_s(self) -> float:
         """How far from a foretold change a look is clear of it, seconds."""
@@ -325,7 +371,7 @@ class Poller:
     def _glance_s(self) -> float:
         """How long until power is to be looked at, seconds; for ever where it helps nothing."""
         period_s, step_s = self.refresh_s, self._step_s()
-        if not self._rhythm.is_locked or period_s is None or not self.source.describe().glances:
+        if not self._rhythm.is_locked or period_s is None or not self._info.glances:
             return float("inf")
         wanted = step_s is None or step_s < LOOKS_IN_A_STEP * period_s
         glance_s = max(GLANCE_SHARE * period_s, SHORTEST_GLANCE_S)
@@ -349,8 +395,8 @@ class Poller:
         if self._opened:
             self.source.close()
             self._opened = False
-        self._looked = self._moved_ns = None
-        self._still = False
+        self._looked = self._moved_ns = self._held = None
+        self._still = self._searching = False
         self._samples.clear()
         self._rhythm.forget()
         wait_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, LONGEST_BACK_OFF_S)

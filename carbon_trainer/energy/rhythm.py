@@ -95,6 +95,17 @@ class Rhythm:
         latest_ns = after_ns if self._period_ns is None else until_ns - round(self._period_ns)
         return _between(max(after_ns, latest_ns), until_ns)
 
+    def found(self, after_ns: int, until_ns: int) -> Change:
+        """Take a change that was looked for closely, as it was not where it was foretold."""
+        if not self._locked or self._period_ns is None:
+            return self.saw(after_ns, until_ns)
+        self._seen += 1
+        middle_ns = (after_ns + until_ns) // 2
+        foretold_ns = self.before(middle_ns + self._period_ns / 2)
+        time_ns = min(max(foretold_ns, after_ns), until_ns)
+        self._correct(foretold_ns, time_ns, self._period_ns)
+        return Change(time_ns, round((until_ns - after_ns) / 12**0.5))
+
     def missed(self) -> None:
         """A foretold change has not come in its window."""
         self._widen()
@@ -113,19 +124,25 @@ class Rhythm:
 
     def _follow(self, after_ns: int, until_ns: int, period_ns: float) -> Change:
         foretold_ns = self.before(until_ns)
-        if foretold_ns < after_ns and after_ns - foretold_ns > foretold_ns + period_ns - until_ns:
-            foretold_ns += round(period_ns)
+        if foretold_ns <= self._anchor_ns:
+            # That change was seen before, so this is the next, and early.
+            foretold_ns = self._anchor_ns + round(period_ns)
         time_ns = min(max(foretold_ns, after_ns), until_ns)
-        off_ns = time_ns - foretold_ns
-        turns = max(1, round((foretold_ns - self._corrected_ns) / period_ns))
+        if time_ns != foretold_ns:
+            self._correct(foretold_ns, time_ns, period_ns)
+            off_ns = abs(time_ns - foretold_ns)
+            return Change(time_ns, round(max(self._window_ns * JITTER_SHARE, off_ns)))
         self._anchor_ns = time_ns
-        if off_ns:
-            self._period_ns = period_ns + PERIOD_GAIN * off_ns / turns
-            self._corrected_ns = time_ns
-            self._widen()
-        elif until_ns - after_ns <= LOOSE_SHARE * period_ns:
+        if until_ns - after_ns <= LOOSE_SHARE * period_ns:
             self._window_ns = max(NARROWER * self._window_ns, NARROWEST_NS)
-        return Change(time_ns, round(max(self._window_ns * JITTER_SHARE, abs(off_ns))))
+        return Change(time_ns, round(self._window_ns * JITTER_SHARE))
+
+    def _correct(self, foretold_ns: int, time_ns: int, period_ns: float) -> None:
+        """Move the phase to where the change must have been, and the period a little with it."""
+        turns = max(1, round((foretold_ns - self._corrected_ns) / period_ns))
+        self._anchor_ns = self._corrected_ns = time_ns
+        self._period_ns = period_ns + PERIOD_GAIN * (time_ns - foretold_ns) / turns
+        self._widen()
 
     def _widen(self) -> None:
         self._window_ns = max(WIDER * self._window_ns, 2 * NARROWEST_NS)

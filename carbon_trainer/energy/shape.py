@@ -141,8 +141,8 @@ def cut(
         (instant, millijoules up to it since the cut before); none where the samples are too few
         or do not agree with the counter. What is left of ``energy_mj`` belongs to the last part.
     """
-    told = [(ns, mw) for ns, mw in samples if begin_ns < ns < end_ns]
-    new = [one for before, one in pairwise(told) if one[1] != before[1]]
+    new = [one for before, one in pairwise(samples) if one[1] != before[1]]
+    new = [(ns, mw) for ns, mw in new if begin_ns < ns < end_ns]
     if len(new) < FEWEST_SAMPLES:
         return []
     middles = [ns for ns, _ in new[:-1]]
