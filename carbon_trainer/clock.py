@@ -27,16 +27,18 @@ SHORT_WAIT_S = 0.2
 class SystemClock:
     """The machine's own clock.
 
-    It never steps: it reads the wall clock once and goes on by the monotonic one, so that a
-    correction of the machine's time in mid-run makes no interval negative.
+    It never steps: it reads the wall clock once and goes on by one that only runs forward, so that
+    a correction of the machine's time in mid-run makes no interval negative. Where the system has
+    one that counts a suspended machine's time too, it is that.
     """
 
     def __init__(self) -> None:
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self._kind = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        self._offset_ns = time.time_ns() - time.clock_gettime_ns(self._kind)
 
     def now_ns(self) -> int:
         """Return nanoseconds since the epoch (UTC)."""
-        return time.monotonic_ns() + self._offset_ns
+        return time.clock_gettime_ns(self._kind) + self._offset_ns
 
     def wait(self, seconds: float, until: threading.Event | None = None) -> bool:
         """Wait ``seconds``, or less if ``until`` is set meanwhile; return whether it was set."""

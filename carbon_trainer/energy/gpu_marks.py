@@ -40,6 +40,7 @@ class GpuClock:
     def __init__(self) -> None:
         self._low_ns: float | None = None
         self._high_ns = 0.0
+        self._offset_ns = 0.0
         self._at_ns = 0.0
 
     def host_ns(self, gpu_ns: float, asked_ns: int, seen_ns: int) -> int:
@@ -51,13 +52,17 @@ class GpuClock:
             seen_ns: when it was first seen to have happened, host time.
         """
         low_ns, high_ns = asked_ns - gpu_ns, seen_ns - gpu_ns
-        if self._low_ns is not None:
+        if self._low_ns is None:
+            self._offset_ns = low_ns
+        else:
             drift_ns = CLOCK_DRIFT * max(0.0, gpu_ns - self._at_ns)
             low_ns = max(low_ns, self._low_ns - drift_ns)
             high_ns = max(low_ns, min(high_ns, self._high_ns + drift_ns))
         self._low_ns, self._high_ns, self._at_ns = low_ns, high_ns, gpu_ns
-        # A GPU that has caught up notes at once, so the lower bound is soon the offset itself.
-        return min(max(asked_ns, round(gpu_ns + low_ns)), seen_ns)
+        # A GPU that has caught up notes at once, so the lower bound is soon the offset itself;
+        # while it is behind, what is known stays until a bound says otherwise.
+        self._offset_ns = min(max(self._offset_ns, low_ns), high_ns)
+        return min(max(asked_ns, round(gpu_ns + self._offset_ns)), seen_ns)
 
 
 class GpuMarks:

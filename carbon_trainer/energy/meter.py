@@ -161,7 +161,9 @@ class EnergyMeter:
             log.debug("discovery", exc_info=True)
             why = f"{type(error).__name__}: {error}"
             self._events.append(MeterEvent(self._now_ns(), "GPUs", "lost", why))
-        if self._host:
+        # A module's counter has its CPU and memory in it already.
+        counted = any(one.poller.source.describe().includes_cpu for one in list(self._devices))
+        if self._host and not counted:
             self._add(host_sources(self._clock))
 
     def _add(self, sources: Sequence[PowerSource]) -> None:

@@ -38,16 +38,19 @@ class NvmlSource:
         visible: which GPU.
         label: its name for people.
         clock: the time.
+        is_module: whether a CPU shares its module, its power and its counter.
     """
 
-    def __init__(self, visible: Visible, label: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, visible: Visible, label: str, clock: Clock | None = None, *, is_module: bool = False
+    ) -> None:
         self._visible = visible
         self._label = label
         self._clock = clock or SystemClock()
         self._handle: Any = None
         self._counts = True
         self._glances = False
-        self._is_module = False
+        self._is_module = is_module
         self._window_ns = 0
 
     def open(self) -> None:
@@ -67,7 +70,6 @@ class NvmlSource:
         if not self._counts and not _answers(pynvml.nvmlDeviceGetPowerUsage, self._handle):
             raise SourceLostError("NVML tells neither energy nor power of this device")
         self._glances = self._counts and _answers(_instant_mw, self._handle)
-        self._is_module = is_module(self._handle)
         self._window_ns = 0 if self._counts else power_window_ns(self._handle, self._label)
 
     def read(self) -> Reading | None:
@@ -214,7 +216,10 @@ def discover_gpus(
         visible = visible_gpus(
             os.environ if environ is None else environ, list(handles), _mig_parents(handles)
         )
-        return [NvmlSource(one, labels[one.uuid], clock) for one in visible]
+        return [
+            NvmlSource(one, labels[one.uuid], clock, is_module=is_module(handles[one.uuid]))
+            for one in visible
+        ]
     except pynvml.NVMLError as error:
         log.warning("NVML is there, but its devices cannot be listed: %s", error)
         return []

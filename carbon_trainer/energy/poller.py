@@ -48,6 +48,9 @@ STILL_S = 5.0
 HELD_BACK = 12
 """As many changes without a period begin the curve all the same."""
 
+SLEPT_S = 5.0
+"""Power that was not looked at for longer is unknown; a counter has gone on by itself."""
+
 FIRST_BACK_OFF_S = 1.0
 LONGEST_BACK_OFF_S = 30.0
 FINISH_S = 0.3
@@ -229,6 +232,7 @@ class Poller:
 
     def _take(self, reading: Reading) -> float:
         if reading.energy_mj is None:
+            self._mark_sleep(reading)
             # A uniform window of this length: its standard deviation.
             self.curve.append(reading, jitter_ns=round(reading.window_ns / 12**0.5))
             return max(POWER_WAIT_S, 3 * self.read_cost_s)
@@ -251,6 +255,14 @@ class Poller:
             self._still = True
             self._lose(f"its counter has stood still for {STILL_S:.0f} s", self._moved_ns)
         return self._wait_for_change()
+
+    def _mark_sleep(self, reading: Reading) -> None:
+        """Power that nobody looked at for long, as while the machine slept, is not known."""
+        before, self._looked = self._looked, reading
+        if before is not None and reading.time_ns - before.time_ns > SLEPT_S * NS_PER_S:
+            slept_s = (reading.time_ns - before.time_ns) / NS_PER_S
+            self._lose(f"nothing could be read for {slept_s:.0f} s", before.time_ns)
+            self._on_back(reading)
 
     def _on_change(self, before: Reading, reading: Reading) -> float:
         if self._still:

@@ -235,8 +235,8 @@ class SimulatedNvml:
 
     def _nvmlDeviceGetPowerUsage(self, handle: int, power_mw: int) -> int:
         gpu = self._gpu(handle)
-        if gpu.lost:
-            return pynvml.NVML_ERROR_GPU_IS_LOST
+        if gpu.lost or gpu.forbidden:
+            return pynvml.NVML_ERROR_GPU_IS_LOST if gpu.lost else pynvml.NVML_ERROR_NO_PERMISSION
         if not gpu.has_power:
             return pynvml.NVML_ERROR_NOT_SUPPORTED
         _put(power_mw, c_uint, gpu.power_mw(self.clock.now_ns()))
