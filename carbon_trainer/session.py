@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from carbon_trainer import machine
 from carbon_trainer.clock import NS_PER_S, Clock, SystemClock, to_datetime
 from carbon_trainer.config import RunConfig
 from carbon_trainer.emissions import EmissionFactor, ZoneFactors
+from carbon_trainer.energy.heartbeat import FILE_NAME as HEARTBEAT_FILE
+from carbon_trainer.energy.heartbeat import Heartbeat, write_heartbeat
 from carbon_trainer.energy.meter import EnergyMeter, EnergySummary
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.chain import ChainHead
@@ -39,6 +42,7 @@ from carbon_trainer.ledger.facts import (
 )
 from carbon_trainer.ledger.store import Ledger, location_of
 from carbon_trainer.ledger.writer import LedgerWriter
+from carbon_trainer.recovery import process_started, recover_killed
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +124,7 @@ class RunSession:
         self._entry = entry
         self._started_ns = clock.now_ns()
         self._last_drain_ns = self._started_ns
+        self._process_started = process_started(os.getpid())
         self._complaints: set[str] = set()
         self._machine: MachineDescribed | None = None
         self._closing = threading.Event()
@@ -152,6 +157,7 @@ class RunSession:
         ledger = Ledger.open(location_of(config.ledger, config.runs_dir))
         run_id = resume.run_id if resume else _new_run_id(clock)
         _make_folder(config.runs_dir / run_id)
+        _recover(config.runs_dir, ledger, clock)
         meter = meter or EnergyMeter(clock=clock, host=config.host_metering)
         session = cls(config, run_id, ledger, factor, meter, clock, entry)
         session._begin(resume)
@@ -187,6 +193,7 @@ class RunSession:
                 )
             )
         self.put(_intensity_fact(self.factor, self.config.currency))
+        self._beat()
         self._recorder.start()
 
     # What callbacks say
@@ -293,7 +300,9 @@ class RunSession:
                 checkpoint=self.last_checkpoint,
             )
         )
-        self._writer.close()
+        if self._writer.close() is None:
+            # What was metered is in the ledger; nothing is left to recover.
+            (self.run_dir / HEARTBEAT_FILE).unlink(missing_ok=True)
         return summary
 
     # The recorder's thread
@@ -302,11 +311,23 @@ class RunSession:
         while not self._closing.wait(LOOK_S):
             try:
                 self._note_events()
+                self._beat()
                 if self.clock.now_ns() - self._last_drain_ns >= self._interval_ns():
                     self._drain()
             except Exception as error:
                 log.debug("recorder", exc_info=True)
                 self.incomplete("energy records", f"{type(error).__name__}: {error}")
+
+    def _beat(self) -> None:
+        """Leave word of how far metering has come, should this process be killed."""
+        beat = Heartbeat(
+            self.run_id, machine.host_name(), machine.boot_id(), machine.pid_space(), os.getpid(),
+            self._process_started, self.clock.now_ns(), self.meter.positions(),
+        )  # fmt: skip
+        try:
+            write_heartbeat(self.run_dir / HEARTBEAT_FILE, beat)
+        except OSError as error:
+            self.incomplete("energy of a crash", f"no heartbeat can be written: {error.strerror}")
 
     def _interval_ns(self) -> int:
         """Short intervals while a run is young, so that its charts have points; then longer."""
@@ -360,6 +381,18 @@ class RunSession:
 
 def _new_run_id(clock: Clock) -> str:
     return f"{to_datetime(clock.now_ns()):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _recover(runs_dir: Path, ledger: Ledger, clock: Clock) -> None:
+    """Book what killed runs had used; a start never fails by it."""
+    try:
+        for one in recover_killed(runs_dir, ledger, clock):
+            log.warning(
+                "%s was killed; %.0f J of it are booked now.", one.run_id, one.energy_mj / 1e3
+            )
+    except Exception as error:
+        log.warning("energy of killed runs could not be booked: %s", error)
+        log.debug("recovery", exc_info=True)
 
 
 def _make_folder(folder: Path) -> None:

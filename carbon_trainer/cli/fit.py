@@ -120,7 +120,9 @@ def resume_point(text: str, config: RunConfig) -> tuple[ResumePoint, dict[str, A
     finally:
         ledger.close()
     saved = [fact for fact in facts if fact.kind == CheckpointSaved.kind]
-    there = [fact for fact in saved if Path(fact.body["path"]).exists()]
+    there = [Path(fact.body["path"]) for fact in saved if Path(fact.body["path"]).exists()]
+    # A run that was killed may have saved later ones than it had written down.
+    there += sorted((config.runs_dir / run_id / "checkpoints").glob("step-*.ckpt"))
     if not there:
         raise InputError(
             f"run {run_id} has no checkpoint to go on from: "
@@ -128,8 +130,7 @@ def resume_point(text: str, config: RunConfig) -> tuple[ResumePoint, dict[str, A
         )
     settings = [fact.body["config"] for fact in facts if "config" in fact.body][-1]
     settings = _kept(settings)
-    newest = there[-1].body
-    return _from_checkpoint(Path(newest["path"]), run_id, settings)
+    return _from_checkpoint(max(there, key=lambda path: path.stat().st_mtime), run_id, settings)
 
 
 def _from_checkpoint(

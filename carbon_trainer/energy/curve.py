@@ -261,6 +261,12 @@ class EnergyCurve:
         with self._lock:
             return self._last_ns
 
+    @property
+    def counter_mj(self) -> int | None:
+        """What the device's own counter showed at the last knot; None where it has none."""
+        with self._lock:
+            return self._counter_mj
+
     def energy(self, begin_ns: int, end_ns: int) -> EnergyEstimate:
         """Return what was used from ``begin_ns`` to ``end_ns``."""
         begins, ends = np.array([begin_ns], np.int64), np.array([end_ns], np.int64)

@@ -24,6 +24,7 @@ from carbon_trainer.energy.figures import (
     method_of,
 )
 from carbon_trainer.energy.gpu_marks import GpuEvent, GpuMarks
+from carbon_trainer.energy.heartbeat import Position
 from carbon_trainer.energy.marks import StepMarks
 from carbon_trainer.energy.phases import Phases
 from carbon_trainer.energy.poller import MeterEvent, Poller
@@ -293,6 +294,25 @@ class EnergyMeter:
         devices = tuple(self._row(device, end_ns) for device in list(self._devices))
         phases = self._phase_rows(end_ns)
         return EnergySummary(self._begin_ns, end_ns, devices, self._marks.count, phases)
+
+    def positions(self) -> tuple[Position, ...]:
+        """Return how far each device has been metered, for a heartbeat."""
+        return tuple(self._position(device) for device in list(self._devices))
+
+    def _position(self, device: _Device) -> Position:
+        info, curve = device.poller.describe(), device.curve
+        counter_mj, known_ns = curve.counter_mj, curve.read_until_ns
+        return Position(
+            device=info.device,
+            component=str(info.component),
+            method=str(info.method),
+            start_ns=self._begin_ns,
+            known_ns=known_ns,
+            energy_mj=curve.total(known_ns).energy_mj,
+            power_mw=round(1000 * curve.power_w()),
+            peak_mw=round(1000 * curve.peak_power_w()),
+            counter_mj=counter_mj,
+        )
 
     def events(self) -> list[MeterEvent]:
         """Return what has happened to devices since the last call."""

@@ -243,6 +243,21 @@ class Ledger:
         with self._engine.connect() as connection:
             return int(connection.execute(query.where(table.c.run_id == run_id)).scalar_one())
 
+    def device_energy(self, run_id: str, device: str, since_ns: int) -> tuple[int, int]:
+        """Return what a device's intervals from an instant on sum to, and where the last ends.
+
+        Returns:
+            Millijoules, and nanoseconds since the epoch (0 where there are none).
+        """
+        table = schema.intervals
+        total = sa.func.coalesce(sa.func.sum(table.c.energy_mj), 0)
+        query = sa.select(total, sa.func.coalesce(sa.func.max(table.c.end_ns), 0)).where(
+            table.c.run_id == run_id, table.c.device == device, table.c.start_ns >= since_ns
+        )
+        with self._engine.connect() as connection:
+            energy_mj, end_ns = connection.execute(query).one()
+        return int(energy_mj), int(end_ns)
+
     def raw_records(self, run_id: str) -> Iterator[tuple[int, int, str, str | None, str]]:
         """Yield (seq, time_ns, kind, canonical body or None where it is lost, sha256) in order."""
         facts, intervals = schema.facts, schema.intervals

@@ -1,0 +1,92 @@
+"""How far metering had come, on disk each second, so that a killed run's energy can be found."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+FILE_NAME = "meter.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far one device had been metered.
+
+    Attributes:
+        device: its id.
+        component: which part of the machine it is.
+        method: how its figures come to be.
+        start_ns: when its metering began.
+        known_ns: up to when its energy was known.
+        energy_mj: what it had used from the one to the other.
+        power_mw: its last power.
+        peak_mw: its highest power of late.
+        counter_mj: its own counter at ``known_ns``; None where it has none.
+    """
+
+    device: str
+    component: str
+    method: str
+    start_ns: int
+    known_ns: int
+    energy_mj: int
+    power_mw: int
+    peak_mw: int
+    counter_mj: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Who meters a run, and how far it had come.
+
+    Attributes:
+        run_id: the run.
+        host: the machine's name.
+        boot_id: tells one start of the machine from another.
+        pid_space: tells one container's process ids from another's.
+        pid: the process.
+        process_started: when that process began, seconds since the epoch: ids are used again.
+        time_ns: when this was written.
+        positions: the devices'.
+    """
+
+    run_id: str
+    host: str
+    boot_id: str
+    pid_space: str
+    pid: int
+    process_started: float
+    time_ns: int
+    positions: tuple[Position, ...]
+
+
+def write_heartbeat(path: Path, beat: Heartbeat) -> None:
+    """Put a heartbeat in place of the one before, whole or not at all.
+
+    It outlives the process, not a power cut, so it need not be forced onto the disk.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps({"version": VERSION, **asdict(beat)}), encoding="utf-8")
+    fresh.replace(path)
+
+
+def read_heartbeat(path: Path) -> Heartbeat:
+    """Read one.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is none, or of a version that is not known.
+    """
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        if body.pop("version") != VERSION:
+            raise ValueError("its version is not known")
+        positions = tuple(Position(**row) for row in body.pop("positions"))
+        return Heartbeat(**body, positions=positions)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no heartbeat: {error}") from error
