@@ -153,15 +153,17 @@ class EnergyMeter:
         self.stop()
 
     def _discover(self) -> None:
+        from carbon_trainer.energy.amd import discover_amd_gpus
         from carbon_trainer.energy.host import host_sources
         from carbon_trainer.energy.nvml import discover_gpus
 
-        try:
-            self._add(discover_gpus(clock=self._clock))
-        except Exception as error:
-            log.debug("discovery", exc_info=True)
-            why = f"{type(error).__name__}: {error}"
-            self._events.append(MeterEvent(self._now_ns(), "GPUs", "lost", why))
+        for discover in (discover_gpus, discover_amd_gpus):
+            try:
+                self._add(discover(clock=self._clock))
+            except Exception as error:
+                log.debug("discovery", exc_info=True)
+                why = f"{type(error).__name__}: {error}"
+                self._events.append(MeterEvent(self._now_ns(), "GPUs", "lost", why))
         # A module's counter has its CPU and memory in it already.
         counted = any(one.poller.source.describe().includes_cpu for one in list(self._devices))
         if self._host and not counted:
