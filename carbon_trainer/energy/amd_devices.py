@@ -91,7 +91,8 @@ def _library_loads(package: Path) -> bool:
     name = "libamd_smi.so"
     home = os.environ.get("ROCM_HOME", os.environ.get("ROCM_PATH"))
     places = [f"{home}/lib/{name}"] if home else []
-    for place in [*places, name, str(package / name)]:
+    rocm = os.environ.get("ROCM_PATH", "/opt/rocm")
+    for place in [*places, name, str(package / name), f"{rocm}/lib/{name}"]:
         try:
             ctypes.CDLL(place)
         except OSError:
