@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
+from carbon_trainer.callbacks.ranks import Ranks
 from carbon_trainer.config import RunConfig
+from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
+from carbon_trainer.nodes import NodeReport
 from carbon_trainer.session import FINISHED, Outcome, ResumePoint, RunSession
 
 if TYPE_CHECKING:
@@ -25,9 +28,18 @@ class Lead:
     """Drives one run through one ``fit``. On ranks other than 0 it has no session."""
 
     def __init__(
-        self, session: RunSession | None, parts: Sequence[CarbonCallback], *, owns_session: bool
+        self,
+        session: RunSession | None,
+        parts: Sequence[CarbonCallback],
+        *,
+        owns_session: bool,
+        ranks: Ranks | None = None,
+        meter: EnergyMeter | None = None,
     ) -> None:
         self._session = session
+        self._ranks = ranks
+        # The machine's meter: the session's, or on another machine one without a session.
+        self._meter = session.meter if session is not None else meter
         self.parts = parts
         self.validation_mj = 0
         self.disturbed = True
@@ -51,25 +63,30 @@ class Lead:
         """
         parts = [part for member in members for part in member.parts]
         given = next((m.given_session for m in members if m.given_session is not None), None)
+        ranks = Ranks.join(trainer)
         state = next((m.resumed_state for m in members if m.resumed_state), None)
-        session = given or RunSession.open(
-            _merged_settings(parts), resume=_resume_point(state, trainer), entry="callback"
-        )
-        lead = cls(session, parts, owns_session=given is None)
+        session = given or _opened(parts, _resume_point(state, trainer), ranks)
+        lead = cls(session, parts, owns_session=given is None, ranks=ranks)
         if state:
             lead._tokens = session.tokens = int(state["tokens"])
-        if trainer.num_nodes > 1:
-            session.incomplete(
-                "energy of other nodes", f"only this node of {trainer.num_nodes} is metered"
-            )
         for part in parts:
             part.began(lead, trainer)
         return lead
 
     @classmethod
     def follower(cls, trainer: Trainer, members: Sequence[CarbonCallback]) -> Lead:
-        """Stand in on a rank other than 0: takes part in decisions, records nothing."""
-        return cls(None, [part for member in members for part in member.parts], owns_session=False)
+        """Stand in on a rank other than 0: takes part in decisions, records nothing.
+
+        The first rank of another machine meters that machine.
+        """
+        parts = [part for member in members for part in member.parts]
+        ranks = Ranks.join(trainer)
+        meter = None
+        if ranks is not None and ranks.duty is not None:
+            host = _merged_settings(parts).host_metering
+            meter = EnergyMeter(host=host, gpus=ranks.duty.gpus)
+            meter.start()
+        return cls(None, parts, owns_session=False, ranks=ranks, meter=meter)
 
     @property
     def records(self) -> bool:
@@ -104,13 +121,13 @@ class Lead:
         self._last_step = trainer.global_step
         if self._session:
             self._session.step = trainer.global_step
-            self._session.meter.set_phase("train")
+        self._set_phase("train")
 
     def batch_start(self) -> None:
         """A micro-batch starts; the first of a step begins it."""
-        if not self._in_step and self._session is not None:
+        if not self._in_step and self._meter is not None:
             self._in_step = True
-            self._session.meter.step_begin()
+            self._meter.step_begin()
 
     def batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
@@ -122,6 +139,10 @@ class Lead:
         if step == self._last_step:
             return
         self._last_step = step
+        if self._in_step and self._meter is not None:
+            self._meter.step_end()
+            self._in_step = False
+        self._exchange(step)
         if self._session is not None:
             self._step_done(self._session, trainer, step)
         for part in self.parts:
@@ -133,14 +154,14 @@ class Lead:
         self.disturbed = True
         if self._session is not None:
             self._before_validation_mj = self._session.used_mj()
-            self._session.meter.set_phase("validation")
+        self._set_phase("validation")
 
     def validation_end(self, trainer: Trainer) -> None:
         """A validation has ended; its loss is known."""
+        self._set_phase("train")
         session = self._session
         if session is None:
             return
-        session.meter.set_phase("train")
         used_mj = session.used_mj() - self._before_validation_mj
         self.validation_mj = max(self.validation_mj, used_mj)
         loss = next(
@@ -156,8 +177,8 @@ class Lead:
 
     def train_end(self, trainer: Trainer) -> None:
         """Training has ended: write the last figures down."""
+        self._set_phase("closing")
         if self._session is not None:
-            self._session.meter.set_phase("closing")
             self._log_point(self._session, trainer)
 
     def stop(self, trainer: Trainer, outcome: Outcome, **figures: Any) -> None:
@@ -189,6 +210,7 @@ class Lead:
         """Close the run if it is ours, and have the parts do what comes after."""
         if self._limit_val_batches is not None:
             trainer.limit_val_batches = self._limit_val_batches
+        self._finish_exchange(exception)
         session = self._session
         if session is None or not self._owns_session:
             return
@@ -197,6 +219,39 @@ class Lead:
             part.closed(session)
 
     # Inside
+
+    def _set_phase(self, name: str) -> None:
+        if self._meter is not None:
+            self._meter.set_phase(name)
+
+    def _exchange(self, step: int) -> None:
+        """Learn, at steps that all ranks agree on, what other machines have used."""
+        if self._ranks is None or self._meter is None:
+            return
+        now_ns = self._session.clock.now_ns() if self._session is not None else 0
+        self._take(self._ranks.exchange(step, self._meter, now_ns))
+
+    def _finish_exchange(self, exception: BaseException | None) -> None:
+        """Learn the last of it; not after an exception, which other ranks may not have had."""
+        if self._ranks is None or self._meter is None:
+            return
+        self._meter.stop()
+        if exception is None:
+            self._take(self._ranks.finish(self._meter))
+        elif self._session is not None and self._ranks.is_due:
+            why = "training ended by an exception, so other machines could not tell their last"
+            self._session.incomplete("energy of other machines", why)
+        if self._session is not None:
+            self._session.end_elsewhere()
+
+    def _take(self, reports: Sequence[NodeReport]) -> None:
+        if self._session is None:
+            return
+        for report in reports:
+            self._session.take_report(report)
+        if self._ranks is not None and self._ranks.broken:
+            self._session.incomplete("energy of other machines", self._ranks.broken)
+            self._session.meter_loss = self._session.meter_loss or self._ranks.broken
 
     def _count(self, module: LightningModule, outputs: Any, batch: Any) -> None:
         self._tokens_at_step += tokens_in(module, batch)
@@ -207,9 +262,6 @@ class Lead:
             self._loss_sum = loss if self._loss_sum is None else self._loss_sum + loss
 
     def _step_done(self, session: RunSession, trainer: Trainer, step: int) -> None:
-        if self._in_step:
-            session.meter.step_end()
-            self._in_step = False
         self._tokens += self._tokens_at_step
         session.tokens_per_step = self._tokens_at_step
         self._tokens_at_step = 0
@@ -250,6 +302,16 @@ def outcome_of(exception: BaseException) -> Outcome:
         return Outcome("interrupted", 143, f"{type(exception).__name__} ended the process")
     message = " ".join(str(exception).split())[:500]
     return Outcome("failed", 1, f"{type(exception).__name__}: {message}".rstrip(": "))
+
+
+def _opened(
+    parts: Sequence[CarbonCallback], resume: ResumePoint | None, ranks: Ranks | None
+) -> RunSession:
+    settings = _merged_settings(parts)
+    meter = None
+    if ranks is not None and ranks.duty is not None:
+        meter = EnergyMeter(host=settings.host_metering, gpus=ranks.duty.gpus)
+    return RunSession.open(settings, resume=resume, entry="callback", meter=meter)
 
 
 def _merged_settings(parts: Sequence[CarbonCallback]) -> RunConfig:

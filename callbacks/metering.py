@@ -50,5 +50,5 @@ class EnergyMetering(CarbonCallback):
         """Return the machines' energy so far (kWh, before PUE) and their power (W)."""
         return {
             "energy/machines_kwh": kwh_from_mj(session.used_mj()),
-            "energy/power_w": session.meter.power_w(),
+            "energy/power_w": session.power_w(),
         }

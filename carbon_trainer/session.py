@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,8 @@ from carbon_trainer.config import RunConfig
 from carbon_trainer.emissions import EmissionFactor, ZoneFactors
 from carbon_trainer.energy.heartbeat import FILE_NAME as HEARTBEAT_FILE
 from carbon_trainer.energy.heartbeat import Heartbeat, write_heartbeat
-from carbon_trainer.energy.meter import EnergyMeter, EnergySummary
+from carbon_trainer.energy.meter import EnergyMeter, EnergySummary, MeteredInterval
+from carbon_trainer.energy.poller import MeterEvent
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import (
@@ -42,6 +43,7 @@ from carbon_trainer.ledger.facts import (
 )
 from carbon_trainer.ledger.store import Ledger, location_of
 from carbon_trainer.ledger.writer import LedgerWriter
+from carbon_trainer.nodes import Elsewhere, NodeReport
 from carbon_trainer.recovery import process_started, recover_killed
 
 log = logging.getLogger(__name__)
@@ -127,6 +129,7 @@ class RunSession:
         self._process_started = process_started(os.getpid())
         self._complaints: set[str] = set()
         self._machine: MachineDescribed | None = None
+        self._elsewhere = Elsewhere()
         self._closing = threading.Event()
         self._draining = threading.Lock()
         self._writer = LedgerWriter(ledger, run_id, clock=clock, spare_dir=self.run_dir)
@@ -235,6 +238,17 @@ class RunSession:
             )
         )
 
+    def take_report(self, report: NodeReport) -> None:
+        """Take what another of the run's machines has used since it last told."""
+        if self._elsewhere.take(report, self.clock.now_ns()):
+            self.put(_machine_elsewhere(report))
+        self._put_intervals(report.intervals)
+        self._put_events(report.events, f"{report.node}, ")
+
+    def end_elsewhere(self) -> None:
+        """The other machines have told their last."""
+        self._elsewhere.end()
+
     def stop_with(self, outcome: Outcome, **figures: Any) -> None:
         """Decide how this segment ends; the first decision stands."""
         if self.outcome is None:
@@ -258,7 +272,12 @@ class RunSession:
         Args:
             upper: take the upper estimate of what is not yet read, as budgets must.
         """
-        return self.energy_before_mj + self.meter.used_mj(upper=upper)
+        elsewhere_mj = self._elsewhere.used_mj(self.clock.now_ns(), upper=upper)
+        return self.energy_before_mj + self.meter.used_mj(upper=upper) + elsewhere_mj
+
+    def power_w(self) -> float:
+        """Return the present power of all the run's machines, watts."""
+        return self.meter.power_w() + self._elsewhere.power_w()
 
     def snapshot(self) -> Snapshot:
         """Return what the run has used until now."""
@@ -267,7 +286,7 @@ class RunSession:
             energy_kwh=self.factor.facility_kwh(used_mj),
             emissions_kgco2e=self.factor.emissions_kgco2e(used_mj),
             cost=self.factor.cost(used_mj),
-            power_w=self.meter.power_w(),
+            power_w=self.power_w(),
         )
 
     @property
@@ -338,31 +357,37 @@ class RunSession:
         with self._draining:
             self._note_events()
             self._describe_machine()
-            for interval in self.meter.drain_intervals(final=final):
-                self.put(
-                    Interval(
-                        device=interval.device,
-                        component=str(interval.component),
-                        start_ns=interval.start_ns,
-                        end_ns=interval.end_ns,
-                        energy_mj=interval.energy_mj,
-                        method=str(interval.method),
-                        sigma_mj=round(interval.sigma_mj),
-                        phase=interval.phase,
-                        steps=interval.steps,
-                        tokens=interval.steps * self.tokens_per_step,
-                    )
-                )
+            self._put_intervals(self.meter.drain_intervals(final=final))
             self._last_drain_ns = self.clock.now_ns()
 
+    def _put_intervals(self, intervals: Iterable[MeteredInterval]) -> None:
+        for interval in intervals:
+            self.put(
+                Interval(
+                    device=interval.device,
+                    component=str(interval.component),
+                    start_ns=interval.start_ns,
+                    end_ns=interval.end_ns,
+                    energy_mj=interval.energy_mj,
+                    method=str(interval.method),
+                    sigma_mj=round(interval.sigma_mj),
+                    phase=interval.phase,
+                    steps=interval.steps,
+                    tokens=interval.steps * self.tokens_per_step,
+                )
+            )
+
     def _note_events(self) -> None:
-        for event in self.meter.events():
+        self._put_events(self.meter.events(), "")
+
+    def _put_events(self, events: Iterable[MeterEvent], where: str) -> None:
+        for event in events:
             if event.lost:
-                self.incomplete(f"{event.device}: {event.what}", event.why)
-                self.meter_loss = f"{event.device}: {event.why}"
+                self.incomplete(f"{where}{event.device}: {event.what}", event.why)
+                self.meter_loss = f"{where}{event.device}: {event.why}"
             else:
                 self.meter_loss = None
-                self.put(Decision(decision=f"{event.device}: {event.what}", why=event.why))
+                self.put(Decision(decision=f"{where}{event.device}: {event.what}", why=event.why))
 
     def _describe_machine(self) -> None:
         sources = [dataclasses.asdict(row.info) for row in self.meter.summary().devices]
@@ -377,6 +402,17 @@ class RunSession:
         if _without_refresh(described) != _without_refresh(self._machine):
             self._machine = described
             self.put(described)
+
+
+def _machine_elsewhere(report: NodeReport) -> MachineDescribed:
+    return MachineDescribed(
+        host=report.host,
+        os="",
+        cpu="",
+        cpu_cores=0,
+        memory_bytes=0,
+        sources=[{key: _plain(value) for key, value in row.items()} for row in report.sources],
+    )
 
 
 def _new_run_id(clock: Clock) -> str:

@@ -64,6 +64,7 @@ class EnergyMeter:
         sources: what to read; by default every GPU that this process may use, and the host.
         clock: the time.
         host: meter CPU and memory too, where ``sources`` is not given.
+        gpus: UUIDs of the GPUs to meter; by default those that this process may use.
         gpu_event: makes an event such as ``torch.cuda.Event(enable_timing=True)``; steps are then
             marked in the GPU's time, which runs behind the Python thread's, without waiting.
 
@@ -81,10 +82,12 @@ class EnergyMeter:
         *,
         clock: Clock | None = None,
         host: bool = True,
+        gpus: Sequence[str] | None = None,
         gpu_event: Callable[[], GpuEvent] | None = None,
     ) -> None:
         self._given = sources
         self._host = host
+        self._environ = None if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
         self._clock = clock or SystemClock()
         self._now_ns = self._clock.now_ns
         self._sampler = Sampler(self._clock)
@@ -159,7 +162,7 @@ class EnergyMeter:
 
         for discover in (discover_gpus, discover_amd_gpus):
             try:
-                self._add(discover(clock=self._clock))
+                self._add(discover(self._environ, self._clock))
             except Exception as error:
                 log.debug("discovery", exc_info=True)
                 why = f"{type(error).__name__}: {error}"

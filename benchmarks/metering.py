@@ -1,0 +1,278 @@
+"""How near the truth meters come, at what cost: ours, Zeus, CodeCarbon's tasks, carbontracker.
+
+All read the same simulated NVML library (tests/simulation), each in a process of its own, in turns.
+``pip install -e '.[benchmarks]'``, then ``python -m benchmarks.metering``, on an otherwise idle
+machine: a quarter of an hour; ``--quick`` takes some minutes. Peers that are not installed are left
+out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+ROOT = Path(__file__).parents[1]
+WORKER = Path(__file__).with_name("metering_subjects.py")
+PACKAGES = {"zeus": "zeus", "codecarbon tasks": "codecarbon", "carbontracker": "carbontracker"}
+WINDOWS = {0.01: 150, 0.05: 80, 0.2: 30, 1.0: 8}
+QUICK_WINDOWS = {0.01: 60, 0.05: 40, 0.2: 15}
+FAULTS = ("counter reset", "GPU lost", "no counter", "permission gone", "call hangs 10 s")
+EPOCHS_ONLY = "carbontracker"
+"""Samples power each second, so only its windows of a second are asked for."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one subject made of one case.
+
+    Attributes:
+        error: mean absolute error of a window over the mean truth; None if it told none.
+        total_error: of all windows together.
+        overhead_us: median on the training thread, a window, microseconds.
+        within_two_sigma: share of windows; None where no sigma was told.
+        start_s: how long the start blocked.
+        stop_s: how long the stop blocked.
+        longest_s: the longest that one window's calls blocked.
+        raised: the exception that reached the loop.
+    """
+
+    error: float | None
+    total_error: float | None
+    overhead_us: float
+    within_two_sigma: float | None
+    start_s: float
+    stop_s: float
+    longest_s: float
+    raised: str
+
+
+def figures_of(told: dict[str, Any]) -> Figures:
+    """Compare what a subject told with the truth."""
+    joules, truth = told["joules"], told["truth"]
+    paired = list(zip(joules, truth, strict=False)) if len(joules) >= len(truth) else []
+    mean = statistics.fmean(truth) if truth else 0.0
+    off = [abs(one - true) for one, true in paired]
+    sigmas = [sigma for sigma in told["sigmas"][: len(off)] if sigma is not None]
+    hits = [error <= 2 * sigma for error, sigma in zip(off, sigmas, strict=False)]
+    return Figures(
+        error=statistics.fmean(off) / mean if off else None,
+        total_error=sum(joules) / sum(truth) - 1 if joules and truth else None,
+        overhead_us=statistics.median(told["overhead_us"] or [0.0]),
+        within_two_sigma=statistics.fmean(hits) if hits else None,
+        start_s=told["start_s"],
+        stop_s=told["stop_s"],
+        longest_s=told["longest_s"],
+        raised=told["raised"],
+    )
+
+
+class Bench:
+    """Runs subjects on simulated GPUs."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.windows = QUICK_WINDOWS if quick else WINDOWS
+        self.subjects = ["ours", "counter"]
+        self.subjects += [name for name, package in PACKAGES.items() if _version(package)]
+        self._shim = _nvidia_smi()
+
+    def run(self, case: dict[str, Any], **gpu: Any) -> dict[str, Any]:
+        """Return what a subject told of one case."""
+        return self.run_on([{"uuid": "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77", **gpu}], case)
+
+    def run_on(self, gpus: list[dict[str, Any]], case: dict[str, Any]) -> dict[str, Any]:
+        """Return what a subject told of one case on these GPUs."""
+        paths = (ROOT / "tests" / "simulation" / "site", ROOT)
+        environ = {
+            **os.environ,
+            "SIMULATED_NVML": json.dumps(gpus),
+            "SIMULATED_NVML_ROOT": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(str(path) for path in paths),
+            "PATH": f"{self._shim}{os.pathsep}{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            [sys.executable, str(WORKER), json.dumps(case)],
+            env=environ, capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        if not lines:
+            raise click.ClickException(f"{case}: {done.stderr.strip().splitlines()[-1:]}")
+        return dict(json.loads(lines[-1]))
+
+    def accuracy(
+        self, subjects: Sequence[str], windows: Sequence[float], **gpu: Any
+    ) -> dict[tuple[str, float], Figures]:
+        """Return each subject's figures for each window."""
+        found = {}
+        for window_s in windows:
+            for subject in subjects:
+                if subject == EPOCHS_ONLY and window_s < 1:
+                    continue
+                case = {"subject": subject, "window_s": window_s, "count": self.windows[window_s]}
+                found[subject, window_s] = figures_of(self.run(case, **gpu))
+        return found
+
+    def whole(self, subject: str, seconds: float, **gpu: Any) -> Figures:
+        """Return a subject's figures for steps of 100 ms back to back."""
+        count = round(seconds / 0.1)
+        case = {"subject": subject, "window_s": 0.1, "count": count, "gaps": False}
+        return figures_of(self.run(case, **gpu))
+
+    def fault(self, subject: str, fault: str) -> tuple[dict[str, Any], Figures]:
+        """Return what a subject made of a fault at half time of six seconds."""
+        case: dict[str, Any] = {
+            "subject": subject, "window_s": 0.1, "count": 60, "gaps": False, "fault_after_s": 3.0,
+            "fault": "none" if fault == "no counter" else fault,
+        }  # fmt: skip
+        told = self.run(case, wave="square", has_counter=fault != "no counter")
+        return told, figures_of(told)
+
+
+def accuracy_table(bench: Bench, subjects: Sequence[str], title: str, **gpu: Any) -> Iterator[str]:
+    """Print one table of errors, a row a subject, with their ratio to ours."""
+    windows = list(bench.windows)
+    found = bench.accuracy(subjects, windows, **gpu)
+    yield f"\n**{title}**\n"
+    yield "| meter | " + " | ".join(f"{1000 * w:.0f} ms" for w in windows) + " | µs a window |"
+    yield "|---" * (len(windows) + 2) + "|"
+    for subject in subjects:
+        rows = [found.get((subject, window)) for window in windows]
+        cells = [
+            _error(row, found.get(("ours", window)))
+            for row, window in zip(rows, windows, strict=True)
+        ]
+        costs = [row.overhead_us for row in rows if row is not None]
+        cost = f"{statistics.median(costs):,.0f}" if costs else "–"
+        yield f"| {subject} | " + " | ".join(cells) + f" | {cost} |"
+
+
+def whole_table(bench: Bench, seconds: float) -> Iterator[str]:
+    """Print the error of a whole run, and how long start and stop block."""
+    yield f"\n**A whole run of {seconds:.0f} s, steps of 100 ms back to back**\n"
+    yield "| meter | 20 ms counter | 100 ms counter | start s | stop s |"
+    yield "|---|---|---|---|---|"
+    for subject in bench.subjects:
+        rows = [bench.whole(subject, seconds, wave="square", refresh_s=r) for r in (0.02, 0.1)]
+        errors = " | ".join(_percent(row.total_error, sign=True) for row in rows)
+        yield f"| {subject} | {errors} | {rows[1].start_s:.3f} | {rows[1].stop_s:.2f} |"
+
+
+def fault_table(bench: Bench) -> Iterator[str]:
+    """Print what each makes of each fault: the total's error, what reached the loop."""
+    yield "\n**Faults at half time of 6 s: error of the total, and what the loop felt**\n"
+    subjects = [name for name in bench.subjects if name != "counter"]
+    yield "| fault | " + " | ".join(subjects) + " |"
+    yield "|---" * (len(subjects) + 1) + "|"
+    for fault in FAULTS:
+        cells = []
+        for subject in subjects:
+            told, row = bench.fault(subject, fault)
+            felt = row.raised or (f"blocked {row.longest_s:.1f} s" if row.longest_s > 1 else "")
+            error = told["joules"] and sum(told["joules"]) / told["total_truth"] - 1
+            cells.append(", ".join(filter(None, [_percent(error or None, sign=True), felt])))
+        yield f"| {fault} | " + " | ".join(cells) + " |"
+
+
+def sigma_table(bench: Bench) -> Iterator[str]:
+    """Print how often the truth lies within two sigma of what we tell."""
+    yield "\n**Ours: error, and share of windows whose truth lies within two sigma**\n"
+    yield "| wave | counter | " + " | ".join(f"{1000 * w:.0f} ms" for w in bench.windows) + " |"
+    yield "|---" * (len(bench.windows) + 2) + "|"
+    shares = []
+    for wave in ("square", "ramp", "bursts", "training"):
+        for refresh_s in (0.02, 0.1):
+            found = bench.accuracy(["ours"], list(bench.windows), wave=wave, refresh_s=refresh_s)
+            cells = []
+            for row in found.values():
+                shares.append(row.within_two_sigma or 0.0)
+                cells.append(f"{_percent(row.error)} ({row.within_two_sigma or 0:.0%})")
+            yield f"| {wave} | {1000 * refresh_s:.0f} ms | " + " | ".join(cells) + " |"
+    yield f"\nAll together: {statistics.fmean(shares):.1%} within two sigma."
+
+
+def cost_lines(bench: Bench) -> Iterator[str]:
+    """Print what sampling eight GPUs costs."""
+    yield "\n**Sampling eight GPUs** (the simulated library's own Python is in the figures)\n"
+    for refresh_s, window_s in ((0.1, 0.2), (0.1, 1.0), (0.02, 1.0), (0.02, 0.2)):
+        gpus = [{"uuid": f"GPU-{n}", "wave": "square", "refresh_s": refresh_s} for n in range(8)]
+        case = {"subject": "sampler", "seconds": 8, "window_s": window_s}
+        share = bench.run_on(gpus, case)["share"]
+        what = f"counters of {1000 * refresh_s:.0f} ms, steps of {1000 * window_s:.0f} ms"
+        yield f"- {what}: {share:.1%} of a core"
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Fewer windows and no irregular waves.")
+def main(*, quick: bool) -> None:
+    """Print the tables as Markdown."""
+    bench = Bench(quick=quick)
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    names = ["carbon-trainer", *(PACKAGES[n] for n in bench.subjects if n in PACKAGES)]
+    click.echo(", ".join(f"{name} {_version(name)}" for name in names) + f"; load {load}")
+    for line in _report(bench, quick=quick):
+        click.echo(line)
+
+
+def _report(bench: Bench, *, quick: bool) -> Iterator[str]:
+    for refresh_s in (0.02, 0.1):
+        title = f"Square wave 100/700 W of 0.37 s, {1000 * refresh_s:.0f} ms counter"
+        yield from accuracy_table(bench, bench.subjects, title, wave="square", refresh_s=refresh_s)
+    yield from whole_table(bench, 6 if quick else 20)
+    few = ["ours", *(["zeus"] if "zeus" in bench.subjects else [])]
+    for refresh_s in (0.02, 0.1):
+        title = f"The same, each call costs 3 ms, {1000 * refresh_s:.0f} ms counter"
+        yield from accuracy_table(
+            bench, few, title, wave="square", refresh_s=refresh_s, read_s=0.003
+        )
+    if not quick:
+        for wave in ("ramp", "bursts", "training"):
+            yield from accuracy_table(
+                bench, few, f"{wave}, 100 ms counter", wave=wave, refresh_s=0.1
+            )
+        yield from sigma_table(bench)
+    yield from fault_table(bench)
+    yield from cost_lines(bench)
+
+
+def _error(row: Figures | None, ours: Figures | None) -> str:
+    if row is None or row.error is None:
+        return "–"
+    if ours is None or ours.error is None or row is ours:
+        return _percent(row.error)
+    return f"{_percent(row.error)} ({row.error / ours.error:,.0f} ×)"
+
+
+def _percent(value: float | None, *, sign: bool = False) -> str:
+    if value is None:
+        return "nothing told"
+    return f"{100 * value:+.2f} %" if sign else f"{100 * value:.2f} %"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _nvidia_smi() -> str:
+    """Return a folder with a program of this name: CodeCarbon looks for no GPU without it."""
+    folder = Path(tempfile.mkdtemp())
+    shim = folder / "nvidia-smi"
+    shim.write_text("#!/bin/sh\nexit 0\n")
+    shim.chmod(0o755)
+    return str(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""Meters under test, each in a process of its own: ours, its peers, and the counter read by hand.
+
+Run by metering.py. Takes a case as JSON, prints what was measured as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+J_PER_KWH = 3.6e6
+CARBONTRACKER_PUE = 1.58
+"""Its totals are multiplied by this (carbontracker/constants.py)."""
+
+
+class Subject(Protocol):
+    """A meter as a training loop uses it."""
+
+    def begin(self) -> None:
+        """Begin a window."""
+
+    def end(self) -> None:
+        """End it."""
+
+    def finish(self) -> list[tuple[float, float | None]]:
+        """Stop; return each window's joules and sigma, as far as it tells them."""
+
+
+class Ours:
+    def __init__(self) -> None:
+        from carbon_trainer import EnergyMeter
+
+        self._meter = EnergyMeter(host=False)
+        self._meter.start()
+        self.begin, self.end = self._meter.step_begin, self._meter.step_end
+
+    def finish(self) -> list[tuple[float, float | None]]:
+        self._meter.stop()
+        return [(step.energy_j, step.sigma_j) for step in self._meter.steps()]
+
+
+class Counter:
+    """The counter read at both ends of a window: the floor for meters that do so."""
+
+    def __init__(self) -> None:
+        import pynvml
+
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        self._read = lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+        self._before_mj = 0
+        self._joules: list[tuple[float, float | None]] = []
+
+    def begin(self) -> None:
+        self._before_mj = self._read()
+
+    def end(self) -> None:
+        self._joules.append(((self._read() - self._before_mj) / 1000, None))
+
+    def finish(self) -> list[tuple[float, float | None]]:
+        return self._joules
+
+
+class Zeus:
+    def __init__(self) -> None:
+        from zeus.monitor import ZeusMonitor
+
+        self._monitor = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
+        self._joules: list[tuple[float, float | None]] = []
+
+    def begin(self) -> None:
+        self._monitor.begin_window("step", sync_execution=False)
+
+    def end(self) -> None:
+        told = self._monitor.end_window("step", sync_execution=False)
+        self._joules.append((sum(told.gpu_energy.values()), None))
+
+    def finish(self) -> list[tuple[float, float | None]]:
+        return self._joules
+
+
+class CodeCarbonTasks:
+    def __init__(self) -> None:
+        from codecarbon import OfflineEmissionsTracker
+
+        self._tracker = OfflineEmissionsTracker(
+            country_iso_code="FRA", save_to_file=False, log_level="critical",
+            output_dir=tempfile.gettempdir(), allow_multiple_runs=True,
+        )  # fmt: skip
+        self._joules: list[tuple[float, float | None]] = []
+        self._count = 0
+
+    def begin(self) -> None:
+        self._count += 1
+        self._tracker.start_task(f"step {self._count}")
+
+    def end(self) -> None:
+        told = self._tracker.stop_task()
+        self._joules.append((told.gpu_energy * J_PER_KWH, None))
+
+    def finish(self) -> list[tuple[float, float | None]]:
+        self._tracker.stop()
+        return self._joules
+
+
+class Carbontracker:
+    def __init__(self) -> None:
+        from carbontracker.tracker import CarbonTracker
+
+        self._tracker = CarbonTracker(
+            epochs=100_000, epochs_before_pred=0, monitor_epochs=-1, components="gpu", verbose=0,
+            ignore_errors=True, update_interval=1, log_dir=tempfile.mkdtemp(),
+        )  # fmt: skip
+        self.begin, self.end = self._tracker.epoch_start, self._tracker.epoch_end
+
+    def finish(self) -> list[tuple[float, float | None]]:
+        kwh = self._tracker.tracker.total_energy_per_epoch() / CARBONTRACKER_PUE
+        self._tracker.stop()
+        return [(float(one) * J_PER_KWH, None) for one in kwh]
+
+
+class Nothing:
+    def begin(self) -> None:
+        """Marks nothing."""
+
+    def end(self) -> None:
+        """Marks nothing."""
+
+    def finish(self) -> list[tuple[float, float | None]]:
+        return []
+
+
+SUBJECTS: dict[str, Callable[[], Subject]] = {
+    "ours": Ours,
+    "counter": Counter,
+    "zeus": Zeus,
+    "codecarbon tasks": CodeCarbonTasks,
+    "carbontracker": Carbontracker,
+    "nothing": Nothing,
+}
+
+FAULTS: dict[str, Callable[[Any], None]] = {
+    "none": lambda gpu: None,
+    "counter reset": lambda gpu: gpu.reset(time.time_ns()),
+    "GPU lost": lambda gpu: setattr(gpu, "lost", True),
+    "permission gone": lambda gpu: setattr(gpu, "forbidden", True),
+    "call hangs 10 s": lambda gpu: setattr(gpu, "hang_s", 10.0),
+}
+
+
+def measure(case: dict[str, Any]) -> dict[str, Any]:
+    """Run one subject through its windows; return joules, truth, overhead and times."""
+    import pynvml
+
+    gpu = pynvml.nvmlLib.gpus[0]
+    began_s = time.perf_counter()
+    subject = SUBJECTS[case["subject"]]()
+    start_s = time.perf_counter() - began_s
+    time.sleep(case.get("settle_s", 2.0))
+    choose = random.Random(1)
+    truth, overhead_us, longest_s, raised = [], [], 0.0, ""
+    if "fault" in case:
+        later = threading.Timer(case["fault_after_s"], FAULTS[case["fault"]], [gpu])
+        later.daemon = True
+        later.start()
+    first_ns = time.time_ns()
+    for _ in range(case["count"]):
+        try:
+            at = [time.perf_counter_ns()]
+            subject.begin()
+            at.append(time.perf_counter_ns())
+            begin_ns = time.time_ns()
+            time.sleep(case["window_s"])
+            end_ns = time.time_ns()
+            at.append(time.perf_counter_ns())
+            subject.end()
+            at.append(time.perf_counter_ns())
+        except Exception as error:
+            raised = type(error).__name__
+            break
+        truth.append(gpu.true_mj(begin_ns, end_ns) / 1000)
+        spent_ns = at[1] - at[0] + at[3] - at[2]
+        overhead_us.append(spent_ns / 1000)
+        longest_s = max(longest_s, spent_ns / 1e9)
+        time.sleep(choose.uniform(0.002, 0.02) if case.get("gaps", True) else 0)
+    last_ns = time.time_ns()
+    began_s = time.perf_counter()
+    told: list[tuple[float, float | None]] = []
+    with contextlib.suppress(Exception):
+        told = subject.finish()
+    return {
+        "joules": [one for one, _ in told],
+        "sigmas": [one for _, one in told],
+        "truth": truth,
+        "total_truth": gpu.true_mj(first_ns, last_ns) / 1000,
+        "overhead_us": overhead_us,
+        "longest_s": longest_s,
+        "start_s": start_s,
+        "stop_s": time.perf_counter() - began_s,
+        "raised": raised,
+    }
+
+
+def sampler_share(case: dict[str, Any]) -> dict[str, Any]:
+    """Return the share of a core that metering eight GPUs takes."""
+    subject = Ours()
+    meter = subject._meter
+    for _ in range(10):
+        with meter.step():
+            time.sleep(case["window_s"])
+    before_s, began_s = time.process_time(), time.perf_counter()
+    while time.perf_counter() - began_s < case["seconds"]:
+        with meter.step():
+            time.sleep(case["window_s"])
+    share = (time.process_time() - before_s) / (time.perf_counter() - began_s)
+    subject.finish()
+    return {"share": share}
+
+
+if __name__ == "__main__":
+    wanted = json.loads(sys.argv[1])
+    print(json.dumps(sampler_share(wanted) if wanted["subject"] == "sampler" else measure(wanted)))
