@@ -52,7 +52,6 @@ class Ranks:
         dist.all_gather_object(members, mine, group=everyone)
         meters = sorted({min(m.rank for m in members if m.node == one.node) for one in members})
         group = dist.new_group(meters, backend="gloo", timeout=TIMEOUT)
-        dist.destroy_process_group(everyone)
         duty = duty_of(trainer.global_rank, members)
         return cls(trainer.global_rank, duty, group if duty and len(meters) > 1 else None)
 
