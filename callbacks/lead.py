@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -122,6 +123,9 @@ class Lead:
         if self._session:
             self._session.step = trainer.global_step
         self._set_phase("train")
+        if self._meter is not None and trainer.strategy.root_device.type == "cuda":
+            # Python runs ahead of the GPU: a step is what the GPU does, not what is launched.
+            self._meter.mark_steps_on_gpu(partial(torch.cuda.Event, enable_timing=True))
 
     def batch_start(self) -> None:
         """A micro-batch starts; the first of a step begins it."""

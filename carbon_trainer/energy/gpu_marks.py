@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from carbon_trainer.energy.marks import StepMarks
 
@@ -25,7 +25,7 @@ class GpuEvent(Protocol):
     def query(self) -> bool:
         """Say whether it has; without waiting."""
 
-    def elapsed_time(self, end_event: object) -> float:
+    def elapsed_time(self, end_event: Any) -> float:
         """Return milliseconds from this event to another."""
 
 

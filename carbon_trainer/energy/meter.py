@@ -131,7 +131,7 @@ class EnergyMeter:
             if self._start_ns is not None and self._stop_ns is None:
                 self._stop_ns = self._now_ns()
                 if self._gpu_marks is not None:
-                    self._gpu_marks.finish()
+                    self._mark_on_gpu(self._gpu_marks.finish)
                 if self._discovery is not None:
                     self._discovery.join(timeout=5)
                 for poller in self._sampler.stop():
@@ -191,17 +191,34 @@ class EnergyMeter:
 
     def step_begin(self) -> None:
         """Mark the beginning of a step: one look at the clock."""
+        self._step_ns = self._now_ns()
         if self._gpu_marks is not None:
-            self._gpu_marks.begin()
-        else:
-            self._step_ns = self._now_ns()
+            self._mark_on_gpu(self._gpu_marks.begin)
 
     def step_end(self) -> None:
         """Mark its end: one look at the clock."""
-        if self._gpu_marks is not None:
-            self._gpu_marks.end()
-        else:
+        if self._gpu_marks is None or not self._mark_on_gpu(self._gpu_marks.end):
             self._marks.add(self._step_ns, self._now_ns())
+
+    def mark_steps_on_gpu(self, gpu_event: Callable[[], GpuEvent]) -> None:
+        """From the next step on mark them in the GPU's time.
+
+        Args:
+            gpu_event: makes an event such as ``torch.cuda.Event(enable_timing=True)``.
+        """
+        self._gpu_marks = GpuMarks(self._marks, gpu_event, self._now_ns)
+
+    def _mark_on_gpu(self, mark: Callable[[], None]) -> bool:
+        """Let the GPU mark; where it cannot, say so once and go on in the thread's time."""
+        try:
+            mark()
+        except Exception as error:  # noqa: BLE001 - whatever the driver raises, training goes on
+            log.warning(
+                "steps are marked in the thread's time: %s: %s", type(error).__name__, error
+            )
+            self._gpu_marks = None
+            return False
+        return True
 
     def step(self) -> _Step:
         """Return a context for one step."""

@@ -117,3 +117,18 @@ def test_the_meter_takes_its_steps_from_events() -> None:
     meter.stop()
     begins, ends = meter._marks.kept()
     assert (ends - begins).tolist() == pytest.approx([50 * MS], rel=0.02)
+
+
+def test_a_gpu_that_cannot_mark_leaves_it_to_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> Event:
+        raise RuntimeError("no device")
+
+    meter = EnergyMeter([ConstantSource()], gpu_event=broken)
+    meter.start()
+    for _ in range(3):
+        with meter.step():
+            pass
+    assert meter.stop().steps == 3
+    assert [record.message for record in caplog.records] == [
+        "steps are marked in the thread's time: RuntimeError: no device"
+    ]
