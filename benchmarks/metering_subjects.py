@@ -163,33 +163,15 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     began_s = time.perf_counter()
     subject = SUBJECTS[case["subject"]]()
     start_s = time.perf_counter() - began_s
-    time.sleep(case.get("settle_s", 2.0))
-    choose = random.Random(1)
-    truth, overhead_us, longest_s, raised = [], [], 0.0, ""
+    time.sleep(2.0)
     if "fault" in case:
         later = threading.Timer(case["fault_after_s"], FAULTS[case["fault"]], [gpu])
         later.daemon = True
         later.start()
+    run = _Windows(gpu, subject)
     first_ns = time.time_ns()
-    for _ in range(case["count"]):
-        try:
-            at = [time.perf_counter_ns()]
-            subject.begin()
-            at.append(time.perf_counter_ns())
-            begin_ns = time.time_ns()
-            time.sleep(case["window_s"])
-            end_ns = time.time_ns()
-            at.append(time.perf_counter_ns())
-            subject.end()
-            at.append(time.perf_counter_ns())
-        except Exception as error:
-            raised = type(error).__name__
-            break
-        truth.append(gpu.true_mj(begin_ns, end_ns) / 1000)
-        spent_ns = at[1] - at[0] + at[3] - at[2]
-        overhead_us.append(spent_ns / 1000)
-        longest_s = max(longest_s, spent_ns / 1e9)
-        time.sleep(choose.uniform(0.002, 0.02) if case.get("gaps", True) else 0)
+    for window_s, count in case["windows"]:
+        run.go(window_s, count, gaps=case.get("gaps", True), busy=case.get("busy", False))
     last_ns = time.time_ns()
     began_s = time.perf_counter()
     told: list[tuple[float, float | None]] = []
@@ -198,14 +180,58 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     return {
         "joules": [one for one, _ in told],
         "sigmas": [one for _, one in told],
-        "truth": truth,
+        "truth": run.truth,
         "total_truth": gpu.true_mj(first_ns, last_ns) / 1000,
-        "overhead_us": overhead_us,
-        "longest_s": longest_s,
+        "overhead_us": run.overhead_us,
+        "longest_s": run.longest_s,
         "start_s": start_s,
         "stop_s": time.perf_counter() - began_s,
-        "raised": raised,
+        "raised": run.raised,
     }
+
+
+class _Windows:
+    """Windows one after another, their truth, and what marking them cost."""
+
+    def __init__(self, gpu: Any, subject: Subject) -> None:
+        self._gpu = gpu
+        self._subject = subject
+        self._choose = random.Random(1)
+        self.truth: list[float] = []
+        self.overhead_us: list[float] = []
+        self.longest_s = 0.0
+        self.raised = ""
+
+    def go(self, window_s: float, count: int, *, gaps: bool, busy: bool) -> None:
+        """Run windows of one length until all are done or the subject raises."""
+        for _ in range(count):
+            if self.raised:
+                return
+            try:
+                self._one(window_s, busy=busy)
+            except Exception as error:
+                self.raised = type(error).__name__
+            if gaps:
+                time.sleep(self._choose.uniform(0.002, 0.02))
+
+    def _one(self, window_s: float, *, busy: bool) -> None:
+        at = [time.perf_counter_ns()]
+        self._subject.begin()
+        at.append(time.perf_counter_ns())
+        begin_ns = time.time_ns()
+        if busy:
+            while time.time_ns() - begin_ns < window_s * 1e9:
+                pass
+        else:
+            time.sleep(window_s)
+        end_ns = time.time_ns()
+        at.append(time.perf_counter_ns())
+        self._subject.end()
+        at.append(time.perf_counter_ns())
+        spent_ns = at[1] - at[0] + at[3] - at[2]
+        self.truth.append(self._gpu.true_mj(begin_ns, end_ns) / 1000)
+        self.overhead_us.append(spent_ns / 1000)
+        self.longest_s = max(self.longest_s, spent_ns / 1e9)
 
 
 def sampler_share(case: dict[str, Any]) -> dict[str, Any]:

@@ -6,47 +6,24 @@ import dataclasses
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import hypot
 
 from carbon_trainer.clock import NS_PER_S, Clock
 from carbon_trainer.energy.curve import EnergyCurve
-from carbon_trainer.energy.rhythm import Change, Rhythm
+from carbon_trainer.energy.looks import SHORTEST_WAIT_S, CounterLooks
 from carbon_trainer.energy.source import PowerSource, Reading, SourceInfo, SourceLostError
 
 log = logging.getLogger(__name__)
 
-SHORTEST_WAIT_S = 0.001
-UNKNOWN_PERIOD_WAIT_S = 0.004
 POWER_WAIT_S = 0.025
 """Power readings change each 20 to 100 ms; twice in the shortest is enough."""
 
 NOTHING_YET_WAIT_S = 0.25
-ASLEEP_SHARE = 0.85
-"""Share of the refresh period that is slept through after a change."""
-
-FINE_SHARE = 0.1
-"""Share of the period between looks while a change is being awaited."""
-
-CLEAR_SHARE = 0.3
-PROBE_EVERY = 16
-PROBE_ROUGH_EVERY = 3
-"""Each so many foretold changes one is looked at from both sides."""
-
-LOOKS_IN_A_STEP = 5
-LONGEST_GAP_S = 0.1
-"""A step is looked at so often, but the device no less often than this."""
-
-GLANCE_SHARE = 0.1
-SHORTEST_GLANCE_S = 0.01
+EARLY_NS = NS_PER_S // 2000
 DEAREST_GLANCE_S = 0.001
-"""Power between two refreshes is looked at so often where steps are as short as a few refreshes,
-unless a look costs more than this."""
+"""A glance at power that takes longer does not tell of a moment."""
 
 STILL_S = 5.0
 """A counter that has not moved for so long has stopped: no device draws nothing."""
-
-HELD_BACK = 12
-"""As many changes without a period begin the curve all the same."""
 
 SLEPT_S = 5.0
 """Power that was not looked at for longer is unknown; a counter has gone on by itself."""
@@ -109,7 +86,7 @@ class Poller:
         self.curve = curve
         self._clock = clock
         self._notify = notify
-        self._step_s = step_s
+        self._looks = CounterLooks(curve, clock, step_s)
         self._info = source.describe()
         self._opened = False
         self._lost = False
@@ -117,29 +94,15 @@ class Poller:
         self._asked_ns: int | None = None
         self._failures = 0
         self._back_off_s = FIRST_BACK_OFF_S
-        self._rhythm = Rhythm()
-        self._looked: Reading | None = None
+        self._power_ns: int | None = None
         self._polled_ns = 0
-        self._patience_s = 0.0
-        self._begun = False
-        self._moved_ns: int | None = None
-        self._foretold = 0
-        self._probing = False
-        self._turns = 1
-        self._held: Reading | None = None
-        self._searching = False
-        self._first: list[tuple[Reading, Change]] = []
-        self._due_ns = 0
-        self._late = False
         self._look_ns = 0
-        self._samples: list[tuple[int, int]] = []
         self.read_cost_s = 0.0
 
     @property
     def refresh_s(self) -> float | None:
         """How often the counter changes, as learnt so far, seconds."""
-        period_ns = self._rhythm.period_ns
-        return self._info.refresh_s if period_ns is None else period_ns / NS_PER_S
+        return self._looks.refresh_s or self._info.refresh_s
 
     def describe(self) -> SourceInfo:
         """Return who the source is, with the refresh period as learnt."""
@@ -148,7 +111,7 @@ class Poller:
     def poll(self) -> float:
         """Look once; return how long to wait before the next look, seconds."""
         try:
-            if self._opened and self._clock.now_ns() < self._look_ns - NS_PER_S // 2000:
+            if self._opened and self._clock.now_ns() < self._look_ns - EARLY_NS:
                 return self._glance()
             reading = self._read()
         except SourceLostError as error:
@@ -157,7 +120,6 @@ class Poller:
             log.debug("reading %s", self.source, exc_info=True)
             return self._on_lost(f"{type(error).__name__}: {error}")
         self._failures = 0
-        self._patience_s = 0.0
         self._polled_ns = self._clock.now_ns()
         if reading is None:
             return NOTHING_YET_WAIT_S
@@ -179,7 +141,7 @@ class Poller:
     @property
     def patience_s(self) -> float:
         """How much later than asked for a look does as well, seconds."""
-        return self._patience_s
+        return self._looks.patience_s
 
     def has_read_past(self, end_ns: int) -> bool:
         """Say whether an instant has been read past, as far as it can be."""
@@ -204,6 +166,7 @@ class Poller:
 
     def close(self) -> None:
         """Close the source, which may then tell its last."""
+        self._looks.flush()
         try:
             self.source.close()
             # A source that gathers in the background knows its end only when it is closed.
@@ -236,165 +199,43 @@ class Poller:
             # A uniform window of this length: its standard deviation.
             self.curve.append(reading, jitter_ns=round(reading.window_ns / 12**0.5))
             return max(POWER_WAIT_S, 3 * self.read_cost_s)
-        info = self._info
-        if not info.stepped:
+        if not self._info.stepped:
             self.curve.append(reading)
-            return info.refresh_s / 4 if info.refresh_s else NOTHING_YET_WAIT_S
-        before, self._looked = self._looked, reading
-        if before is None or self._moved_ns is None:
-            self._moved_ns = reading.time_ns
-        elif self._held is not None:
-            return self._after_probe(self._held, before, reading)
-        elif reading.energy_mj != before.energy_mj:
-            if self._probing and self._turns > 1:
-                # Whether this is the change before the one awaited the next look tells.
-                self._held, self._probing = before, False
-                return self._until_due_s() + self._guard_s()
-            return self._on_change(before, reading)
-        elif reading.time_ns - self._moved_ns > STILL_S * NS_PER_S and not self._lost:
+            refresh_s = self._info.refresh_s
+            return refresh_s / 4 if refresh_s else NOTHING_YET_WAIT_S
+        wait_s = self._looks.take(reading, self.read_cost_s)
+        self._check_still(reading)
+        return wait_s
+
+    def _check_still(self, reading: Reading) -> None:
+        """A counter that has stopped tells nothing, until it moves again."""
+        moved_ns = self._looks.moved_ns
+        is_still = moved_ns is not None and reading.time_ns - moved_ns > STILL_S * NS_PER_S
+        if is_still and moved_ns is not None and not self._lost:
             self._still = True
-            self._lose(f"its counter has stood still for {STILL_S:.0f} s", self._moved_ns)
-        return self._wait_for_change()
+            self._lose(f"its counter has stood still for {STILL_S:.0f} s", moved_ns)
+        elif self._still and not is_still:
+            self._still = False
+            self._on_back(reading)
 
     def _mark_sleep(self, reading: Reading) -> None:
         """Power that nobody looked at for long, as while the machine slept, is not known."""
-        before, self._looked = self._looked, reading
-        if before is not None and reading.time_ns - before.time_ns > SLEPT_S * NS_PER_S:
-            slept_s = (reading.time_ns - before.time_ns) / NS_PER_S
-            self._lose(f"nothing could be read for {slept_s:.0f} s", before.time_ns)
+        before_ns, self._power_ns = self._power_ns, reading.time_ns
+        if before_ns is not None and reading.time_ns - before_ns > SLEPT_S * NS_PER_S:
+            slept_s = (reading.time_ns - before_ns) / NS_PER_S
+            self._lose(f"nothing could be read for {slept_s:.0f} s", before_ns)
             self._on_back(reading)
-
-    def _on_change(self, before: Reading, reading: Reading) -> float:
-        if self._still:
-            self._still = False
-            self._on_back(reading)
-        self._moved_ns = reading.time_ns
-        after_ns = before.time_ns - before.took_ns // 2
-        until_ns = reading.time_ns + reading.took_ns // 2
-        if self._searching:
-            self._searching = False
-            change = self._rhythm.found(after_ns, until_ns)
-        else:
-            change = self._rhythm.saw(after_ns, until_ns)
-        # The counter was read at some moment of the call, and always at the same.
-        jitter_ns = round(hypot(change.jitter_ns, reading.took_ns / 2))
-        change = Change(change.time_ns, jitter_ns)
-        if self._begun:
-            self._put(reading, change)
-        else:
-            self._put_first(before, reading, change)
-        return self._wait_after_change(change.time_ns)
-
-    def _after_probe(self, before: Reading, probe: Reading, reading: Reading) -> float:
-        """Just before a foretold change, and now just after it."""
-        if reading.energy_mj != probe.energy_mj:
-            self._held = None
-            return self._on_change(probe, reading)
-        # It came earlier or it is late: which of the two, the next change tells.
-        if not self._searching:
-            self._searching = True
-            self._rhythm.missed()
-        self._looked = reading
-        self._held = before
-        return self._close_look_s()
-
-    def _put(self, reading: Reading, change: Change) -> None:
-        samples = self._samples
-        # The newest before the change tells which one after it is new.
-        later = next((i for i, (ns, _) in enumerate(samples) if ns > change.time_ns), len(samples))
-        self._samples = samples[max(0, later - 1) :]
-        self.curve.append(
-            reading, changed_ns=change.time_ns, jitter_ns=change.jitter_ns, samples=samples
-        )
-
-    def _put_first(self, before: Reading, reading: Reading, change: Change) -> None:
-        """Hold the first changes back until the period is known.
-
-        Then it is known too when the counter had changed to what was read first, so that the start
-        lies within a measured refresh.
-        """
-        if not self._first:
-            self._first.append((before, Change(before.time_ns, 0)))
-        self._first.append((reading, change))
-        period_ns = self._rhythm.period_ns
-        if period_ns is None and len(self._first) < HELD_BACK:
-            return
-        (start, _), (second, first_change) = self._first[:2]
-        if period_ns is not None and second.time_ns - start.time_ns < period_ns:
-            at_ns = first_change.time_ns - round(period_ns)
-            self._first[0] = start, Change(at_ns, first_change.jitter_ns)
-        else:
-            del self._first[0]
-        self._begun = True
-        for held, its_change in self._first:
-            self._put(held, its_change)
-        self._first.clear()
-
-    def _wait_for_change(self) -> float:
-        """Look again soon if the change is due, or when it will be."""
-        if self._rhythm.is_locked:
-            if self._until_due_s() > 0:
-                return max(SHORTEST_WAIT_S, self._until_due_s() + self._guard_s())
-            if not self._late:
-                self._late = True
-                self._rhythm.missed()
-        return self._close_look_s()
-
-    def _close_look_s(self) -> float:
-        """How long to the next look while a change is awaited, seconds."""
-        period_s = self.refresh_s
-        fine_s = FINE_SHARE * period_s if period_s else UNKNOWN_PERIOD_WAIT_S
-        # While a rhythm is learnt, for a second at most, looks may follow one another closely.
-        rest_s = 0.0 if self._rhythm.is_learning else 3 * self.read_cost_s
-        return max(SHORTEST_WAIT_S, fine_s - self.read_cost_s, rest_s)
-
-    def _wait_after_change(self, changed_ns: int) -> float:
-        period_ns = self._rhythm.period_ns
-        if period_ns is None or self._rhythm.is_learning:
-            return self._close_look_s()
-        if not self._rhythm.is_locked:
-            return max(SHORTEST_WAIT_S, ASLEEP_SHARE * period_ns / NS_PER_S - self.read_cost_s)
-        self._late = False
-        self._foretold += 1
-        every = PROBE_ROUGH_EVERY if self._rhythm.is_rough else PROBE_EVERY
-        self._probing = self._foretold % every == 0
-        self._turns = max(1, int(self._gap_s() * NS_PER_S / period_ns + 0.01))
-        self._due_ns = changed_ns + round(self._turns * period_ns)
-        if self._probing:
-            return max(SHORTEST_WAIT_S, self._until_due_s() - self._guard_s())
-        # Well clear of this change and of the next, between which the counter tells the same.
-        clear_s = max(self._guard_s(), CLEAR_SHARE * period_ns / NS_PER_S)
-        self._patience_s = max(0.0, period_ns / NS_PER_S - 2 * clear_s)
-        return max(SHORTEST_WAIT_S, self._until_due_s() + clear_s)
-
-    def _until_due_s(self) -> float:
-        return (self._due_ns - self._clock.now_ns()) / NS_PER_S
-
-    def _guard_s(self) -> float:
-        """How far from a foretold change a look is clear of it, seconds."""
-        return self._rhythm.window_ns / NS_PER_S + self.read_cost_s / 2
-
-    def _gap_s(self) -> float:
-        """How long the device may go unseen, seconds: a part of the steps that are asked for."""
-        step_s = self._step_s()
-        gap_s = 0.0 if step_s is None else min(step_s / LOOKS_IN_A_STEP, LONGEST_GAP_S)
-        return max(gap_s, 4 * self.read_cost_s)
 
     def _glance_s(self) -> float:
-        """How long until power is to be looked at, seconds; for ever where it helps nothing."""
-        period_s, step_s = self.refresh_s, self._step_s()
-        if not self._rhythm.is_locked or period_s is None or not self._info.glances:
-            return float("inf")
-        wanted = step_s is None or step_s < LOOKS_IN_A_STEP * period_s
-        glance_s = max(GLANCE_SHARE * period_s, SHORTEST_GLANCE_S)
-        return glance_s if wanted and glance_s < period_s / 3 else float("inf")
+        return self._looks.glance_s() if self._info.glances else float("inf")
 
     def _glance(self) -> float:
+        """Look at the power between two looks at the counter."""
         began_ns = self._clock.now_ns()
         power_mw = self.source.glance()
         now_ns = self._clock.now_ns()
         if power_mw is not None and now_ns - began_ns < DEAREST_GLANCE_S * NS_PER_S:
-            self._samples.append(((began_ns + now_ns) // 2, power_mw))
+            self._looks.add_sample((began_ns + now_ns) // 2, power_mw)
         left_s = (self._look_ns - now_ns) / NS_PER_S
         return max(SHORTEST_WAIT_S, min(left_s, self._glance_s()))
 
@@ -403,14 +244,14 @@ class Poller:
         if self._opened and self._failures < TRANSIENT_ERRORS:
             return NOTHING_YET_WAIT_S
         if not self._lost:
-            self._lose(why, self._looked.time_ns if self._looked else self._clock.now_ns())
+            since_ns = self._looks.looked_ns or self._power_ns or self._clock.now_ns()
+            self._lose(why, since_ns)
         if self._opened:
             self.source.close()
             self._opened = False
-        self._looked = self._moved_ns = self._held = None
-        self._still = self._searching = False
-        self._samples.clear()
-        self._rhythm.forget()
+        self._looks.reset()
+        self._power_ns = None
+        self._still = False
         wait_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, LONGEST_BACK_OFF_S)
         return wait_s
 
