@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from carbon_trainer.callbacks.carbon_aware import CarbonAware as CarbonAware
     from carbon_trainer.callbacks.emissions import EmissionsTracking as EmissionsTracking
     from carbon_trainer.callbacks.metering import EnergyMetering as EnergyMetering
+    from carbon_trainer.callbacks.prometheus import PrometheusExporter as PrometheusExporter
     from carbon_trainer.callbacks.report import SustainabilityReport as SustainabilityReport
 
 _HOMES = {
@@ -20,6 +21,7 @@ _HOMES = {
     "EmissionsTracking": "emissions",
     "EnergyBudget": "budget",
     "EnergyMetering": "metering",
+    "PrometheusExporter": "prometheus",
     "SustainabilityReport": "report",
 }
 
@@ -28,6 +30,7 @@ __all__ = [
     "EmissionsTracking",
     "EnergyBudget",
     "EnergyMetering",
+    "PrometheusExporter",
     "SustainabilityReport",
 ]
 

@@ -96,9 +96,12 @@ class EnergyBudget(CarbonCallback):
             lead.stop(trainer, outcome, **figures)
 
     def metrics(self, session: RunSession) -> dict[str, float]:
-        """Return what is left of the budget, as energy of the building (kWh)."""
+        """Return what is left of the budget: energy of the building (kWh), and its share of 1."""
         left_kwh = self.left_kwh(session)
-        return {} if left_kwh is None else {"budget/left_kwh": left_kwh}
+        if self.budget is None or left_kwh is None:
+            return {}
+        limit_kwh = session.factor.facility_kwh(self.budget.limit_mj)
+        return {"budget/left_kwh": left_kwh, "budget/left_share": left_kwh / limit_kwh}
 
     def left_kwh(self, session: RunSession) -> float | None:
         """Return what is left, kWh with PUE; None without a budget."""

@@ -123,6 +123,13 @@ class RunConfig(BaseModel):
     progress: Literal["auto", "bar", "lines", "off"] = setting(
         "auto", "Progress display; auto is a bar on a terminal, else lines."
     )
+    prometheus_port: int | None = setting(
+        None,
+        "Serve live figures to Prometheus at this port of 127.0.0.1, 0 for a free one; needs "
+        "carbon-trainer[prometheus].",
+        ge=0,
+        le=65535,
+    )
     log_every: Count = setting(10, "Steps between logged figures.", "steps")
 
     @field_validator("data", mode="before")

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from carbon_trainer.session import Outcome, ResumePoint, RunSession
 
 if TYPE_CHECKING:
     from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.live.server import LiveServer
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,26 @@ def fit(
     Raises:
         InputError: if something that the user gave cannot be used.
     """
-    session = RunSession.open(config, resume=resume)
+    with _live_server(config) as server:
+        session = RunSession.open(config, resume=resume)
+        if server is not None:
+            server.watch(session)
+            console.print(f"live figures: {server.url}", soft_wrap=True)
+        return _fit(session, console, interrupts, resume)
+
+
+def _live_server(config: RunConfig) -> AbstractContextManager[LiveServer | None]:
+    """Take the port before anything is recorded, so that a taken one is bad input."""
+    if config.prometheus_port is None:
+        return nullcontext()
+    from carbon_trainer.live.server import LiveServer
+
+    return LiveServer(config.prometheus_port)
+
+
+def _fit(
+    session: RunSession, console: Console, interrupts: Interrupts, resume: ResumePoint | None
+) -> FitResult:
     outcome: Outcome | None = None
     try:
         console.print(f"run {session.run_id} in {session.run_dir}")

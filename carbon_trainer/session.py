@@ -118,6 +118,8 @@ class RunSession:
         self.step = 0
         self.tokens = 0
         self.tokens_per_step = 0
+        self.loss: float | None = None
+        self.validation_loss: float | None = None
         self.last_checkpoint: str | None = None
         self.checkpoint_s = 0.0
         self.energy_before_mj = 0
@@ -216,6 +218,8 @@ class RunSession:
     ) -> None:
         """Note how far training has come; counts are cumulative over all segments."""
         self.step, self.tokens = step, tokens
+        self.loss = self.loss if loss is None else loss
+        self.validation_loss = self.validation_loss if validation is None else validation
         self.put(
             Progress(
                 time_ns=self.clock.now_ns(),

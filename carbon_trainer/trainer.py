@@ -16,6 +16,7 @@ from carbon_trainer.callbacks.carbon_aware import CarbonAware
 from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
 from carbon_trainer.callbacks.interrupt import StopOnSignal
 from carbon_trainer.callbacks.progress import CarbonProgress
+from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.config import RunConfig
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class CarbonTrainer(Trainer):
         **trainer_options: Any,
     ) -> None:
         ours: list[Callback] = [_carbon_aware(config, session)]
+        if session is None and config.prometheus_port is not None:
+            ours.append(PrometheusExporter(config.prometheus_port))
         if session is not None:
             ours.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
             if interrupts is not None:

@@ -153,6 +153,9 @@ def _from_checkpoint(
 
 
 def _kept(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that hold on resuming; where the ledger lies is for now to say."""
-    places = ("ledger", "runs_dir")
+    """Return the settings that hold on resuming; places are for now to say.
+
+    A port may be taken where a run goes on, and must not keep it from going on.
+    """
+    places = ("ledger", "runs_dir", "prometheus_port")
     return {k: v for k, v in settings.items() if v is not None and k not in places}

@@ -266,6 +266,18 @@ class EnergyMeter:
         """Return the mean power of the last seconds, watts."""
         return sum(device.curve.power_w() for device in self._devices)
 
+    def powers_w(self) -> dict[str, float]:
+        """Return each device's mean power of the last seconds, watts, by the device's id.
+
+        A device that does not answer is not in it.
+        """
+        now_ns = self._stop_ns or self._now_ns()
+        return {
+            device.poller.source.describe().device: device.curve.power_w()
+            for device in list(self._devices)
+            if device.curve.energy(now_ns - 1, now_ns).unknown_s == 0
+        }
+
     def peak_power_w(self) -> float:
         """Return the highest power of about the last minute, watts, summed over devices."""
         return sum(device.curve.peak_power_w() for device in self._devices)

@@ -243,6 +243,14 @@ class Ledger:
         with self._engine.connect() as connection:
             return int(connection.execute(query.where(table.c.run_id == run_id)).scalar_one())
 
+    def energy_by_method_mj(self, run_id: str) -> dict[str, int]:
+        """Return the same energy by how it is known: measured, estimated."""
+        table = schema.intervals
+        query = sa.select(table.c.method, sa.func.sum(table.c.energy_mj)).group_by(table.c.method)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.where(table.c.run_id == run_id)).all()
+        return {str(method): int(energy_mj) for method, energy_mj in rows}
+
     def device_energy(self, run_id: str, device: str, since_ns: int) -> tuple[int, int]:
         """Return what a device's intervals from an instant on sum to, and where the last ends.
 

@@ -1,0 +1,80 @@
+"""PrometheusExporter: a run's figures for Prometheus while it goes on."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.errors import InputError
+from carbon_trainer.live.server import ADDRESS, PORT, LiveServer, require_prometheus_client
+
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+    from carbon_trainer.callbacks.lead import Lead
+    from carbon_trainer.session import RunSession
+
+log = logging.getLogger(__name__)
+
+
+class PrometheusExporter(CarbonCallback):
+    """Serves energy, power, emissions, budgets and steps at ``http://127.0.0.1:PORT/metrics``.
+
+    Only rank 0 serves, from the start of training until the run closes. A port that is taken
+    costs a warning and the live figures, never the training.
+
+    Args:
+        port: TCP port; 0 takes a free one.
+        address: the address to listen on; this machine's own programs only, by default.
+        session: a run that somebody else opened; None to open one for each fit.
+
+    Raises:
+        InputError: if prometheus-client is not installed, or the port is none.
+    """
+
+    def __init__(
+        self, port: int = PORT, address: str = ADDRESS, *, session: RunSession | None = None
+    ) -> None:
+        super().__init__(session=session, prometheus_port=port)
+        require_prometheus_client()
+        self._port = port
+        self._address = address
+        self._server: LiveServer | None = None
+
+    @property
+    def url(self) -> str | None:
+        """Where the figures are served; None while they are not."""
+        return self._server.url if self._server else None
+
+    def began(self, lead: Lead, trainer: Trainer) -> None:
+        """Begin to serve."""
+        self._stop()
+        try:
+            self._server = LiveServer(self._port, self._address)
+        except InputError as error:
+            log.warning("%s The run goes on without.", error)
+            return
+        self._server.watch(lead.session)
+        log.info("live figures: %s", self._server.url)
+
+    def closed(self, session: RunSession) -> None:
+        """Stop with the run."""
+        self._stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Stop too where the run is closed by somebody else."""
+        super().on_exception(trainer, pl_module, exception)
+        self._stop()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Stop too where the run is closed by somebody else."""
+        super().teardown(trainer, pl_module, stage)
+        self._stop()
+
+    def _stop(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()

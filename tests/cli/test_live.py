@@ -1,0 +1,68 @@
+"""`carbon-train fit --prometheus-port`: watched while it trains, or refused in one sentence."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import time
+import urllib.error
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Ended, Shell
+from tests.live.scrape import scrape
+
+GPU = {"uuid": "GPU-11112222-3333-4444-5555-666677778888", "power_w": 250.0}
+
+
+def test_a_job_is_watched_from_its_preparation_to_its_end(shell: Shell) -> None:
+    steps = ["--max-steps", "100000", "--validate-every", "100000"]
+    process = shell.start("fit", *shell.tiny, *steps, "--prometheus-port", "0", gpu=GPU)
+    assert process.stdout is not None
+    url = next(line for line in process.stdout if line.startswith("live figures: ")).split()[-1]
+    deadline_s = time.monotonic() + 120
+    while (seen := scrape(url)).one("steps_total") < 3 or not seen.all("power_watts"):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
+    assert seen.one("power_watts", device=GPU["uuid"]) == pytest.approx(250, rel=0.1)
+    assert seen.one("tokens_total") >= 3 * 4 * 32
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 143, out + err
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        scrape(url)
+
+
+def test_a_taken_port_is_bad_input_and_nothing_is_recorded(
+    shell: Shell, carbon_train: Callable[..., Ended]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        Path("run.yaml").write_text(f"prometheus_port: {port}\n")
+        ended = carbon_train("fit", "run.yaml", *shell.tiny)
+    assert ended.status == 2
+    assert ended.err.startswith("carbon-train: live figures cannot be served on 127.0.0.1, port ")
+    assert ended.err.count("\n") == 1
+    assert not Path("carbon_runs").exists()
+
+
+def test_without_prometheus_client_it_says_what_to_install(
+    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    ended = carbon_train("fit", *shell.tiny, "--prometheus-port", "0")
+    assert ended.status == 2
+    assert "pip install 'carbon-trainer[prometheus]'" in ended.err
+
+
+def test_a_resumed_run_is_watched_only_where_it_is_asked_again(
+    shell: Shell, carbon_train: Callable[..., Ended]
+) -> None:
+    first = carbon_train("fit", *shell.tiny, "--prometheus-port", "0")
+    assert "live figures: http://127.0.0.1:" in first.out
+    again = carbon_train("fit", "--resume", "last", "--max-steps", "14")
+    assert again.status == 0, again.err
+    assert "live figures" not in again.out
