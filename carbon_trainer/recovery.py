@@ -74,6 +74,9 @@ def recover_killed(
     booked = []
     counters: Counters | None = None
     for path, beat in list(_orphans(runs_dir, clock.now_ns())):
+        if ledger.head(beat.run_id).seq == 0:
+            # It is in another ledger: a start with that one finds it.
+            continue
         claimed = path.with_name(f"{FILE_NAME}{_CLAIMED}{os.getpid()}")
         try:
             path.rename(claimed)
@@ -129,11 +132,6 @@ def _lives(beat: Heartbeat, now_ns: int) -> bool:
 
 
 def _facts(beat: Heartbeat, ledger: Ledger, counters: Counters, now_ns: int) -> list[Fact]:
-    if ledger.head(beat.run_id).seq == 0:
-        log.warning(
-            "%s was killed and is not in this ledger: its last energy is lost.", beat.run_id
-        )
-        return []
     same_boot = beat.boot_id == machine.boot_id()
     facts: list[Fact] = []
     for position in beat.positions:

@@ -323,9 +323,9 @@ class RunSession:
                 checkpoint=self.last_checkpoint,
             )
         )
-        if self._writer.close() is None:
-            # What was metered is in the ledger; nothing is left to recover.
-            (self.run_dir / HEARTBEAT_FILE).unlink(missing_ok=True)
+        self._writer.close()
+        # What was metered is in the ledger, or in the file of what the ledger did not take.
+        (self.run_dir / HEARTBEAT_FILE).unlink(missing_ok=True)
         return summary
 
     # The recorder's thread

@@ -141,6 +141,13 @@ def test_a_run_that_lives_is_left_alone(scene: Scene) -> None:
     assert (scene.runs_dir / "run" / FILE_NAME).exists()
 
 
+def test_a_run_of_another_ledger_is_left_to_it(scene: Scene) -> None:
+    scene.leave()
+    other = Ledger.open(scene.runs_dir / "other.sqlite")
+    assert recover_killed(scene.runs_dir, other, scene.clock, dict) == []
+    assert scene.recover(GPU_1=5_100_000) == 700_000
+
+
 def test_another_hosts_run_is_left_alone(scene: Scene) -> None:
     scene.leave(host="elsewhere")
     assert scene.recover(GPU_1=5_100_000) == 0

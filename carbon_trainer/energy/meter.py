@@ -26,7 +26,7 @@ from carbon_trainer.energy.figures import (
 from carbon_trainer.energy.gpu_marks import GpuEvent, GpuMarks
 from carbon_trainer.energy.heartbeat import Position
 from carbon_trainer.energy.marks import StepMarks
-from carbon_trainer.energy.phases import Phases
+from carbon_trainer.energy.phases import Phases, PhaseTotals
 from carbon_trainer.energy.poller import MeterEvent, Poller
 from carbon_trainer.energy.sampler import Sampler
 from carbon_trainer.energy.source import Method, PowerSource
@@ -98,8 +98,7 @@ class EnergyMeter:
         self._stopping = threading.Lock()
         self._discovery: threading.Thread | None = None
         self._phases: Phases | None = None
-        self._phase_mj: dict[str, int] = {}
-        self._phase_ns: dict[str, int] = {}
+        self._phase_totals = PhaseTotals()
         self._summed_ns = 0
         self._marks = StepMarks()
         self._gpu_marks = GpuMarks(self._marks, gpu_event, self._now_ns) if gpu_event else None
@@ -326,8 +325,9 @@ class EnergyMeter:
         """Return what was used until now, or until the stop."""
         end_ns = self._stop_ns or self._now_ns()
         devices = tuple(self._row(device, end_ns) for device in list(self._devices))
-        phases = self._phase_rows(end_ns)
-        return EnergySummary(self._begin_ns, end_ns, devices, self._marks.count, phases)
+        totals = self._phase_totals.copy()
+        self._add_phases(totals, self._summed_ns, end_ns)
+        return EnergySummary(self._begin_ns, end_ns, devices, self._marks.count, totals.rows())
 
     def positions(self) -> tuple[Position, ...]:
         """Return how far each device has been metered, for a heartbeat."""
@@ -408,18 +408,8 @@ class EnergyMeter:
             raise RuntimeError("the EnergyMeter was not started")
         return self._phases
 
-    def _phase_rows(self, end_ns: int) -> tuple[PhaseEnergy, ...]:
-        energy_mj, lasted_ns = dict(self._phase_mj), dict(self._phase_ns)
-        self._add_phases(energy_mj, lasted_ns, self._summed_ns, end_ns)
-        return tuple(
-            PhaseEnergy(name, used_mj, lasted_ns[name] / NS_PER_S)
-            for name, used_mj in energy_mj.items()
-        )
-
-    def _add_phases(
-        self, energy_mj: dict[str, int], lasted_ns: dict[str, int], begin_ns: int, end_ns: int
-    ) -> None:
-        """Add what each phase used between two instants to running sums."""
+    def _add_phases(self, totals: PhaseTotals, begin_ns: int, end_ns: int) -> None:
+        """Add what each phase used between two instants."""
         edges = [begin_ns, *self._known_phases.changes_ns(begin_ns, end_ns), end_ns]
         times = np.array(edges, np.int64)
         used_mj = sum(
@@ -427,14 +417,12 @@ class EnergyMeter:
             np.zeros(len(times) - 1, np.int64),
         )
         for (start_ns, stop_ns), used in zip(pairwise(edges), used_mj.tolist(), strict=True):
-            name = self._known_phases.at(start_ns)
-            energy_mj[name] = energy_mj.get(name, 0) + used
-            lasted_ns[name] = lasted_ns.get(name, 0) + stop_ns - start_ns
+            totals.add(self._known_phases.at(start_ns), used, stop_ns - start_ns)
 
     def _sum_phases(self, until_ns: int) -> None:
         """Sum up what is final, so that it need not be kept."""
         if until_ns > self._summed_ns:
-            self._add_phases(self._phase_mj, self._phase_ns, self._summed_ns, until_ns)
+            self._add_phases(self._phase_totals, self._summed_ns, until_ns)
             self._summed_ns = until_ns
 
     def _final_until_ns(self) -> int:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from carbon_trainer.clock import NS_PER_S
+from carbon_trainer.energy.figures import PhaseEnergy
+
 FIRST = "run"
 
 
@@ -39,6 +42,32 @@ class Phases:
         old = bisect_right(self._changes, time_ns, key=_time) - 1
         if old > 0:
             del self._changes[:old]
+
+
+class PhaseTotals:
+    """What each phase has used, and for how long it lasted, in order of first use."""
+
+    def __init__(self) -> None:
+        self._energy_mj: dict[str, int] = {}
+        self._lasted_ns: dict[str, int] = {}
+
+    def add(self, name: str, energy_mj: int, lasted_ns: int) -> None:
+        """Add a part of a phase."""
+        self._energy_mj[name] = self._energy_mj.get(name, 0) + energy_mj
+        self._lasted_ns[name] = self._lasted_ns.get(name, 0) + lasted_ns
+
+    def copy(self) -> PhaseTotals:
+        """Return a copy that can be added to."""
+        copy = PhaseTotals()
+        copy._energy_mj, copy._lasted_ns = dict(self._energy_mj), dict(self._lasted_ns)
+        return copy
+
+    def rows(self) -> tuple[PhaseEnergy, ...]:
+        """Return a row for each phase."""
+        return tuple(
+            PhaseEnergy(name, energy_mj, self._lasted_ns[name] / NS_PER_S)
+            for name, energy_mj in self._energy_mj.items()
+        )
 
 
 def _time(change: tuple[int, str]) -> int:
