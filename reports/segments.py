@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbon_trainer.ledger.facts import Fact, Progress, Resumed, RunClosed
+from carbon_trainer.ledger.facts import Decision, Fact, Progress, Resumed, RunClosed
 from carbon_trainer.reports.record import RunRecord, Stamped
 
 OPEN = "open"
 LOST = "no closing record"
+KILLED = "killed"
+RECOVERED = "recovered"
+"""What the decision is called by which a later start books a killed segment's last energy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class Segment:
         last_step: optimizer steps done when it ended; None where nothing tells.
         repeated_steps: steps at its start that an earlier segment had done already.
         ended: ``finished``, ``budget``, ``interrupted``, ``failed``; ``open`` for the last one
-            without a close; ``no closing record`` for an earlier one.
+            without a close; ``killed`` for one whose last energy a later start has booked, and
+            ``no closing record`` for an earlier one without that.
         reason: why it ended.
         energy_mj: booked in it, all devices, before PUE.
         energy_before_mj: what the resumption says was used before; None for the first.
@@ -57,7 +61,10 @@ def segments_of(record: RunRecord) -> tuple[Segment, ...]:
         is_last = index + 1 == len(starts)
         stop_seq = record.head.seq + 1 if is_last else starts[index + 1].seq
         within = [item for item in record.facts if start.seq <= item.seq < stop_seq]
-        known_ns = max(int(last_ends.get(index, 0)), *(item.time_ns for item in within))
+        # What a later start has booked was written long after the segment's end.
+        booked_ns = min((item.time_ns for item in within if _is_recovery(item)), default=None)
+        times = [item.time_ns for item in within if booked_ns is None or item.time_ns < booked_ns]
+        known_ns = max([int(last_ends.get(index, 0)), start.time_ns, *times])
         done = max((s.last_step or 0 for s in segments), default=0)
         segments.append(
             _segment(index, start, within, known_ns, done, int(energies.get(index, 0)), is_last)
@@ -71,6 +78,8 @@ def _segment(
 ) -> Segment:  # fmt: skip
     ended, reason, end_ns = OPEN if is_last else LOST, _no_close(is_last), known_ns
     for item in within:
+        if isinstance(item.fact, Decision) and _is_recovery(item):
+            ended, reason = KILLED, item.fact.why
         if isinstance(item.fact, RunClosed):
             ended, reason, end_ns = item.fact.status, item.fact.reason, item.time_ns
     resumed = start.fact if isinstance(start.fact, Resumed) else None
@@ -87,6 +96,10 @@ def _segment(
         energy_mj=energy_mj,
         energy_before_mj=resumed.energy_before_mj if resumed else None,
     )
+
+
+def _is_recovery(item: Stamped[Fact]) -> bool:
+    return isinstance(item.fact, Decision) and item.fact.decision == RECOVERED
 
 
 def _last_step(within: list[Stamped[Fact]]) -> int | None:

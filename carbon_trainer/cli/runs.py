@@ -15,9 +15,10 @@ from carbon_trainer.clock import to_datetime
 from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import did_you_mean
 from carbon_trainer.ledger.chain import ChainHead
-from carbon_trainer.ledger.facts import RunClosed, RunOpened
+from carbon_trainer.ledger.facts import Decision, RunClosed, RunOpened
 from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.recovery import PHASE as RECOVERED
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.units import energy_text, kwh_from_mj
 
@@ -57,10 +58,12 @@ def _row(source: Ledger, run_id: str) -> tuple[str, ...]:
     ends = [f for f in facts if f.kind in (RunOpened.kind, RunClosed.kind, "resumed")]
     last = ends[-1] if ends else opened
     closed = last.kind == RunClosed.kind
+    booked = [f for f in facts if f.kind == Decision.kind and f.body["decision"] == RECOVERED]
+    killed = bool(booked) and booked[-1].seq > last.seq
     return (
         run_id,
         f"{to_datetime(opened.time_ns):%Y-%m-%d %H:%M:%S}",
-        str(last.body["status"]) if closed else "open",
+        "killed" if killed else str(last.body["status"]) if closed else "open",
         str(last.body["step"]) if closed else "",
         energy_text(kwh_from_mj(source.energy_mj(run_id))),
         str(opened.body.get("name", "")),

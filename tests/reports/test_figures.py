@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.ledger.facts import IntensityUsed, Interval, Progress, Resumed
+from carbon_trainer.ledger.facts import Decision, IntensityUsed, Interval, Progress, Resumed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.figures import run_figures
 from tests.reports import ledgers
@@ -297,3 +297,20 @@ def test_a_perplexity_too_large_to_write_is_missing(tmp_path):
     chain.put(Progress(time_ns=chain.now_ns, step=5, tokens=5, loss=0.0, validation_loss=800.0))
     found = run_figures(chain.ledger, RUN)
     assert (found.train_loss.value, found.perplexity.value) == (0.0, None)
+
+
+def test_a_killed_segment_whose_energy_was_booked_later_lacks_nothing(tmp_path):
+    chain = ledgers.described(tmp_path / "l.sqlite")
+    chain.train(20)
+    end_ns = chain.now_ns
+    tail = Interval(
+        device="GPU-5d5ba0d6", component="gpu", start_ns=end_ns, end_ns=end_ns + 10**9,
+        energy_mj=300_000, method="measured", sigma_mj=0, phase="recovered",
+    )  # fmt: skip
+    chain.now_ns += 7200 * 10**9
+    chain.put(tail, Decision(decision="recovered", why="the process was killed; 300 J are booked"))
+    found = run_figures(chain.ledger, RUN)
+    assert (found.status, found.segments[0].ended) == ("killed", "killed")
+    assert found.segments[0].seconds == 21
+    assert not any("end of segment" in gap.what for gap in found.gaps)
+    assert "recovered" in {row.name for row in found.by_phase}
