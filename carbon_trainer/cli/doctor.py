@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,13 +17,17 @@ from carbon_trainer import machine
 from carbon_trainer.cli.options import ledger_options
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.host import host_sources
-from carbon_trainer.energy.meter import DeviceEnergy, EnergyMeter
 from carbon_trainer.energy.nvml import GpuDescription, NvmlDescription, describe_nvml
 from carbon_trainer.energy.source import Component, Method
+from carbon_trainer.energy.watch import (
+    LIST_WITHIN_S,
+    WatchedDevice,
+    answer_within,
+    find_sources,
+    watch_devices,
+)
 from carbon_trainer.errors import LedgerError
 from carbon_trainer.ledger.store import Ledger, location_of
-
-HOST_WAIT_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,9 @@ class Finding:
 def command(ledger: str | None, runs_dir: str | None) -> None:
     """Look at this machine's devices, permissions and ledger; nothing is changed.
 
-    Exit status 1 if something must be mended before a run can be metered or recorded.
+    Each device is metered for about a second, to tell how often its figure changes and what
+    reading it costs. Exit status 1 if something must be mended before a run can be metered or
+    recorded.
     """
     console = Console(highlight=False)
     console.print(
@@ -50,7 +56,10 @@ def command(ledger: str | None, runs_dir: str | None) -> None:
         soft_wrap=True,
     )
     folder = Path(runs_dir or RunConfig.model_fields["runs_dir"].default)
-    findings = [*gpu_findings(describe_nvml()), *host_findings(), ledger_finding(ledger, folder)]
+    findings, rows = device_findings()
+    findings.append(ledger_finding(ledger, folder))
+    if rows:
+        Console(highlight=False, soft_wrap=True).print(device_table(rows))
     table = Table(show_header=True)
     for heading in ("", "state", "found", "what to do"):
         table.add_column(heading, overflow="fold")
@@ -63,8 +72,84 @@ def command(ledger: str | None, runs_dir: str | None) -> None:
         raise SystemExit(1)
 
 
-def gpu_findings(nvml: NvmlDescription) -> list[Finding]:
-    """Say of each GPU how it is metered."""
+def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:
+    """Watch every device, and say how each is metered.
+
+    Returns:
+        What was found, and the devices that were watched with their names for people.
+    """
+    nvml = answer_within(LIST_WITHIN_S, describe_nvml)
+    sources = None if nvml is None else answer_within(LIST_WITHIN_S, find_sources)
+    if nvml is None or sources is None:
+        silent = _silent_driver("NVML" if nvml is None else "a GPU's driver")
+        named = _named(watch_devices(host_sources()), NvmlDescription(None, ()))
+        return [silent, *(_watched_finding(name, one) for name, one in named)], named
+    named = _named(watch_devices(sources), nvml)
+    by_uuid = {one.info.device: (name, one) for name, one in named}
+    listed = {gpu.uuid for gpu in nvml.gpus}
+    findings = gpu_findings(nvml, {uuid: one for uuid, (_, one) in by_uuid.items()})
+    others = [(name, one) for uuid, (name, one) in by_uuid.items() if uuid not in listed]
+    return [*findings, *(_watched_finding(name, one) for name, one in others)], named
+
+
+def device_table(rows: list[tuple[str, WatchedDevice]]) -> Table:
+    """Lay out how each device is metered and what that costs, as aligned text."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("device", "method", "refresh", "a read", "at most", "power", "±", "figure"):
+        right = heading in ("refresh", "a read", "at most", "power", "±")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for name, one in rows:
+        table.add_row(*(escape(text) for text in (name, *_cells(one))))
+    return table
+
+
+def _cells(one: WatchedDevice) -> tuple[str, ...]:
+    info = one.info
+    figure = "; ".join(text for text in (info.name, info.note) if text)
+    if one.problem is not None and one.reads == 0:
+        return "unknown", "", "", "", "", "", one.problem
+    return (
+        str(info.method) if one.problem is None else "unknown",
+        _refresh(one),
+        _milliseconds(one.read_median_s),
+        _milliseconds(one.read_most_s),
+        "" if one.power_w is None else f"{one.power_w:,.1f} W",
+        f"{info.uncertainty:.0%}",
+        figure if one.problem is None else one.problem,
+    )
+
+
+def _refresh(one: WatchedDevice) -> str:
+    if one.refresh_s is None:
+        return "not learnt"
+    # What the meter has not learnt itself was seen between two looks at the power.
+    return f"{'' if one.info.refresh_s else '~'}{_milliseconds(one.refresh_s)}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.3g} ms" if seconds < 0.9995 else f"{seconds * 1000:,.0f} ms"
+
+
+def _named(seen: list[WatchedDevice], nvml: NvmlDescription) -> list[tuple[str, WatchedDevice]]:
+    """Give each device its name: a GPU NVML's index, another its place among the others."""
+    names = {gpu.uuid: f"GPU {index}" for index, gpu in enumerate(nvml.gpus)}
+    others = [
+        one.info.device
+        for one in seen
+        if one.info.component is Component.GPU and one.info.device not in names
+    ]
+    names |= {device: f"other GPU {index}" for index, device in enumerate(others)}
+    names |= {str(Component.CPU): "CPU", str(Component.RAM): "memory"}
+    return [(names[one.info.device], one) for one in seen]
+
+
+def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, WatchedDevice]) -> list[Finding]:
+    """Say of each NVIDIA GPU how it is metered.
+
+    Args:
+        nvml: what there is.
+        watched: what was seen of those that this process may use, by UUID.
+    """
     if nvml.problem is not None:
         return [
             Finding(
@@ -75,10 +160,15 @@ def gpu_findings(nvml: NvmlDescription) -> list[Finding]:
         ]  # fmt: skip
     if not nvml.gpus:
         return [Finding("NVIDIA GPUs", "missing", f"driver {nvml.driver}, no GPU", "")]
-    return [_gpu_finding(index, gpu, nvml.driver) for index, gpu in enumerate(nvml.gpus)]
+    return [
+        _gpu_finding(index, gpu, nvml.driver, watched.get(gpu.uuid))
+        for index, gpu in enumerate(nvml.gpus)
+    ]
 
 
-def _gpu_finding(index: int, gpu: GpuDescription, driver: str | None) -> Finding:
+def _gpu_finding(
+    index: int, gpu: GpuDescription, driver: str | None, watched: WatchedDevice | None
+) -> Finding:
     subject = f"GPU {index}"
     facts = [f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB, {gpu.uuid}, driver {driver}"]
     if gpu.power_limit_w is not None:
@@ -86,53 +176,55 @@ def _gpu_finding(index: int, gpu: GpuDescription, driver: str | None) -> Finding
         if gpu.limit_range_w:
             limit += f" of {gpu.limit_range_w[0]:.0f} to {gpu.limit_range_w[1]:.0f} W"
         facts.append(limit)
-    if not gpu.visible:
-        facts.append("not visible to this process")
-        return Finding(subject, "missing", "; ".join(facts), "see CUDA_VISIBLE_DEVICES")
-    facts.append(f"a reading takes {gpu.read_cost_s * 1000:.2f} ms")
     if gpu.mig:
         facts.append("cut into MIG slices: the figure is the whole card's")
-    if gpu.has_counter:
-        return Finding(subject, "measured", "; ".join(["energy counter", *facts]))
-    if gpu.has_power:
+    if watched is None:
+        facts.append("not visible to this process")
+        return Finding(subject, "missing", "; ".join(facts), "see CUDA_VISIBLE_DEVICES")
+    return _watched_finding(subject, watched, facts)
+
+
+def _watched_finding(
+    subject: str, one: WatchedDevice, facts: Sequence[str] | None = None
+) -> Finding:
+    info = one.info
+    if info.component is not Component.GPU:
+        return _host_finding(subject, one)
+    facts = [info.label, info.device] if facts is None else facts
+    if one.problem is not None:
         return Finding(
-            subject, "measured", "; ".join(["power only, integrated", *facts]),
-            "short bursts of power are missed: prefer a GPU with an energy counter (Volta or "
-            "newer, not a vGPU)",
+            subject, "problem", "; ".join([one.problem, *facts]),
+            "this GPU's energy stays unknown: look at the driver's log (dmesg), reset the GPU, or "
+            "run on the bare device instead of a virtual one",
         )  # fmt: skip
+    if info.stepped:
+        return Finding(subject, "measured", "; ".join(["energy counter", *facts]))
     return Finding(
-        subject, "problem", "; ".join(["tells neither energy nor power", *facts]),
-        "this GPU's energy stays unknown: run on the bare device",
+        subject, "measured", "; ".join(["power only, integrated", *facts]),
+        "short bursts of power are missed: prefer a GPU with an energy counter (Volta or newer, "
+        "not a vGPU)",
     )  # fmt: skip
 
 
-def host_findings() -> list[Finding]:
-    """Say how CPU and memory are metered, by metering them for a moment."""
-    meter = EnergyMeter(host_sources())
-    meter.start()
-    deadline_s = time.monotonic() + HOST_WAIT_S
-    while time.monotonic() < deadline_s:
-        rows = meter.summary().devices
-        if all(row.energy_mj > 0 for row in rows):
-            break
-        time.sleep(0.1)
-    summary = meter.stop()
-    why = {event.device: event.why for event in meter.events() if event.lost}
-    return [_host_finding(row, why.get(row.info.device)) for row in summary.devices]
+def _silent_driver(name: str) -> Finding:
+    return Finding(
+        "GPUs", "problem", f"{name} has not answered for {LIST_WITHIN_S:.0f} s",
+        "runs would hang as well: look at the driver's log (dmesg), or restart the machine",
+    )  # fmt: skip
 
 
-def _host_finding(row: DeviceEnergy, lost: str | None) -> Finding:
-    subject = "CPU" if row.info.component is Component.CPU else "memory"
-    if lost is not None or row.energy_mj == 0:
+def _host_finding(subject: str, one: WatchedDevice) -> Finding:
+    info = one.info
+    if one.problem is not None:
         return Finding(
-            subject, "missing", lost or "CodeCarbon told nothing",
+            subject, "missing", one.problem,
             "its energy stays unknown; --no-host-metering leaves it out",
         )  # fmt: skip
-    found = f"{row.info.name} ({row.info.label}), ± {row.info.uncertainty:.0%}"
-    if row.info.method is Method.MEASURED:
+    found = f"{info.name} ({info.label}), ± {info.uncertainty:.0%}"
+    if info.method is Method.MEASURED:
         return Finding(subject, "measured", found)
     advice = "no counter exists for memory"
-    if row.info.component is Component.CPU:
+    if info.component is Component.CPU:
         advice = (
             "to measure it, let this user read /sys/class/powercap/intel-rapl*/*/energy_uj "
             "(chmod a+r); a virtual machine has none"

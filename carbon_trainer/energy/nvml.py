@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -170,9 +169,6 @@ class GpuDescription:
         name: its name.
         memory_bytes: its memory.
         visible: whether this process may use it.
-        has_counter: whether its energy counter answers.
-        has_power: whether its power reading answers.
-        read_cost_s: how long one reading took.
         power_limit_w: the present power limit; None if not told.
         limit_range_w: the least and most that it may be set to; None if not told.
         mig: whether it is cut into MIG slices.
@@ -182,9 +178,6 @@ class GpuDescription:
     name: str
     memory_bytes: int
     visible: bool
-    has_counter: bool
-    has_power: bool
-    read_cost_s: float
     power_limit_w: float | None
     limit_range_w: tuple[float, float] | None
     mig: bool
@@ -252,13 +245,6 @@ def describe_nvml(environ: Mapping[str, str] | None = None) -> NvmlDescription:
 def _describe(uuid: str, handle: Any, visible: bool) -> GpuDescription:
     import pynvml
 
-    has_counter = _answers(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
-    has_power = _answers(pynvml.nvmlDeviceGetPowerUsage, handle)
-    read = pynvml.nvmlDeviceGetTotalEnergyConsumption if has_counter else None
-    read = read or (pynvml.nvmlDeviceGetPowerUsage if has_power else None)
-    began_s = time.perf_counter()
-    if read is not None:
-        read(handle)
     limit_mw = _asked(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
     range_mw = _asked(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
     memory = _asked(pynvml.nvmlDeviceGetMemoryInfo, handle)
@@ -268,9 +254,6 @@ def _describe(uuid: str, handle: Any, visible: bool) -> GpuDescription:
         name=str(pynvml.nvmlDeviceGetName(handle)),
         memory_bytes=int(memory.total) if memory is not None else 0,
         visible=visible,
-        has_counter=has_counter,
-        has_power=has_power,
-        read_cost_s=time.perf_counter() - began_s,
         power_limit_w=None if limit_mw is None else limit_mw / 1000,
         limit_range_w=None if range_mw is None else (range_mw[0] / 1000, range_mw[1] / 1000),
         mig=mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,38 @@ def test_doctor_says_what_is_measured_and_what_to_do(
     words = " ".join(ended.out.replace("│", " ").split())
     for said in ("energy counter", "power only", "memory", "estimated", "none yet at"):
         assert said in words
+    rows = {line.split("  ")[0]: line.split() for line in ended.out.splitlines()}
+    counter = rows["GPU 0"]
+    assert counter[2] == "measured"
+    assert float(counter[3]) == pytest.approx(20, rel=0.2)
+    assert counter[4] == counter[6] == counter[8] == "ms"
+    assert ["1,000", "ms"] == rows["CPU"][2:4] == rows["memory"][2:4]
+
+
+def test_doctor_names_a_gpu_that_does_not_answer_and_goes_on(
+    carbon_train: Callable[..., Ended],
+) -> None:
+    gpus = SimulatedGpu(lost=True), SimulatedGpu(uuid="GPU-2")
+    with SimulatedNvml(*gpus).install():
+        ended = carbon_train("doctor")
+    assert ended.status == 1
+    rows = {line.split("  ")[0]: line for line in ended.out.splitlines()}
+    assert "unknown" in rows["GPU 0"]
+    assert "GPU is lost" in rows["GPU 0"]
+    assert "NVML energy counter" in rows["GPU 1"]
+
+
+def test_doctor_tells_of_a_driver_that_hangs(
+    carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr("carbon_trainer.cli.doctor.LIST_WITHIN_S", 0.2)
+    monkeypatch.setattr("carbon_trainer.cli.doctor.describe_nvml", lambda: released.wait(60))
+    ended = carbon_train("doctor")
+    released.set()
+    assert ended.status == 1
+    assert "NVML has not answered" in ended.out
+    assert "CodeCarbon" in ended.out
     assert not Path("carbon_runs").exists()
 
 

@@ -196,7 +196,7 @@ class SimulatedNvml:
         return pynvml.NVML_ERROR_NOT_FOUND
 
     def _nvmlDeviceGetUUID(self, handle: int, text: int, length: int) -> int:
-        if handle > 1000:
+        if handle >= 1000:
             index, slot = divmod(handle - 1000, 16)
             return _write(text, self.gpus[index].mig_uuids[slot], length)
         return _write(text, self._gpu(handle).uuid, length)
