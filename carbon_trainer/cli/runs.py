@@ -18,8 +18,8 @@ from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import Decision, RunClosed, RunOpened
 from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.recovery import PHASE as RECOVERED
 from carbon_trainer.ledger.verify import verify
+from carbon_trainer.recovery import PHASE as RECOVERED
 from carbon_trainer.units import energy_text, kwh_from_mj
 
 
