@@ -152,9 +152,11 @@ steps = st.lists(
 )  # fmt: skip
 
 
-def _random_curve(steps: list[tuple[int, int, str]]) -> tuple[EnergyCurve, int]:
-    """A curve through counters, losses and resets."""
-    curve, now_ns, energy_mj = EnergyCurve(0), 0, 0
+def _random_curve(
+    steps: list[tuple[int, int, str]], *, stepped: bool = False
+) -> tuple[EnergyCurve, int]:
+    """A curve through counters, losses and resets; a stepped one has jumps and climbs."""
+    curve, now_ns, energy_mj = EnergyCurve(0, stepped=stepped), 0, 0
     for span_ns, used_mj, what in steps:
         now_ns += span_ns
         energy_mj += used_mj
@@ -168,20 +170,20 @@ def _random_curve(steps: list[tuple[int, int, str]]) -> tuple[EnergyCurve, int]:
     return curve, now_ns
 
 
-@given(steps=steps, cuts=st.lists(st.floats(-0.2, 1.3), max_size=20))
+@given(steps=steps, cuts=st.lists(st.floats(-0.2, 1.3), max_size=20), stepped=st.booleans())
 def test_any_partitions_energies_sum_to_the_whole_exactly(
-    steps: list[tuple[int, int, str]], cuts: list[float]
+    steps: list[tuple[int, int, str]], cuts: list[float], stepped: bool
 ) -> None:
-    curve, end_ns = _random_curve(steps)
+    curve, end_ns = _random_curve(steps, stepped=stepped)
     times = sorted(round(cut * end_ns) for cut in [-0.2, *cuts, 1.3])
     parts = [curve.energy(a, b) for a, b in pairwise(times)]
     whole = curve.energy(times[0], times[-1])
     assert sum(part.energy_mj for part in parts) == whole.energy_mj
 
 
-@given(steps=steps)
-def test_cumulative_energy_never_falls(steps: list[tuple[int, int, str]]) -> None:
-    curve, end_ns = _random_curve(steps)
+@given(steps=steps, stepped=st.booleans())
+def test_cumulative_energy_never_falls(steps: list[tuple[int, int, str]], stepped: bool) -> None:
+    curve, end_ns = _random_curve(steps, stepped=stepped)
     times = np.linspace(-end_ns // 5, end_ns * 6 // 5, 200).astype(np.int64)
     assert (np.diff(curve.energies_mj(times)) >= 0).all()
 
@@ -196,3 +198,36 @@ def test_every_second_is_measured_estimated_or_unknown(
     seconds = (part.measured_s, part.estimated_s, part.unknown_s)
     assert min(seconds) >= -2e-9
     assert sum(seconds) == pytest.approx((end - begin) / 1e9, abs=1e-6)
+
+
+@given(steps=steps, marks=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=1))
+def test_the_order_of_marks_changes_nothing(
+    steps: list[tuple[int, int, str]], marks: list[tuple[float, float]]
+) -> None:
+    curve, end_ns = _random_curve(steps, stepped=True)
+    begins = np.array([round(at * end_ns) for at, _ in marks], np.int64)
+    ends = begins + np.array([round(width * end_ns) for _, width in marks], np.int64)
+    forward, backward = curve.parts(begins, ends), curve.parts(begins[::-1], ends[::-1])
+    assert (forward.energy_mj == backward.energy_mj[::-1]).all()
+    alone = [curve.energy(int(b), int(e)) for b, e in zip(begins, ends, strict=True)]
+    assert forward.energy_mj.tolist() == [one.energy_mj for one in alone]
+
+
+@given(steps=steps)
+def test_a_counters_own_readings_are_the_curves_knots(
+    steps: list[tuple[int, int, str]],
+) -> None:
+    curve, _ = _random_curve(steps, stepped=True)
+    knots = curve._knots
+    assert (curve.energies_mj(knots.times) == knots.rows[:, 0]).all()
+
+
+def test_a_jump_between_two_levels_is_found_where_it_was() -> None:
+    """100 W until 0.27 s, 700 W from then on; the counter changes each 0.1 s."""
+    curve = EnergyCurve(0, stepped=True)
+    for tenth in range(8):
+        second = tenth / 10
+        used_j = 100 * min(second, 0.27) + 700 * max(0.0, second - 0.27)
+        curve.append(counter(second, round(used_j * 1000)), changed_ns=round(second * S))
+    assert curve.energy(round(0.2 * S), round(0.27 * S)).energy_mj == pytest.approx(7000, abs=2)
+    assert curve.energy(round(0.27 * S), round(0.3 * S)).energy_mj == pytest.approx(21_000, abs=2)
