@@ -262,6 +262,12 @@ class EnergyCurve:
             return self._last_ns
 
     @property
+    def is_told(self) -> bool:
+        """Whether the device has told something and is not lost now."""
+        with self._lock:
+            return len(self._knots) > 0 and self._lost_ns is None
+
+    @property
     def counter_mj(self) -> int | None:
         """What the device's own counter showed at the last knot; None where it has none."""
         with self._lock:

@@ -270,11 +270,10 @@ class EnergyMeter:
 
         A device that does not answer is not in it.
         """
-        now_ns = self._stop_ns or self._now_ns()
         return {
             device.poller.source.describe().device: device.curve.power_w()
             for device in list(self._devices)
-            if device.curve.energy(now_ns - 1, now_ns).unknown_s == 0
+            if device.curve.is_told
         }
 
     def peak_power_w(self) -> float:
