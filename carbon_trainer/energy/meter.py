@@ -297,7 +297,8 @@ class EnergyMeter:
         if not known or None in known:
             return []
         until_ns = self._stop_ns or min(ns for ns in known if ns is not None)
-        since_ns = max(self._begin_ns, until_ns - KNOTS_KEPT_NS)
+        drained_ns = min(device.drained_ns for device in list(self._devices))
+        since_ns = max(self._begin_ns, drained_ns - KNOTS_KEPT_NS)
         begins, ends = self._marks.kept()
         chosen = (ends <= until_ns) & (begins >= since_ns)
         begins, ends = begins[chosen], ends[chosen]
