@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import hypot
 
 from carbon_trainer.clock import NS_PER_S, Clock
@@ -35,6 +36,22 @@ HELD_BACK = 12
 """As many changes without a period begin the curve all the same."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A change that was seen before the period was known, at the latest at ``until_ns``."""
+
+    reading: Reading
+    change: Change
+    until_ns: int
+
+    def dated(self, period_ns: float) -> Change:
+        """Return when it was: no longer than a period before it was seen."""
+        oldest_ns = self.until_ns - round(period_ns)
+        if self.change.time_ns >= (oldest_ns + self.until_ns) // 2:
+            return self.change
+        return Change((oldest_ns + self.until_ns) // 2, round(period_ns / 12**0.5))
+
+
 class CounterLooks:
     """Turns looks at one counter into knots of its curve. ``take`` says when to look again.
 
@@ -54,7 +71,7 @@ class CounterLooks:
         self._cost_s = 0.0
         self._looked: Reading | None = None
         self._moved_ns: int | None = None
-        self._first: list[tuple[Reading, Change]] = []
+        self._first: list[_Held] = []
         self._begun = False
         self._samples: list[tuple[int, int]] = []
         self._foretold = 0
@@ -147,7 +164,7 @@ class CounterLooks:
         if self._begun:
             self._put(reading, change)
         else:
-            self._put_first(before, reading, change)
+            self._put_first(before, _Held(reading, change, until_ns))
         return self._wait_after_change(change.time_ns)
 
     def _after_probe(self, before: Reading, probe: Reading, reading: Reading) -> float:
@@ -172,15 +189,15 @@ class CounterLooks:
             reading, changed_ns=change.time_ns, jitter_ns=change.jitter_ns, samples=samples
         )
 
-    def _put_first(self, before: Reading, reading: Reading, change: Change) -> None:
+    def _put_first(self, before: Reading, held: _Held) -> None:
         """Hold the first changes back until the period is known.
 
         Then it is known too when the counter had changed to what was read first, so that the start
-        lies within a measured refresh.
+        lies within a measured refresh, and how long before a look that came late its change was.
         """
         if not self._first:
-            self._first.append((before, Change(before.time_ns, 0)))
-        self._first.append((reading, change))
+            self._first.append(_Held(before, Change(before.time_ns, 0), before.time_ns))
+        self._first.append(held)
         if self._rhythm.period_ns is not None or len(self._first) >= HELD_BACK:
             self._put_held()
 
@@ -188,15 +205,15 @@ class CounterLooks:
         if len(self._first) < 2:
             return
         period_ns = self._rhythm.period_ns
-        (start, _), (second, first_change) = self._first[:2]
-        if period_ns is not None and second.time_ns - start.time_ns < period_ns:
-            at_ns = first_change.time_ns - round(period_ns)
-            self._first[0] = start, Change(at_ns, first_change.jitter_ns)
+        start, second = self._first[:2]
+        seen = [held.change if period_ns is None else held.dated(period_ns) for held in self._first]
+        if period_ns is not None and second.reading.time_ns - start.reading.time_ns < period_ns:
+            seen[0] = Change(seen[1].time_ns - round(period_ns), seen[1].jitter_ns)
         else:
-            del self._first[0]
+            del self._first[0], seen[0]
         self._begun = True
-        for held, its_change in self._first:
-            self._put(held, its_change)
+        for held, its_change in zip(self._first, seen, strict=True):
+            self._put(held.reading, its_change)
         self._first.clear()
 
     def _wait_for_change(self) -> float:

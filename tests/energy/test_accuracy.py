@@ -7,7 +7,7 @@ import pytest
 
 from tests.energy.drive import Driven
 from tests.simulation.nvml import SimulatedGpu
-from tests.simulation.power import WAVES
+from tests.simulation.power import WAVES, Constant
 
 SECONDS = 25
 
@@ -86,3 +86,16 @@ def test_where_steps_are_long_the_device_is_looked_at_less() -> None:
     short, long = driven(0.05, 0.02), driven(2.0, 0.02)
     assert long.polls < short.polls / 2
     assert short.polls < 1.4 * SECONDS / 0.02
+
+
+def test_a_start_seen_late_on_a_busy_machine_is_dated_by_the_refresh() -> None:
+    gpu = SimulatedGpu(power=Constant(250), refresh_s=0.02)
+    driven = Driven(gpu)
+    driven.run(0.001)
+    for _ in range(2):  # others have the processor
+        driven.clock.advance(0.35)
+        driven.run(0.001)
+    driven.run(2)
+    now_ns = driven.clock.now_ns()
+    true_mj = driven.true_mj(driven.begin_ns, now_ns)
+    assert driven.curve.total(now_ns).energy_mj == pytest.approx(true_mj, rel=0.01)
