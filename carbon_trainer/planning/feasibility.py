@@ -1,0 +1,112 @@
+"""What would make an impossible problem possible."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from carbon_trainer.grid.series import iso
+from carbon_trainer.planning.plan import InfeasibleError, Plan
+from carbon_trainer.planning.problem import NS_PER_H, Budgets, Objective, PlanProblem
+from carbon_trainer.planning.timeline import Timeline
+
+FULL = 1 - 1e-9
+
+
+def check_time(timeline: Timeline) -> None:
+    """Check that full speed from now on does the work by the deadline.
+
+    Raises:
+        InfeasibleError: if not; names the deadline and the latest start that would do.
+    """
+    problem = timeline.problem
+    lost_h = _first_restart_h(problem)
+    capacity_h = float(timeline.fastest @ timeline.hours)
+    fastest = max((level.speed for level in problem.levels), default=1.0)
+    if capacity_h - lost_h * fastest >= FULL * problem.work_hours:
+        return
+    missing_h = (problem.work_hours - capacity_h) / fastest + lost_h
+    longer = iso(problem.deadline_ns + round(missing_h * NS_PER_H))
+    reason = ""
+    if capacity_h < fastest * problem.hours * FULL:
+        reason = " in the hours that black-outs, the earliest start and power caps leave"
+    raise InfeasibleError(
+        f"{problem.work_hours:g} hours of work do not fit between {iso(problem.now_ns)} and "
+        f"{iso(problem.deadline_ns)}{reason}: at full speed {capacity_h:.4g} hours are done by "
+        f"then. A deadline of {longer} would do, or a start {_hours(missing_h)} earlier"
+    )
+
+
+def latest_start_ns(problem: PlanProblem, work_hours: float) -> int:
+    """Return the last instant from which full speed still does the work by the deadline.
+
+    Args:
+        problem: levels, windows, restarts and deadline.
+        work_hours: the work to be sure of, hours at speed 1.
+
+    Returns:
+        Nanoseconds since the epoch; before now if it is too late already.
+    """
+    timeline = Timeline.of(problem)
+    capacity = timeline.fastest * timeline.hours
+    left = np.concatenate([np.cumsum(capacity[::-1])[::-1], [0.0]])
+    fastest = max(level.speed for level in problem.levels)
+    needed = work_hours + _worst_restart_h(problem) * fastest
+    if left[0] < needed:
+        short_h = (needed - left[0]) / fastest
+        return problem.now_ns - round(short_h * NS_PER_H)
+    slot = int(np.flatnonzero(left >= needed)[-1])
+    spare_h = (left[slot] - needed) / max(float(timeline.fastest[slot]), 1e-12)
+    return int(timeline.edges_ns[slot]) + round(spare_h * NS_PER_H)
+
+
+def check_budgets(problem: PlanProblem, solve: Callable[[PlanProblem], Plan]) -> None:
+    """Check that each budget alone can be kept.
+
+    Args:
+        problem: the problem.
+        solve: finds the best plan of one without budgets.
+
+    Raises:
+        InfeasibleError: if one cannot; names the smallest that would do.
+    """
+    budgets = problem.budgets
+    free = dataclasses.replace(problem, budgets=Budgets())
+    if budgets.emissions_gco2e is not None:
+        plan = solve(dataclasses.replace(free, objective=Objective()))
+        _check(plan.emissions_gco2e, budgets.emissions_gco2e, "gCO2e", "emissions")
+    if budgets.cost is not None:
+        plan = solve(dataclasses.replace(free, objective=Objective(0.0, 1.0)))
+        _check(plan.cost, budgets.cost, "of money", "cost")
+    if budgets.energy_kwh is not None:
+        even = dataclasses.replace(
+            problem.intensity,
+            intensity_gco2e_per_kwh=np.ones(len(problem.intensity)),
+        )
+        plan = solve(dataclasses.replace(free, objective=Objective(), intensity=even))
+        _check(plan.energy_kwh, budgets.energy_kwh, "kWh", "energy")
+
+
+def _check(needed: float, limit: float, unit: str, what: str) -> None:
+    if needed > limit:
+        raise InfeasibleError(
+            f"the work cannot be done with {limit:g} {unit}: the plan of least {what} by the "
+            f"deadline needs {needed:.4g} {unit}. Raise the budget to that, or give a later "
+            "deadline"
+        )
+
+
+def _first_restart_h(problem: PlanProblem) -> float:
+    """Return the hours that coming back takes, where the job is idle now."""
+    idle = {"paused": problem.pause, "released": problem.release}.get(problem.state)
+    return 0.0 if idle is None else idle.restart_s / 3600
+
+
+def _worst_restart_h(problem: PlanProblem) -> float:
+    return max((idle.restart_s / 3600 for idle in problem.idles.values()), default=0.0)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
