@@ -8,20 +8,24 @@ the best bound.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from carbon_trainer.planning.adjust import extended, trimmed
 from carbon_trainer.planning.fit import Schedule, fit
 from carbon_trainer.planning.paths import LATE, Path, PathFinder, lost_hours
 from carbon_trainer.planning.timeline import RESTART, RUN, Floats
 
 ROUNDS = 60
-CONVERGED = 1e-9
+CONVERGED = 1e-6
 MOST = 1e15
 """A price on work that no slot is too dear for."""
-SPLICES = 3
+SPLICES = 1
+CLOSE = 5e-5
+"""A plan this near the bound, relative, is not improved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +55,15 @@ def relax(finder: PathFinder) -> Relaxed | None:
         path = finder.best(price)
         if path.bound > best:
             best, best_price = path.bound, price
-        if path.work_hours >= wanted:
-            high = path
-        if path.work_hours <= wanted:
-            low = path
-        if path.work_hours == wanted:
-            break
-        if high is None:
+        high = path if path.work_hours >= wanted else high
+        low = path if path.work_hours <= wanted else low
+        if low is None or high is None:
             if price > MOST:
                 return None
-            price *= 2
+            price = 2 * price if high is None else 0.0
             continue
-        if low is None:
-            price = 0.0
-            continue
+        if low is high:
+            break
         spread = high.work_hours - low.work_hours
         price = (high.cost - low.cost) / spread
         meeting = low.cost + price * (wanted - low.work_hours)
@@ -91,18 +90,41 @@ def _first_price(finder: PathFinder) -> float:
 
 
 def repair(finder: PathFinder, relaxed: Relaxed) -> Schedule | None:
-    """Return the best plan found from the two paths, spliced where they meet."""
-    candidates = [relaxed.little.modes, relaxed.much.modes, *_splices(finder, relaxed)]
+    """Return the best plan found from the two paths, spliced where they meet, and fitted."""
     best: Schedule | None = None
     seen: set[bytes] = set()
-    for modes in candidates:
-        if (key := modes.tobytes()) in seen:
-            continue
-        seen.add(key)
-        found = fit(finder.timeline, finder.weight, modes, finder.before)
-        if found is not None and (best is None or found.cost < best.cost):
-            best = found
+    for path in (relaxed.little.modes, relaxed.much.modes, *_splices(finder, relaxed)):
+        for modes in _fitted(finder, path, _usual_speeds(finder, relaxed)):
+            if (key := modes.tobytes()) in seen:
+                continue
+            seen.add(key)
+            plan = fit(finder.timeline, finder.weight, modes, finder.before)
+            if plan is not None and (best is None or plan.cost < best.cost):
+                best = plan
+                if best.cost - relaxed.bound <= CLOSE * abs(relaxed.bound):
+                    return best
     return best
+
+
+def _usual_speeds(finder: PathFinder, relaxed: Relaxed) -> Floats:
+    """Return how fast each slot is best run at the price on work."""
+    timeline = finder.timeline
+    speeds = np.where(relaxed.much.levels == LATE, 0.0, timeline.speed[relaxed.much.levels])
+    return np.where(timeline.fastest > 0, np.minimum(speeds, timeline.fastest), 0.0)
+
+
+def _fitted(
+    finder: PathFinder, modes: NDArray[np.int8], speeds: Floats
+) -> Iterator[NDArray[np.int8]]:
+    """Yield a path, and what is near it that does the work at usual speeds, or can at all."""
+    timeline = finder.timeline
+    given = timeline, finder.weight, modes, finder.before
+    slowest = np.where(timeline.allowed, timeline.speed, np.inf).min(axis=1)
+    yield modes
+    yield trimmed(*given, speeds)
+    yield extended(*given, speeds)
+    yield trimmed(*given, np.where(np.isfinite(slowest), slowest, 0.0))
+    yield extended(*given, timeline.fastest)
 
 
 def _splices(finder: PathFinder, relaxed: Relaxed) -> list[NDArray[np.int8]]:

@@ -56,10 +56,10 @@ def latest_start_ns(problem: PlanProblem, work_hours: float) -> int:
     needed = work_hours + _worst_restart_h(problem) * fastest
     if left[0] < needed:
         short_h = (needed - left[0]) / fastest
-        return problem.now_ns - round(short_h * NS_PER_H)
+        return int(problem.now_ns - round(short_h * NS_PER_H))
     slot = int(np.flatnonzero(left >= needed)[-1])
     spare_h = (left[slot] - needed) / max(float(timeline.fastest[slot]), 1e-12)
-    return int(timeline.edges_ns[slot]) + round(spare_h * NS_PER_H)
+    return int(timeline.edges_ns[slot] + round(spare_h * NS_PER_H))
 
 
 def check_budgets(problem: PlanProblem, solve: Callable[[PlanProblem], Plan]) -> None:

@@ -6,7 +6,7 @@ by taking increments of work in order of their price (Dantzig 1957 on the contin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from carbon_trainer.planning.problem import hull
 from carbon_trainer.planning.timeline import DONE, PAUSE, QUEUE, RELEASE, RUN, Floats, Timeline
 
 TOLERANCE = 1e-9
+
+
+Segment = tuple[int | None, int, float, float]
+Base = tuple[float, float, int | None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,56 +71,81 @@ def fit(
     hours = timeline.hours[runs] - lost_hours(timeline, modes, before)[runs]
     shared = neighbours(timeline, modes, before)[runs]
     level_hours = np.zeros((len(timeline), len(timeline.levels)))
-    prices, amounts, owners, lows, highs = [], [], [], [], []
+    steps: list[_Steps] = []
     cost = _fixed_cost(timeline, weight, modes, before)
     work = 0.0
-    for group, pieces in _groups(timeline, runs, shared):
-        base, segments = pieces
+    for group, ((base_kw, base_speed, base_level), segments) in _groups(timeline, runs, shared):
         h, w = hours[group], weight[runs[group]]
-        base_kw, base_speed, base_level = base
         cost += float((base_kw * h) @ w)
         work += float(base_speed * h.sum())
         if base_level is not None:
             level_hours[runs[group], base_level] = h
-        for low, high, d_speed, d_kw in segments:
-            prices.append(w * (d_kw / d_speed))
-            amounts.append(h * d_speed)
-            owners.append(runs[group])
-            lows.append(np.full(len(group), -1 if low is None else low))
-            highs.append(np.full(len(group), high))
+        steps += [_Steps.of(segment, runs[group], h, w) for segment in segments]
     missing = timeline.problem.work_hours - work
     tolerance = TOLERANCE * timeline.problem.work_hours
     if missing < -tolerance or not len(runs):
         return None
-    if not prices:
+    if not steps:
         return Schedule(modes, level_hours, cost) if missing <= tolerance else None
-    price, amount = np.concatenate(prices), np.concatenate(amounts)
-    owner, low, high = (np.concatenate(each) for each in (owners, lows, highs))
+    spent = _fill(steps, missing, tolerance, level_hours)
+    return None if spent is None else Schedule(modes, np.maximum(level_hours, 0.0), cost + spent)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Steps:
+    """One step from a level to a faster one, in many slots; arrays of one length.
+
+    Attributes:
+        slot: whose it is.
+        low: the level that it leaves; -1 for not running.
+        high: the level that it comes to.
+        hours: how long the slot can be run.
+        work: the work that the whole step adds, hours at speed 1.
+        price: what an hour of that work costs.
+    """
+
+    slot: NDArray[np.intp]
+    low: NDArray[np.intp]
+    high: NDArray[np.intp]
+    hours: Floats
+    work: Floats
+    price: Floats
+
+    @classmethod
+    def of(cls, segment: Segment, slots: NDArray[np.intp], hours: Floats, weight: Floats) -> _Steps:
+        low, high, d_speed, d_kw = segment
+        lows = np.full(len(slots), -1 if low is None else low, np.intp)
+        highs = np.full(len(slots), high, np.intp)
+        return cls(slots, lows, highs, hours, hours * d_speed, weight * (d_kw / d_speed))
+
+    @classmethod
+    def joined(cls, parts: list[_Steps]) -> _Steps:
+        return cls(
+            *(
+                np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            )
+        )
+
+
+def _fill(
+    parts: list[_Steps], missing: float, tolerance: float, level_hours: Floats
+) -> float | None:
+    """Take the cheapest steps until enough work is done; return their cost, None if too few."""
+    steps = _Steps.joined(parts)
     # Of one slot slower comes before faster also where power costs nothing.
-    order = np.lexsort((high, price))
-    total = np.cumsum(amount[order])
+    order = np.lexsort((steps.high, steps.price))
+    work = steps.work[order]
+    total = np.cumsum(work)
     if missing > total[-1] + tolerance:
         return None
-    taken = np.clip(missing - (total - amount[order]), 0.0, amount[order])
-    share = np.divide(taken, amount[order], out=np.zeros_like(taken), where=amount[order] > 0)
-    cost += float(taken @ price[order])
-    owner, low, high = owner[order], low[order], high[order]
-    full = hours_by_slot(timeline, runs, hours)[owner]
-    np.add.at(level_hours, (owner, high), share * full)
+    taken = np.clip(missing - (total - work), 0.0, work)
+    hours = np.divide(taken, work, out=np.zeros_like(taken), where=work > 0) * steps.hours[order]
+    slot, low = steps.slot[order], steps.low[order]
+    np.add.at(level_hours, (slot, steps.high[order]), hours)
     inner = low >= 0
-    np.add.at(level_hours, (owner[inner], low[inner]), -(share * full)[inner])
-    return Schedule(modes, np.maximum(level_hours, 0.0), cost)
-
-
-def hours_by_slot(timeline: Timeline, runs: NDArray[np.intp], hours: Floats) -> Floats:
-    """Spread the hours of slots that are run over all slots."""
-    full = np.zeros(len(timeline))
-    full[runs] = hours
-    return full
-
-
-Segment = tuple[int | None, int, float, float]
-Base = tuple[float, float, int | None]
+    np.add.at(level_hours, (slot[inner], low[inner]), -hours[inner])
+    return float(taken @ steps.price[order])
 
 
 def _groups(

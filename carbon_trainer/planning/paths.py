@@ -193,7 +193,7 @@ def lost_hours(timeline: Timeline, modes: NDArray[np.int8], before: int) -> Floa
     return lost
 
 
-def _recur(
+def _recur(  # noqa: C901 - one loop, for speed
     run: Floats, idle: dict[int, Floats], back: dict[int, Floats], timeline: Timeline,
     *, keep: bool = False,
 ) -> tuple[dict[int, float], dict[int, list[int]], dict[int, list[float]]]:  # fmt: skip

@@ -60,7 +60,7 @@ def solve(problem: PlanProblem) -> Plan:
     if (chosen.usage > limits).any():
         check_budgets(problem, solve)
         chosen, bound = _within(timeline, limits, chosen)
-    objective = _objective(problem, chosen.slots)
+    objective = objective_of(problem, chosen.slots)
     return Plan(
         policy="optimal",
         slots=chosen.slots,
@@ -163,7 +163,8 @@ def _limits(problem: PlanProblem) -> Floats:
     return np.array([np.inf if limit is None else limit for limit in given])
 
 
-def _objective(problem: PlanProblem, slots: tuple[PlanSlot, ...]) -> float:
+def objective_of(problem: PlanProblem, slots: tuple[PlanSlot, ...]) -> float:
+    """Return what is to be least, of a plan's slots."""
     goal = problem.objective
     return sum(goal.per_gco2e * slot.emissions_gco2e + goal.per_cost * slot.cost for slot in slots)
 
