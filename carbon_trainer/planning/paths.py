@@ -88,7 +88,7 @@ class PathFinder:
         reduced = self._run_cost - price * self._run_work
         levels = reduced.argmin(axis=1)
         run = np.take_along_axis(reduced, levels[:, None], axis=1)[:, 0]
-        back = {code: self._come_back(code, run) for code in self.timeline.restarts}
+        back = {code: self.come_back(code, run) for code in self.timeline.restarts}
         values, choices, _ = _recur(run, self._idle_cost, back, self.timeline)
         modes = self._follow(choices)
         for slot, code in comebacks(modes, self.before):
@@ -107,7 +107,7 @@ class PathFinder:
         """
         reduced = self._run_cost - price * self._run_work
         run = reduced.min(axis=1)
-        back = {code: self._come_back(code, run) for code in self.timeline.restarts}
+        back = {code: self.come_back(code, run) for code in self.timeline.restarts}
         kept = _recur(run, self._idle_cost, back, self.timeline, keep=True)[2]
         return {code: np.array(values) for code, values in kept.items()}, run
 
@@ -125,7 +125,11 @@ class PathFinder:
         costs = self._restart_cost.get(code)
         return NEVER if costs is None else float(costs[slot])
 
-    def _come_back(self, code: int, run: Floats) -> Floats:
+    def run_values(self, price: float) -> Floats:
+        """Return what running each slot at its best level costs, less the price on its work."""
+        return np.asarray((self._run_cost - price * self._run_work).min(axis=1))
+
+    def come_back(self, code: int, run: Floats) -> Floats:
         """Return the cost of coming back at a slot's start and running to the end of a slot."""
         restart = self.timeline.restarts[code]
         share = 1 - restart.lost_h / self.timeline.hours[restart.until]

@@ -173,7 +173,7 @@ def _timeline(problem: PlanProblem) -> Timeline:
 
 
 def _fastest(timeline: Timeline) -> Ints:
-    return np.where(timeline.allowed, timeline.speed, -1.0).argmax(axis=1)
+    return np.asarray(np.where(timeline.allowed, timeline.speed, -1.0).argmax(axis=1), np.int64)
 
 
 def _switches(chosen: Mask) -> int:

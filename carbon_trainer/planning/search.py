@@ -26,12 +26,13 @@ from carbon_trainer.planning.timeline import (
     Floats,
     Ints,
 )
+from carbon_trainer.planning.windows import price_range, window_bound
 
 LONGEST = 500
 """Slots of the longest problem that is searched: in longer ones runs can be fitted so finely that
 little is left to be found."""
 
-LABELS_AT_MOST = 4_000
+LABELS_AT_MOST = 2_000
 """Labels kept in a slot; what is dropped for want of room lowers the bound that is proved."""
 
 TO_PAUSE, TO_RELEASE = 6, 7
@@ -121,8 +122,9 @@ def close_gap(
         best: the best plan known.
         goal: the relative gap that is good enough.
     """
-    if len(finder.timeline) > LONGEST:
-        return best, relaxed.bound
+    bound = max(relaxed.bound, window_bound(finder, relaxed.price))
+    if len(finder.timeline) > LONGEST or (best and best.cost - bound <= goal * abs(bound)):
+        return best, bound
     search = _Search(finder, relaxed, best, goal)
     search.run()
     modes = search.modes()
@@ -130,7 +132,7 @@ def close_gap(
         found = fit(finder.timeline, finder.weight, modes, finder.before)
         if found is not None and (best is None or found.cost < best.cost):
             best = found
-    return best, max(relaxed.bound, search.proved())
+    return best, max(bound, search.proved())
 
 
 class _Search:
@@ -139,8 +141,11 @@ class _Search:
     ) -> None:
         self.finder = finder
         self.timeline = finder.timeline
-        self.price = relaxed.price
-        self.values, self.run_value = finder.values(relaxed.price)
+        # What is left to do differs from label to label, and with it the price that bounds it best.
+        self.prices = np.append(price_range(relaxed.price), relaxed.price)
+        found = [finder.values(price) for price in self.prices]
+        self.values = {code: np.stack([each[0][code] for each in found]) for code in found[0][0]}
+        self.run_value = np.stack([each[1] for each in found])
         self.wanted = self.timeline.problem.work_hours
         self.goal = goal
         self.upper = np.inf if best is None else best.cost
@@ -305,18 +310,22 @@ class _Search:
 
     def _lower(self, slot: int, labels: Labels) -> Floats:
         """Return what no plan that goes on from a label can be less than."""
-        to_go = np.zeros(len(labels.work))
+        to_go = np.zeros((len(self.prices), len(labels.work)))
         for mode, code in VALUED.items():
-            to_go[labels.mode == mode] = self.values[code][slot + 1]
+            chosen = labels.mode == mode
+            if chosen.any():
+                to_go[:, chosen] = self.values[code][:, slot + 1, None]
         waking = np.flatnonzero(labels.mode == RESTART)
         if len(waking):
             wake = labels.wake[waking]
             share = 1 - labels.lost_h[waking] / self.timeline.hours[wake]
-            run = np.where(share > 0, self.run_value[wake] * share, 0.0)
-            to_go[waking] = run + self.values[RUN][wake + 1]
-        most = labels.cost - self.price * labels.work
-        least = most + (self.price - labels.saved) * labels.slack
-        return np.asarray(np.minimum(most, least) + to_go + self.price * self.wanted)
+            run = np.where(share > 0, self.run_value[:, wake] * share, 0.0)
+            to_go[:, waking] = run + self.values[RUN][:, wake + 1]
+        prices = self.prices[:, None]
+        most = labels.cost - prices * labels.work
+        least = most + (prices - labels.saved) * labels.slack
+        bounds = np.minimum(most, least) + to_go + prices * self.wanted
+        return np.asarray(bounds.max(axis=0, initial=-np.inf))
 
 
 def _undominated(labels: Labels) -> NDArray[np.intp]:

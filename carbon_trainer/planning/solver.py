@@ -17,7 +17,7 @@ from carbon_trainer.planning.problem import PlanProblem
 from carbon_trainer.planning.search import close_gap
 from carbon_trainer.planning.timeline import BEFORE, Floats, Timeline
 
-GOAL = 2e-4
+GOAL = 5e-4
 """A plan this near its bound, relative, is not searched any further."""
 
 BUDGET_ROUNDS = 24
