@@ -12,6 +12,8 @@ from carbon_trainer.errors import CarbonTrainerError, did_you_mean
 
 VERBS = {
     "fit": "Train a transformer under a budget, metered, with a report at the end.",
+    "plan": "Find when to run and at which power, for least carbon or cost; draw it.",
+    "simulate": "Tell what policies would have saved over a year of starts on a trace.",
     "runs": "List, show and verify recorded runs.",
     "report": "Write a run's report again from the ledger.",
     "doctor": "Say what can be measured here, what is estimated, and what to do about it.",

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from carbon_trainer.planning.dual import Relaxed
 from carbon_trainer.planning.fit import Schedule, choices, fit
 from carbon_trainer.planning.paths import PathFinder
+from carbon_trainer.planning.polish import polished
 from carbon_trainer.planning.timeline import (
     DONE,
     PAUSE,
@@ -31,6 +32,9 @@ from carbon_trainer.planning.windows import price_range, window_bound
 LONGEST = 500
 """Slots of the longest problem that is searched: in longer ones runs can be fitted so finely that
 little is left to be found."""
+
+NEAR = 1e-3
+"""A long plan this near its bound, relative, is good enough."""
 
 LABELS_AT_MOST = 2_000
 """Labels kept in a slot; what is dropped for want of room lowers the bound that is proved."""
@@ -122,8 +126,12 @@ def close_gap(
         best: the best plan known.
         goal: the relative gap that is good enough.
     """
+    if len(finder.timeline) > LONGEST:
+        is_near = best is not None and best.cost - relaxed.bound <= NEAR * abs(relaxed.bound)
+        return best if is_near or best is None else polished(finder, best), relaxed.bound
+    best = best and polished(finder, best)
     bound = max(relaxed.bound, window_bound(finder, relaxed.price))
-    if len(finder.timeline) > LONGEST or (best and best.cost - bound <= goal * abs(bound)):
+    if best and best.cost - bound <= goal * abs(bound):
         return best, bound
     search = _Search(finder, relaxed, best, goal)
     search.run()
@@ -131,7 +139,7 @@ def close_gap(
     if modes is not None:
         found = fit(finder.timeline, finder.weight, modes, finder.before)
         if found is not None and (best is None or found.cost < best.cost):
-            best = found
+            best = polished(finder, found)
     return best, max(bound, search.proved())
 
 

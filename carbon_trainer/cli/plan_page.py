@@ -1,0 +1,119 @@
+"""A plan as a page: intensity, mode, power and cumulative emissions over time."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from html import escape
+
+import numpy as np
+
+from carbon_trainer.clock import NS_PER_S
+from carbon_trainer.grid.series import iso
+from carbon_trainer.planning.plan import Plan
+from carbon_trainer.planning.problem import Mode, PlanProblem
+from carbon_trainer.units import emissions_text, energy_text
+
+COLOURS = {
+    Mode.QUEUE: "#b9c0c9",
+    Mode.RUN: "#1b7f5c",
+    Mode.RESTART: "#c46a1a",
+    Mode.PAUSE: "#e3b23c",
+    Mode.RELEASE: "#8fb8de",
+}
+"""Told apart in greys too; modes are also written in the table."""
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem;
+       color: #1c2430; background: #fff; }
+svg { width: 100%; height: auto; background: #fff; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .8rem .2rem 0; text-align: right; border-bottom: 1px solid #d5dae0; }
+th:first-child, td:first-child, .left { text-align: left; }
+@media (prefers-color-scheme: dark) { body { color: #e6eaef; background: #14181d; }
+  svg { border-radius: 6px; } th, td { border-color: #39424d; } }
+"""
+
+
+def page(problem: PlanProblem, plan: Plan, now: Plan) -> str:
+    """Return a plan drawn, beside running at once, as HTML that needs nothing else."""
+    info = problem.intensity.info
+    saved = 1 - plan.emissions_gco2e / now.emissions_gco2e if now.emissions_gco2e else 0.0
+    bound = ""
+    if plan.gap is not None:
+        bound = f"<p>At most {100 * plan.gap:.3f} % above the best possible plan (proved).</p>"
+    notes = "".join(f"<li>{escape(note)}.</li>" for note in plan.notes)
+    rows = "".join(_row(name, each) for name, each in (("This plan", plan), ("Run now", now)))
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Plan: {escape(info.zone)}</title>
+<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
+<h1>When to run, and at which power</h1>
+<p>{problem.work_hours:g} hours of work between {iso(problem.now_ns)} and
+{iso(problem.deadline_ns)}: {100 * saved:.1f} % fewer emissions than running at once.</p>
+{bound}
+{_chart(problem, plan, now)}
+<table><thead><tr><th>Policy</th><th>Emissions</th><th>Energy</th><th>Resumes</th><th>Done (UTC)
+</th></tr></thead><tbody>{rows}</tbody></table>
+<p>Intensity: {escape(info.zone)}, {escape(info.accounting)}, {escape(info.source)}. Emissions are
+planned, not measured.</p><ul>{notes}</ul>
+</body></html>
+"""
+
+
+def _row(name: str, plan: Plan) -> str:
+    return (
+        f"<tr><td>{name}</td><td>{emissions_text(plan.emissions_gco2e / 1000)}</td>"
+        f"<td>{energy_text(plan.energy_kwh)}</td><td>{plan.resumes}</td>"
+        f"<td>{iso(plan.finish_ns)[:16].replace('T', ' ')}</td></tr>"
+    )
+
+
+def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7.2), layout="constrained")
+    intensity, power, total = figure.subplots(3, 1, sharex=True, height_ratios=(2, 2, 2))
+    series = problem.intensity.between(problem.now_ns, problem.deadline_ns)
+    edges = series.start_ns + series.step_ns * np.arange(len(series) + 1)
+    times = [_time(int(edge)) for edge in edges]
+    intensity.stairs(series.intensity_gco2e_per_kwh, times, color="#39424d", baseline=None)
+    intensity.set_ylabel("intensity\ngCO2e/kWh")
+    intensity.set_ylim(bottom=0)
+    seen: set[Mode] = set()
+    for slot in plan.slots:
+        begin, end = _time(slot.start_ns), _time(slot.end_ns)
+        label = slot.mode.value if slot.mode not in seen else None
+        seen.add(slot.mode)
+        power.bar(
+            begin, slot.power_w, width=end - begin, align="edge",
+            color=COLOURS[slot.mode], label=label,
+        )  # fmt: skip
+        intensity.axvspan(begin, end, color=COLOURS[slot.mode], alpha=0.25, linewidth=0)
+    power.set_ylabel("power, W")
+    power.legend(loc="upper right", ncols=5, frameon=False)
+    for each, name, style in ((plan, "this plan", "-"), (now, "run now", "--")):
+        ends = [_time(each.slots[0].start_ns), *(_time(slot.end_ns) for slot in each.slots)]
+        grams = np.cumsum([0.0, *(slot.emissions_gco2e for slot in each.slots)])
+        total.plot(ends, grams / 1000, style, color="#1b7f5c" if style == "-" else "#39424d",
+                   label=name)  # fmt: skip
+    total.set_ylabel("emitted so far\nkgCO2e")
+    total.set_ylim(bottom=0)
+    total.legend(loc="upper left", frameon=False)
+    locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]
+    total.xaxis.set_major_locator(locator)
+    total.xaxis.set_major_formatter(
+        ConciseDateFormatter(locator, tz=UTC)  # type: ignore[no-untyped-call]
+    )
+    total.set_xlim(_time(problem.now_ns), _time(problem.deadline_ns))
+    total.set_xlabel("UTC")
+    for axes in (intensity, power, total):
+        axes.spines[["top", "right"]].set_visible(False)
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None})
+    svg = written.getvalue()
+    return svg[svg.index("<svg") :].replace("<svg", '<svg role="img" aria-label="The plan"', 1)
+
+
+def _time(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(time_ns / NS_PER_S, UTC)

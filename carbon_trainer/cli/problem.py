@@ -1,0 +1,167 @@
+"""Flags that describe a job to be planned, without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from carbon_trainer.errors import InputError
+from carbon_trainer.grid.series import IntensitySeries, iso
+from carbon_trainer.planning.problem import Idle, Level
+
+Command = Callable[..., Any]
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def job_options(command: Command) -> Command:
+    """Give a command the flags of a job: work, levels, idling."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS = (
+    click.option("--work-hours", type=float, metavar="HOURS", help="Work, hours at full speed."),
+    click.option(
+        "--levels", default="700:1.0", show_default=True, metavar="W:SPEED,…",
+        help="Power levels: watts, and work done in an hour.",
+    ),
+    click.option("--pause-w", type=float, metavar="W", help="Drawn while paused in process."),
+    click.option("--restart-s", type=float, default=0.0, metavar="S", help="A resume's time."),
+    click.option("--restart-kwh", type=float, default=0.0, metavar="KWH", help="Its energy."),
+    click.option(
+        "--release-w", type=float, metavar="W",
+        help="Drawn while released (checkpoint, exit, come back); only 0 W, without --pause-w.",
+    ),
+    click.option("--release-restart-s", type=float, metavar="S", help="Coming back's time."),
+    click.option("--release-restart-kwh", type=float, metavar="KWH", help="Its energy."),
+    click.option("--queue-w", type=float, default=0.0, metavar="W", help="Drawn before the start."),
+)  # fmt: skip
+
+
+def levels_of(text: str) -> tuple[Level, ...]:
+    """Read ``950:1.0,850:0.975``.
+
+    Raises:
+        InputError: if it is no list of levels.
+    """
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*([\d.eE+-]+)\s*:\s*([\d.eE+-]+)\s*", part)
+        try:
+            if match is None:
+                raise ValueError  # noqa: TRY301 - one sentence for both
+            found.append(Level(float(match[1]), float(match[2])))
+        except ValueError:
+            raise InputError(
+                f"--levels: {part.strip()!r} is no level: write watts and speed, such as 850:0.975"
+            ) from None
+    return tuple(found)
+
+
+def idles_of(flags: dict[str, Any]) -> tuple[Idle | None, Idle | None]:
+    """Return the ways to pause and to release that flags describe.
+
+    A pause costs ``--restart-s`` and ``--restart-kwh`` at each resume. Releasing is possible where
+    one of its flags is given, or where there is no pause; it takes the same costs by default.
+    """
+    restart_s, restart_kwh = flags["restart_s"], flags["restart_kwh"]
+    pause_w, release_w = flags["pause_w"], flags["release_w"]
+    own_s, own_kwh = flags["release_restart_s"], flags["release_restart_kwh"]
+    pause = None if pause_w is None else Idle(pause_w, restart_s, restart_kwh)
+    if pause is not None and release_w is None and own_s is None and own_kwh is None:
+        return pause, None
+    release = Idle(
+        release_w or 0.0,
+        restart_s if own_s is None else own_s,
+        restart_kwh if own_kwh is None else own_kwh,
+    )
+    return pause, release
+
+
+def duration_of(text: str, flag: str) -> timedelta:
+    """Read ``48h``, ``3d``, ``90min``.
+
+    Raises:
+        InputError: if it is no duration.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*", text)
+    if match is None:
+        raise InputError(f"{flag}: {text!r} is no duration: write one such as 48h, 3d or 90min")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+
+
+def time_of(text: str, flag: str) -> datetime:
+    """Read an instant with its zone: ``2026-11-24T12:00Z``.
+
+    Raises:
+        InputError: if it is none, or has no zone.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"{flag}: {text!r} is no time: write 2026-11-24T12:00Z") from None
+    if time.tzinfo is None:
+        raise InputError(f"{flag}: {text!r} has no time zone: end it in Z for UTC, or in +01:00")
+    return time.astimezone(UTC)
+
+
+def ns_of(time: datetime) -> int:
+    """Return an aware time as nanoseconds since the epoch, exactly."""
+    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
+
+
+def deadline_of(text: str, start_ns: int) -> int:
+    """Read a deadline: a duration from the start, or an instant.
+
+    Raises:
+        InputError: if it is neither, or not after the start.
+    """
+    if re.fullmatch(r"\s*[\d.]+\s*[a-z]+\s*", text):
+        deadline_ns = start_ns + duration_of(text, "--deadline") // timedelta(microseconds=1) * 1000
+    else:
+        deadline_ns = ns_of(time_of(text, "--deadline"))
+    if deadline_ns <= start_ns:
+        raise InputError(
+            f"--deadline {text} lies at or before the start {iso(start_ns)}: give a later one"
+        )
+    return deadline_ns
+
+
+def span_of(text: str, flag: str) -> tuple[int, int]:
+    """Read a span of time: two instants with a slash between.
+
+    Raises:
+        InputError: if it is none.
+    """
+    begin, slash, end = text.partition("/")
+    if not slash:
+        raise InputError(f"{flag}: {text!r} is no span: write 2026-11-24T12:00Z/2026-11-24T18:00Z")
+    span = ns_of(time_of(begin.strip(), flag)), ns_of(time_of(end.strip(), flag))
+    if span[1] <= span[0]:
+        raise InputError(f"{flag}: {text!r} ends before it begins")
+    return span
+
+
+def trace_of(path: Path) -> IntensitySeries:
+    """Read a trace."""
+    from carbon_trainer.grid.csv import read_csv
+
+    return read_csv(path)
+
+
+def work_of(flags: dict[str, Any]) -> float:
+    """Return the work that is asked for.
+
+    Raises:
+        InputError: if none is.
+    """
+    work = flags["work_hours"]
+    if work is None:
+        raise InputError("give --work-hours: the hours that the job takes at full speed")
+    return float(work)

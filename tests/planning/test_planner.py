@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from carbon_trainer.planning.planner import Planner, Progress
+from carbon_trainer.planning.problem import NS_PER_H, Idle
+from carbon_trainer.planning.simulation import Job, simulate
+from tests.planning.problems import INFO, LEVELS, day, problem, series
+
+
+def test_a_plan_is_kept_until_something_changes() -> None:
+    job = problem(day(30), 12, levels=LEVELS)
+    planner = Planner(job)
+    first = planner.update(0, Progress(12.0), job.intensity)
+    again = planner.update(0, Progress(12.0), job.intensity)
+    newer = planner.update(0, Progress(12.0), series(day(30)[::-1]))
+    drifted = planner.update(0, Progress(11.0), job.intensity)
+    assert (first.replanned, again.replanned) == (True, False)
+    assert again.plan is first.plan
+    assert newer.replanned
+    assert drifted.replanned
+
+
+def test_work_that_may_be_longer_is_begun_in_time() -> None:
+    job = problem([500] * 10 + [50] * 10, 8)
+    planner = Planner(job)
+    sure = planner.update(0, Progress(8.0), job.intensity)
+    unsure = planner.update(0, Progress(8.0, 19.5), job.intensity)
+    assert sure.plan.slots[0].work_hours == 0
+    assert unsure.hurried
+    assert unsure.plan.slots[0].work_hours > 0
+
+
+def test_a_deadline_that_cannot_be_kept_is_run_for_at_full_speed() -> None:
+    job = problem(day(10), 5, levels=LEVELS)
+    late = Planner(job).update(8 * NS_PER_H, Progress(5.0, state="running"), job.intensity)
+    assert late.hurried
+    assert {slot.power_w for slot in late.plan.slots} == {950}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    slack=st.sampled_from([1.3, 1.6, 2.5]),
+    error=st.sampled_from([-0.2, 0.0, 0.2]),
+    pause_w=st.sampled_from([0.0, 190.0]),
+)
+def test_the_deadline_is_kept_whatever_forecasts_and_estimates_were(
+    seed: int, slack: float, error: float, pause_w: float
+) -> None:
+    chance = np.random.default_rng(seed)
+    trace = series(list(chance.uniform(20, 500, 80)))
+    forecasts = [
+        dataclasses.replace(
+            series(list(chance.uniform(20, 500, 96)), start_ns=day_ * 24 * NS_PER_H), info=INFO
+        )
+        for day_ in range(4)
+    ]
+    job = Job(
+        work_hours=16, window_hours=16 * slack, levels=LEVELS, pause=Idle(pause_w, 60, 0.003),
+        work_error=error,
+    )  # fmt: skip
+    (outcome,) = simulate(trace, job, 0, ["optimal"], forecasts)
+    assert not outcome.missed
+    assert outcome.emissions_gco2e >= outcome.optimum_gco2e * 0.999
+
+
+def test_perfect_forecasts_reach_the_optimum() -> None:
+    trace = series(day(100))
+    job = Job(work_hours=24, window_hours=48, levels=LEVELS, pause=Idle(0, 10, 0.003))
+    given = [trace]
+    (followed,) = simulate(trace, job, 0, ["optimal"], given)
+    assert followed.emissions_gco2e == pytest.approx(followed.optimum_gco2e, rel=2e-3)
