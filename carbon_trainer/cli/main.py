@@ -13,6 +13,7 @@ from carbon_trainer.errors import CarbonTrainerError, did_you_mean
 VERBS = {
     "fit": "Train a transformer under a budget, metered, with a report at the end.",
     "plan": "Find when to run and at which power, for least carbon or cost; draw it.",
+    "grid": "Carbon intensity: who tells it, a zone's course, as CSV.",
     "simulate": "Tell what policies would have saved over a year of starts on a trace.",
     "runs": "List, show and verify recorded runs.",
     "report": "Write a run's report again from the ledger.",

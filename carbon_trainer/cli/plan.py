@@ -24,7 +24,6 @@ from carbon_trainer.cli.problem import (
     work_of,
 )
 from carbon_trainer.errors import InputError
-from carbon_trainer.grid.intensity import Intensity
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
 from carbon_trainer.planning.plan import InfeasibleError, Plan
 from carbon_trainer.planning.policies import POLICIES, policy
@@ -35,7 +34,8 @@ from carbon_trainer.units import emissions_text, energy_text
 @click.command("plan")
 @click.argument("run_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--trace", type=click.Path(path_type=Path), help="CSV: time_utc,gco2e_per_kwh.")
-@click.option("--zone", help="Grid, where no trace is given: its year's mean, every hour alike.")
+@click.option("--zone", help="Grid, where no trace is given: its usual course, offline.")
+@click.option("--provider", help="Ask this provider for the zone's forecast: see grid list.")
 @click.option("--start", metavar="TIME", help="Now; the trace's start by default.")
 @click.option("--deadline", metavar="TIME", required=True, help="48h, 3d, or an instant.")
 @job_options
@@ -85,7 +85,7 @@ def _problem(flags: dict[str, Any]) -> PlanProblem:
     trace = None if flags["trace"] is None else trace_of(flags["trace"])
     start_ns = _start(flags["start"], trace)
     deadline_ns = deadline_of(flags["deadline"], start_ns)
-    intensity = trace or _mean(flags["zone"], start_ns, deadline_ns)
+    intensity = trace or _expected(flags["zone"], flags["provider"], start_ns, deadline_ns)
     pause, release = idles_of(flags)
     kg = flags["budget_kgco2e"]
     return PlanProblem(
@@ -134,23 +134,17 @@ def _instant(text: str | None, flag: str) -> int | None:
     return None if text is None else ns_of(time_of(text, flag))
 
 
-def _mean(zone: str | None, start_ns: int, end_ns: int) -> IntensitySeries:
+def _expected(zone: str | None, name: str | None, start_ns: int, end_ns: int) -> IntensitySeries:
+    from carbon_trainer.cli.grid import expected
     from carbon_trainer.emissions import ZoneFactors
+    from carbon_trainer.grid.climatology import climatology
 
-    mean: Intensity = ZoneFactors().intensity(zone)
-    alike = (
-        f"the mean of {mean.vintage} in {mean.zone_name} stands for every hour, so that no hour is "
-        "cleaner than another: give --trace to shift work into clean ones"
-    )
-    info = SeriesInfo(
-        zone=mean.zone,
-        provider="constant",
-        accounting=mean.accounting,
-        source=mean.source,
-        licence=mean.licence,
-        notes=(alike,),
-    )
-    return IntensitySeries.constant(info, mean.intensity_gco2e_per_kwh, start_ns, end_ns)
+    if zone is None:
+        if name is not None:
+            raise InputError("--provider needs --zone: which grid it is asked for")
+        return climatology(ZoneFactors().intensity(None), start_ns, end_ns)
+    begin, end = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (start_ns, end_ns))
+    return expected(zone, name, begin, end)
 
 
 def _price(flags: dict[str, Any], start_ns: int, end_ns: int) -> IntensitySeries | None:

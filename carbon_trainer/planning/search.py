@@ -36,8 +36,12 @@ little is left to be found."""
 NEAR = 1e-3
 """A long plan this near its bound, relative, is good enough."""
 
-LABELS_AT_MOST = 2_000
-"""Labels kept in a slot; what is dropped for want of room lowers the bound that is proved."""
+ROOMS = (2_000, 10_000)
+"""Labels kept in a slot, at first and in hard cases; what is dropped for want of room lowers the
+bound that is proved."""
+
+STARTS = 3
+"""Runs without a break that are tried beside the relaxation's plan."""
 
 TO_PAUSE, TO_RELEASE = 6, 7
 """Modes of a label that has shared its slot with what it must do in the next."""
@@ -129,25 +133,53 @@ def close_gap(
     if len(finder.timeline) > LONGEST:
         is_near = best is not None and best.cost - relaxed.bound <= NEAR * abs(relaxed.bound)
         return best if is_near or best is None else polished(finder, best), relaxed.bound
-    best = best and polished(finder, best)
-    bound = max(relaxed.bound, window_bound(finder, relaxed.price))
-    if best and best.cost - bound <= goal * abs(bound):
-        return best, bound
-    search = _Search(finder, relaxed, best, goal)
-    search.run()
-    modes = search.modes()
-    if modes is not None:
-        found = fit(finder.timeline, finder.weight, modes, finder.before)
+    least, windows = window_bound(finder, relaxed.price)
+    bound = max(relaxed.bound, least)
+    best = _best_polished(finder, best, windows)
+    for room in ROOMS:
+        if best is not None and best.cost - bound <= goal * abs(bound):
+            break
+        search = _Search(finder, relaxed, best, goal, room)
+        search.run()
+        modes = search.modes()
+        found = None if modes is None else fit(finder.timeline, finder.weight, modes, finder.before)
         if found is not None and (best is None or found.cost < best.cost):
             best = polished(finder, found)
-    return best, max(bound, search.proved())
+        bound = max(bound, search.proved())
+        if best is not None and best.cost - bound <= NEAR * abs(bound):
+            break
+    return best, bound
+
+
+def _best_polished(
+    finder: PathFinder, best: Schedule | None, windows: list[tuple[int, int]]
+) -> Schedule | None:
+    """Return the best of what a plan, and running without a break in some windows, lead to."""
+    count = len(finder.timeline)
+    unbroken = []
+    for first, last in windows if finder.before == QUEUE else []:
+        modes = np.full(count, DONE, np.int8)
+        modes[:first], modes[first : last + 1] = QUEUE, RUN
+        if (finder.timeline.fastest[modes == RUN] > 0).all():
+            found = fit(finder.timeline, finder.weight, modes, finder.before)
+            unbroken += [found] if found is not None else []
+    unbroken.sort(key=lambda plan: plan.cost)
+    starts = [*([best] if best is not None else []), *unbroken[:STARTS]]
+    ends = [polished(finder, start) for start in starts]
+    return min(ends, key=lambda plan: plan.cost, default=None)
 
 
 class _Search:
     def __init__(
-        self, finder: PathFinder, relaxed: Relaxed, best: Schedule | None, goal: float
+        self,
+        finder: PathFinder,
+        relaxed: Relaxed,
+        best: Schedule | None,
+        goal: float,
+        room: int,
     ) -> None:
         self.finder = finder
+        self.room = room
         self.timeline = finder.timeline
         # What is left to do differs from label to label, and with it the price that bounds it best.
         self.prices = np.append(price_range(relaxed.price), relaxed.price)
@@ -310,10 +342,10 @@ class _Search:
         labels, lower = labels.chosen(keep), lower[keep]
         keep = _undominated(labels)
         labels, lower = labels.chosen(keep), lower[keep]
-        if len(lower) > LABELS_AT_MOST:
+        if len(lower) > self.room:
             order = np.argsort(lower)
-            self.dropped = min(self.dropped, float(lower[order[LABELS_AT_MOST]]))
-            labels = labels.chosen(order[:LABELS_AT_MOST])
+            self.dropped = min(self.dropped, float(lower[order[self.room]]))
+            labels = labels.chosen(order[: self.room])
         return labels
 
     def _lower(self, slot: int, labels: Labels) -> Floats:

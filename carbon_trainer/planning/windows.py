@@ -15,26 +15,35 @@ from carbon_trainer.planning.timeline import PAUSE, QUEUE, RELEASE, RUN, Floats
 LONGEST = 240
 """Slots of the longest problem for which this is worth its time."""
 
+PROMISING = 40
+"""Windows that are told."""
+
 PRICES = 20
 WIDEST = 3.0
 """Prices that are tried lie between the relaxation's and so many times less and more."""
 
 
-def window_bound(finder: PathFinder, price: float) -> float:
-    """Return a lower bound on every plan's cost.
+def window_bound(finder: PathFinder, price: float) -> tuple[float, list[tuple[int, int]]]:
+    """Return a lower bound on every plan's cost, and the windows where plans may be that good.
 
     Args:
         finder: the problem under one weighing.
         price: the price on work at which the relaxation is best.
+
+    Returns:
+        The bound, and pairs of a first and a last slot, most promising first.
     """
     count = len(finder.timeline)
     if count > LONGEST:
-        return -NEVER
+        return -NEVER, []
     prices = price_range(price)
     pairs = _pairs(finder, prices)
     wanted = finder.timeline.problem.work_hours
     bounds = pairs + (prices * wanted)[:, None, None]
-    return float(bounds.max(axis=0).min())
+    best = bounds.max(axis=0)
+    order = np.argsort(best, axis=None, kind="stable")[:PROMISING]
+    pairs_of = [divmod(int(flat), count) for flat in order]
+    return float(best.min()), pairs_of
 
 
 def price_range(price: float) -> Floats:

@@ -1,0 +1,178 @@
+"""Asks a web service for JSON: retries with back-off, a cache on disk, errors in a sentence."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import requests
+from requests.adapters import HTTPAdapter
+from requests_cache import CachedSession
+from urllib3.util import Retry
+
+from carbon_trainer.errors import InputError
+from carbon_trainer.grid.providers.base import ProviderError
+
+TRY_AGAIN = (429, 500, 502, 503, 504)
+SECRETS = ("api_key", "securityToken", "auth-token", "Authorization")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to try.
+
+    Attributes:
+        connect_s: to wait for a connection, seconds.
+        read_s: to wait for an answer, seconds.
+        retries: how often to ask again.
+        back_off_s: before the first retry; doubled each time, with as much at random.
+        longest_s: the longest wait that a service may ask for by Retry-After, seconds.
+    """
+
+    connect_s: float = 5.0
+    read_s: float = 15.0
+    retries: int = 3
+    back_off_s: float = 0.5
+    longest_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a service said.
+
+    Attributes:
+        body: its JSON.
+        stale: whether it is an old answer, as the service does not give a new one.
+    """
+
+    body: Any
+    stale: bool
+
+
+class _Retry(Retry):
+    """Does not wait for longer than it was told, whatever the service asks for."""
+
+    longest_s = 30.0
+
+    def get_retry_after(self, response: Any) -> float | None:
+        asked_s = super().get_retry_after(response)
+        return None if asked_s is None else min(asked_s, self.longest_s)
+
+
+class Web:
+    """One service.
+
+    Args:
+        who: its name, for messages.
+        key_name: the environment variable with its key, for messages; empty where it needs none.
+        cache_dir: where answers are kept; the user's cache folder by default. Keys are not.
+        expire: how long an answer is good for.
+        patience: how long to try.
+    """
+
+    def __init__(
+        self,
+        who: str,
+        *,
+        key_name: str = "",
+        cache_dir: Path | None = None,
+        expire: timedelta = timedelta(minutes=15),
+        patience: Patience | None = None,
+    ) -> None:
+        self._who = who
+        self._key_name = key_name
+        self._patience = patience or Patience()
+        folder = cache_dir or platformdirs.user_cache_path("carbon-trainer") / "grid"
+        name = hashlib.sha256(who.encode()).hexdigest()[:12]
+        self._session = CachedSession(
+            str(folder / name),
+            backend="filesystem",
+            serializer="json",
+            expire_after=expire,
+            allowable_codes=(200,),
+            ignored_parameters=SECRETS,
+            match_headers=False,
+        )
+        retry = _Retry(
+            total=self._patience.retries,
+            backoff_factor=self._patience.back_off_s,
+            backoff_jitter=self._patience.back_off_s,
+            status_forcelist=TRY_AGAIN,
+            raise_on_status=False,
+        )
+        retry.longest_s = self._patience.longest_s
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry))
+
+    def json(self, url: str, params: Mapping[str, Any] | None = None, **more: Any) -> Answer:
+        """Return the JSON at an address; an old answer if there is no new one.
+
+        Args:
+            url: the address.
+            params: its query.
+            more: for requests: headers, auth.
+
+        Raises:
+            InputError: if the service refuses the key or does not know what was asked for.
+            ProviderError: if it does not answer, and never has.
+        """
+        timeout = self._patience.connect_s, self._patience.read_s
+        try:
+            response = self._session.get(url, params=params, timeout=timeout, **more)
+            if response.status_code == requests.codes.ok:
+                return Answer(self._decoded(response), stale=False)
+            why = f"answered {response.status_code}"
+            if response.status_code not in TRY_AGAIN:
+                raise self._refused(response)
+        except requests.RequestException as error:
+            why = _reason(error)
+        old = self._session.get(
+            url, params=params, only_if_cached=True, stale_if_error=True, timeout=timeout, **more
+        )
+        if old.status_code == requests.codes.ok:
+            return Answer(self._decoded(old), stale=True)
+        hint = "wait before asking again" if "429" in why else "try again later"
+        raise ProviderError(
+            f"{self._who} {why}, and there is no earlier answer: {hint}, or give --trace FILE"
+        )
+
+    def _decoded(self, response: requests.Response) -> Any:
+        try:
+            return response.json()
+        except requests.JSONDecodeError:
+            raise ProviderError(
+                f"{self._who} gave an answer that is no whole JSON ({len(response.content)} "
+                "bytes): try again later"
+            ) from None
+
+    def _refused(self, response: requests.Response) -> Exception:
+        code = response.status_code
+        if code == requests.codes.unauthorized:
+            return InputError(
+                f"{self._who} does not accept the key: set {self._key_name or 'its key'} to a "
+                "valid one"
+            )
+        if code == requests.codes.forbidden:
+            return InputError(
+                f"{self._who} says that your plan does not include this: ask for another zone, or "
+                "for history in place of forecasts"
+            )
+        if code in (requests.codes.not_found, requests.codes.bad_request):
+            return InputError(f"{self._who} does not know what was asked for: check the zone")
+        return ProviderError(f"{self._who} answered {code}: try again later")
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return "did not answer in time"
+    if isinstance(error, requests.exceptions.RetryError):
+        return "kept answering with errors"
+    broken = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+    if isinstance(error, broken):
+        return "broke off its answer"
+    return "could not be reached"
