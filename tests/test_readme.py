@@ -80,3 +80,10 @@ def test_the_meter_example_prints_what_a_loop_used(capsys: pytest.CaptureFixture
 def test_its_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_plan_it_shows_is_found(carbon_train: Callable[..., Ended]) -> None:
+    (block,) = _blocks("bash")
+    ended = carbon_train(*shlex.split(block)[1:])
+    assert ended.status == 0, ended.err
+    assert "less than run now" in ended.out

@@ -14,7 +14,10 @@ from carbon_trainer.planning.timeline import DONE, QUEUE, RESTART, RUN
 
 Modes = NDArray[np.int8]
 
-FITS_AT_MOST = 300
+FITS_AT_MOST = 400
+DIRTIEST = 3
+"""Slots of a run around which a pause is tried."""
+
 STRIDES = (1, 2, 4, 8)
 """Slots by which the ends of runs are moved."""
 
@@ -54,12 +57,32 @@ def _moves(finder: PathFinder, modes: Modes) -> Iterator[Modes]:
                                finder.before)  # fmt: skip
                 if moved is not None and may_run[moved == RUN].all():
                     yield moved
+    yield from _joined(finder, modes, runs)
+    yield from _split(finder, modes, runs)
+
+
+def _joined(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> Iterator[Modes]:
+    """Yield modes with one pause run through, or idled through in another way."""
+    may_run = finder.timeline.fastest > 0
     for (_, begin), (end, _) in pairwise(runs):
         for mode in (RUN, *finder.timeline.restarts):
-            if mode != modes[begin]:
+            if mode != modes[begin] and (mode != RUN or may_run[begin:end].all()):
                 changed = modes.copy()
                 changed[begin:end] = mode
-                if may_run[changed == RUN].all():
+                yield changed
+
+
+def _split(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> Iterator[Modes]:
+    """Yield modes with a pause where a run is dirtiest."""
+    for begin, end in runs:
+        inside = np.arange(begin + 1, end - 1)
+        order = inside[np.argsort(-finder.weight[inside], kind="stable")]
+        for slot in order[:DIRTIEST]:
+            for stride in STRIDES:
+                first, last = max(begin + 1, int(slot) - stride // 2), int(slot) + 1 + stride // 2
+                for mode in finder.timeline.restarts:
+                    changed = modes.copy()
+                    changed[first : min(last, end - 1)] = mode
                     yield changed
 
 

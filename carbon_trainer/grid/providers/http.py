@@ -59,6 +59,11 @@ class _Retry(Retry):
 
     longest_s = 30.0
 
+    def new(self, **changes: Any) -> _Retry:
+        following = super().new(**changes)
+        following.longest_s = self.longest_s
+        return following
+
     def get_retry_after(self, response: Any) -> float | None:
         asked_s = super().get_retry_after(response)
         return None if asked_s is None else min(asked_s, self.longest_s)
@@ -131,15 +136,26 @@ class Web:
                 raise self._refused(response)
         except requests.RequestException as error:
             why = _reason(error)
-        old = self._session.get(
-            url, params=params, only_if_cached=True, stale_if_error=True, timeout=timeout, **more
-        )
+        old = self._old(url, params, timeout, more)
         if old.status_code == requests.codes.ok:
             return Answer(self._decoded(old), stale=True)
         hint = "wait before asking again" if "429" in why else "try again later"
         raise ProviderError(
             f"{self._who} {why}, and there is no earlier answer: {hint}, or give --trace FILE"
         )
+
+    def _old(
+        self, url: str, params: Mapping[str, Any] | None, timeout: tuple[float, float],
+        more: dict[str, Any],
+    ) -> requests.Response:  # fmt: skip
+        """Return an answer from the cache, however old; status 504 where there is none."""
+        self._session.settings.stale_if_error = True
+        try:
+            return self._session.get(
+                url, params=params, only_if_cached=True, timeout=timeout, **more
+            )
+        finally:
+            self._session.settings.stale_if_error = False
 
     def _decoded(self, response: requests.Response) -> Any:
         try:
