@@ -36,9 +36,18 @@ little is left to be found."""
 NEAR = 1e-3
 """A long plan this near its bound, relative, is good enough."""
 
-ROOMS = (2_000, 10_000)
-"""Labels kept in a slot, at first and in hard cases; what is dropped for want of room lowers the
-bound that is proved."""
+EFFORT = 720_000
+"""Labels times slots times levels of a search; what is dropped for want of room lowers the bound
+that is proved."""
+
+MOST_ROOM = 2_000
+"""Labels kept in a slot of a search at most."""
+
+SECOND = 5
+"""A short problem is searched again with so many times the room, if the first was too little."""
+
+SHORT = 400
+"""Slots times levels of a short problem."""
 
 STARTS = 3
 """Runs without a break that are tried beside the relaxation's plan."""
@@ -136,7 +145,7 @@ def close_gap(
     least, windows = window_bound(finder, relaxed.price)
     bound = max(relaxed.bound, least)
     best = _best_polished(finder, best, windows)
-    for room in ROOMS:
+    for room in _rooms(finder):
         if best is not None and best.cost - bound <= goal * abs(bound):
             break
         search = _Search(finder, relaxed, best, goal, room)
@@ -149,6 +158,13 @@ def close_gap(
         if best is not None and best.cost - bound <= NEAR * abs(bound):
             break
     return best, bound
+
+
+def _rooms(finder: PathFinder) -> list[int]:
+    """Return how many labels to keep in a slot, search by search."""
+    size = len(finder.timeline) * len(finder.timeline.levels)
+    room = min(MOST_ROOM, EFFORT // size)
+    return [room, SECOND * room] if size <= SHORT else [room]
 
 
 def _best_polished(

@@ -14,19 +14,22 @@ if TYPE_CHECKING:
     from carbon_trainer.grid.providers.base import Provider, ProviderInfo
     from carbon_trainer.grid.providers.http import Patience, Web
 
-NAMES = ("gb-neso", "energy-charts", "electricity-maps", "watttime")
+NAMES = ("gb-neso", "energy-charts", "electricity-maps", "watttime", "entsoe", "eia")
 
 
 def infos() -> list[ProviderInfo]:
     """Return what each provider offers; asks none."""
     from carbon_trainer.grid.providers import (
+        eia,
         electricity_maps,
         energy_charts,
+        entsoe,
         gb_neso,
         watttime,
     )
 
-    return [module.INFO for module in (gb_neso, energy_charts, electricity_maps, watttime)]
+    modules = (gb_neso, energy_charts, electricity_maps, watttime, entsoe, eia)
+    return [module.INFO for module in modules]
 
 
 def provider(
@@ -68,6 +71,7 @@ def provider(
 
 
 def _made(name: str, web: Web, environ: Mapping[str, str], url: str | None) -> Provider:
+    from carbon_trainer.grid.providers import eia, entsoe
     from carbon_trainer.grid.providers import electricity_maps as em
     from carbon_trainer.grid.providers import energy_charts as ec
     from carbon_trainer.grid.providers import gb_neso as gb
@@ -80,5 +84,7 @@ def _made(name: str, web: Web, environ: Mapping[str, str], url: str | None) -> P
         "watttime": lambda: wt.WattTime(
             web, environ.get(wt.USER), environ.get(wt.PASSWORD), url or wt.URL
         ),
+        "entsoe": lambda: entsoe.Entsoe(web, environ.get(entsoe.KEY)),
+        "eia": lambda: eia.Eia(web, environ.get(eia.KEY), url or eia.URL),
     }
     return makers[name]()

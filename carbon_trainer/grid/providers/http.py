@@ -114,6 +114,16 @@ class Web:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=retry))
 
+    @property
+    def session(self) -> CachedSession:
+        """The session, with its retries and cache, for a library that asks for itself."""
+        return self._session
+
+    @property
+    def timeout_s(self) -> int:
+        """How long to wait for an answer, whole seconds."""
+        return max(1, round(self._patience.read_s))
+
     def json(self, url: str, params: Mapping[str, Any] | None = None, **more: Any) -> Answer:
         """Return the JSON at an address; an old answer if there is no new one.
 
