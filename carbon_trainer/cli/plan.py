@@ -249,9 +249,9 @@ def _spans(plan: Plan) -> Table:
     """Return a table of what is done when, slots of the same kind joined."""
     table = Table(box=None, pad_edge=False)
     for heading in ("from (UTC)", "to (UTC)", "what"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for heading in ("power", "work", "energy", "emissions"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     joined: list[list[Any]] = []
     for slot in plan.slots:
         what = slot.mode.value

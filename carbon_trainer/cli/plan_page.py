@@ -81,17 +81,14 @@ def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
     intensity.set_ylabel("intensity\ngCO2e/kWh")
     intensity.set_ylim(bottom=0)
     seen: set[Mode] = set()
-    for slot in plan.slots:
-        begin, end = _time(slot.start_ns), _time(slot.end_ns)
-        label = slot.mode.value if slot.mode not in seen else None
-        seen.add(slot.mode)
-        power.bar(
-            begin, slot.power_w, width=end - begin, align="edge",
-            color=COLOURS[slot.mode], label=label,
-        )  # fmt: skip
-        intensity.axvspan(begin, end, color=COLOURS[slot.mode], alpha=0.25, linewidth=0)
+    for first_ns, last_ns, mode, power_w in _spans(plan):
+        begin, end = _time(first_ns), _time(last_ns)
+        label = mode.value if mode not in seen else None
+        seen.add(mode)
+        power.bar(begin, power_w, width=end - begin, align="edge", color=COLOURS[mode], label=label)
+        intensity.axvspan(begin, end, color=COLOURS[mode], alpha=0.25, linewidth=0)
     power.set_ylabel("power, W")
-    power.legend(loc="upper right", ncols=5, frameon=False)
+    power.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False)
     for each, name, style in ((plan, "this plan", "-"), (now, "run now", "--")):
         ends = [_time(each.slots[0].start_ns), *(_time(slot.end_ns) for slot in each.slots)]
         grams = np.cumsum([0.0, *(slot.emissions_gco2e for slot in each.slots)])
@@ -113,6 +110,17 @@ def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
     figure.savefig(written, format="svg", metadata={"Date": None})
     svg = written.getvalue()
     return svg[svg.index("<svg") :].replace("<svg", '<svg role="img" aria-label="The plan"', 1)
+
+
+def _spans(plan: Plan) -> list[tuple[int, int, Mode, float]]:
+    """Return (start, end, mode, watts) of what is done, neighbours of one kind joined."""
+    found: list[tuple[int, int, Mode, float]] = []
+    for slot in plan.slots:
+        start_ns = slot.start_ns
+        if found and found[-1][2:] == (slot.mode, slot.power_w):
+            start_ns = found.pop()[0]
+        found.append((start_ns, slot.end_ns, slot.mode, slot.power_w))
+    return found
 
 
 def _time(time_ns: int) -> datetime:
