@@ -56,6 +56,24 @@ def test_an_outage_falls_back_and_says_so(
     assert "usual course is taken instead" in ended.out
 
 
+def test_the_last_forecast_serves_until_its_horizon_ends(
+    shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
+    show = ["grid", "show", "GB", "--provider", "gb-neso", "--hours", "4", "--start"]
+    with serving(Reply(_gb(*[211] * 6))) as server:
+        monkeypatch.setattr(gb_neso, "URL", server.url)
+        assert carbon_train(*show, "2026-06-01T12:00Z").status == 0
+    ended = carbon_train(*show, "2026-06-01T13:00Z")
+    assert ended.status == 0, ended.err
+    assert "the forecast of 2026-06-01 12:00 UTC is used until its horizon ends" in ended.out
+    assert "could not be reached" in ended.out
+    assert ended.out.count("  211  ") >= 2
+    assert "on the forecast's mean is taken" in ended.out
+    later = carbon_train(*show, "2026-06-03T13:00Z")
+    assert "usual course is taken instead" in later.out
+
+
 def test_mistakes_are_one_sentence(carbon_train: Train) -> None:
     unknown = carbon_train("grid", "show", "DEE")
     assert unknown.status == 2
