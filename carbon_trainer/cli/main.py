@@ -52,8 +52,8 @@ class _Verbs(click.Group):
 def cli() -> None:
     """Train transformer language models under a hard energy, carbon or cost budget.
 
-    Exit status: 0 finished, 2 bad input, 3 budget reached and checkpoint saved, 130 or 143
-    interrupted and checkpoint saved, 1 failed.
+    Exit status: 0 finished, 2 bad input, 3 budget reached and checkpoint saved, 4 no plan
+    keeps deadline and budget, 130 or 143 interrupted and checkpoint saved, 1 failed.
     """
 
 
