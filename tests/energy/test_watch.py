@@ -93,8 +93,9 @@ class HangingSource(ConstantSource):
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("carbon_trainer.energy.watch.GPU_ANSWERS_S", 1.0)
     monkeypatch.setattr("carbon_trainer.energy.watch.HUNG_READ_S", 1.0)
+    others = set(threading.enumerate())
     yield
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - others:
         if thread.name == "watch stop" or thread.name.startswith("sampler"):
             thread.join(30)
 
