@@ -26,7 +26,7 @@ from carbon_trainer.energy.watch import (
     find_sources,
     watch_devices,
 )
-from carbon_trainer.errors import LedgerError
+from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.ledger.store import Ledger, location_of
 
 
@@ -42,13 +42,21 @@ class Finding:
 
 @click.command("doctor")
 @ledger_options
-def command(ledger: str | None, runs_dir: str | None) -> None:
+@click.option(
+    "--restore",
+    is_flag=True,
+    help="Put back the power limits and clocks that runs have left which are gone; nothing else.",
+)
+def command(ledger: str | None, runs_dir: str | None, restore: bool) -> None:
     """Look at this machine's devices, permissions and ledger; nothing is changed.
 
     Each device is metered for about a second, to tell how often its figure changes and what
     reading it costs. Exit status 1 if something must be mended before a run can be metered or
     recorded.
     """
+    if restore:
+        _restore()
+        return
     console = Console(highlight=False)
     console.print(
         f"{machine.host_name()}: {machine.operating_system()}, {machine.cpu_name()}, "
@@ -70,6 +78,27 @@ def command(ledger: str | None, runs_dir: str | None) -> None:
     console.print(table)
     if any(finding.state == "problem" for finding in findings):
         raise SystemExit(1)
+
+
+def _restore() -> None:
+    """Put back what dead runs have left turned.
+
+    Raises:
+        InputError: if something could not be put back.
+    """
+    from carbon_trainer.power.journal import orphans, put_back
+
+    failures: list[str] = []
+    found = list(orphans())
+    for journal in found:
+        told, failed = put_back(journal)
+        failures += failed
+        for sentence in told:
+            click.echo(sentence)
+    if not found:
+        click.echo("No run that is gone has left a power limit or a clock behind.")
+    if failures:
+        raise InputError("; ".join(failures) + ". Run it as root.")
 
 
 def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:

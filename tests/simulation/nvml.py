@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_uint, c_uint64, c_ulonglong, c_void_p, cast
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pynvml
@@ -45,6 +46,10 @@ class SimulatedGpu:
         forbidden: whether it refuses to answer.
         read_s: what a read of the counter costs.
         hang_s: how long the next read hangs before it answers.
+        permits: what a user may set.
+        limit_mw: its power limit.
+        clock_mhz: the highest clock that it is locked to; None where it is not.
+        settings_file: where limit and clock are kept, for several processes to share.
     """
 
     power: Power = field(default_factory=SquareWave)
@@ -64,9 +69,28 @@ class SimulatedGpu:
     forbidden: bool = False
     read_s: float = 0.0
     hang_s: float = 0.0
+    permits: tuple[str, ...] = ("power-limit", "clocks")
+    limit_mw: int = 700_000
+    clock_mhz: int | None = None
+    settings_file: str | None = None
     origin_ns: int = 0
     first_mj: int = 987_654_321
     _reset_ns: int | None = None
+
+    def set(self, name: str, value: int | None) -> None:
+        """Set ``limit_mw`` or ``clock_mhz``, for every process that shares the file."""
+        setattr(self, name, value)
+        if self.settings_file:
+            kept = {"limit_mw": self.limit_mw, "clock_mhz": self.clock_mhz}
+            whole = Path(f"{self.settings_file}.partial")
+            whole.write_text(json.dumps(kept), encoding="ascii")
+            whole.replace(self.settings_file)
+
+    def refresh_settings(self) -> None:
+        """Learn what other processes have set."""
+        if self.settings_file and Path(self.settings_file).exists():
+            kept = json.loads(Path(self.settings_file).read_text(encoding="ascii"))
+            self.limit_mw, self.clock_mhz = kept["limit_mw"], kept["clock_mhz"]
 
     def true_mj(self, begin_ns: int, end_ns: int) -> float:
         """Return the energy truly used between two instants, millijoules."""
@@ -266,7 +290,34 @@ class SimulatedNvml:
         return pynvml.NVML_SUCCESS
 
     def _nvmlDeviceGetPowerManagementLimit(self, handle: int, limit_mw: int) -> int:
-        _put(limit_mw, c_uint, 700_000)
+        if self._gpu(handle).lost:
+            return pynvml.NVML_ERROR_GPU_IS_LOST
+        self._gpu(handle).refresh_settings()
+        _put(limit_mw, c_uint, self._gpu(handle).limit_mw)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceSetPowerManagementLimit(self, handle: int, limit_mw: int) -> int:
+        if not 200_000 <= limit_mw <= 700_000:
+            return pynvml.NVML_ERROR_INVALID_ARGUMENT
+        return self._set(handle, "power-limit", "limit_mw", limit_mw)
+
+    def _nvmlDeviceGetMaxClockInfo(self, handle: int, kind: int, clock_mhz: int) -> int:
+        _put(clock_mhz, c_uint, 1980)
+        return pynvml.NVML_SUCCESS
+
+    def _nvmlDeviceSetGpuLockedClocks(self, handle: int, least_mhz: int, most_mhz: int) -> int:
+        return self._set(handle, "clocks", "clock_mhz", most_mhz)
+
+    def _nvmlDeviceResetGpuLockedClocks(self, handle: int) -> int:
+        return self._set(handle, "clocks", "clock_mhz", None)
+
+    def _set(self, handle: int, kind: str, name: str, value: int | None) -> int:
+        gpu = self._gpu(handle)
+        if gpu.lost:
+            return pynvml.NVML_ERROR_GPU_IS_LOST
+        if kind not in gpu.permits:
+            return pynvml.NVML_ERROR_NO_PERMISSION
+        gpu.set(name, value)
         return pynvml.NVML_SUCCESS
 
     def _nvmlDeviceGetPowerManagementLimitConstraints(
@@ -299,6 +350,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "nvmlDeviceGetArchitecture": (c_void_p, _OUT),
     "nvmlDeviceGetC2cModeInfoV": (c_void_p, c_void_p),
     "nvmlDeviceGetPowerManagementLimit": (c_void_p, _OUT),
+    "nvmlDeviceSetPowerManagementLimit": (c_void_p, _UINT),
+    "nvmlDeviceGetMaxClockInfo": (c_void_p, c_uint, _OUT),
+    "nvmlDeviceSetGpuLockedClocks": (c_void_p, _UINT, _UINT),
+    "nvmlDeviceResetGpuLockedClocks": (c_void_p,),
     "nvmlDeviceGetPowerManagementLimitConstraints": (c_void_p, _OUT, _OUT),
 }
 

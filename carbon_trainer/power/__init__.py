@@ -1,0 +1,1 @@
+"""How to throttle: power limits, clocks, duty cycle; what they cost in speed; always put back."""

@@ -1,0 +1,80 @@
+"""A small process that outlives a killed run by a moment, to put its GPUs' limits back.
+
+It waits for the run's process to end, which the kernel tells at once, and for the journal to be
+gone, which is how the run says that it has put everything back itself.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from carbon_trainer.power.journal import put_back
+
+LOOK_S = 0.5
+"""How often it looks whether it is still needed, seconds."""
+
+
+def start_guard(journal: Path) -> subprocess.Popen[bytes]:
+    """Start a guard over this process; it ends by itself once the journal is gone.
+
+    It has a session of its own, so that what ends the run's process group does not end it.
+    """
+    return subprocess.Popen(  # noqa: S603 - this interpreter, this package
+        [sys.executable, "-m", "carbon_trainer.power.guard", str(os.getpid()), str(journal)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def watch(pid: int, journal: Path) -> int:
+    """Wait for a process to end, then put back what its journal says.
+
+    Returns:
+        The exit status: 0, or 1 if something could not be put back.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    wait = _waiter(pid)
+    while not wait(LOOK_S):
+        if not journal.exists():
+            return 0
+    _, failed = put_back(journal)
+    return 1 if failed else 0
+
+
+class _waiter:  # noqa: N801 - used as a function
+    """Waits for a process to end; through a pidfd where the system has them."""
+
+    def __init__(self, pid: int) -> None:
+        self._fd: int | None = None
+        self._process: psutil.Process | None = None
+        try:
+            self._fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            pass
+        except (AttributeError, OSError):
+            self._process = psutil.Process(pid)
+
+    def __call__(self, seconds: float) -> bool:
+        if self._fd is not None:
+            return bool(select.select([self._fd], [], [], seconds)[0])
+        if self._process is None:
+            return True
+        try:
+            self._process.wait(seconds)
+        except psutil.TimeoutExpired:
+            return False
+        return True
+
+
+if __name__ == "__main__":
+    sys.exit(watch(int(sys.argv[1]), Path(sys.argv[2])))
