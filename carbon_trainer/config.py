@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.times import duration_of, time_of
 
 COMMAND_LINE = "command line"
 """The name of the source of settings that are flags."""
@@ -72,6 +73,11 @@ class RunConfig(BaseModel):
         "auto", "Arithmetic; auto is bf16-mixed where a GPU has it, else 32-true."
     )
     accelerator: Literal["auto", "cpu", "gpu"] = setting("auto", "What to train on.")
+    devices: Count = setting(1, "Processes on this machine, one for each device.", "devices")
+    nodes: Count = setting(1, "Machines.", "machines")
+    strategy: Literal["auto", "ddp", "fsdp"] = setting(
+        "auto", "How several devices share the work: copies (ddp) or shards (fsdp) of the model."
+    )
     workers: int = setting(0, "Processes that load data.", "processes", ge=0)
     seed: int = setting(1, "Seed of everything random.", ge=0, lt=2**32)
     validate_every: Count | None = setting(
@@ -80,6 +86,9 @@ class RunConfig(BaseModel):
     validation_batches: Count = setting(20, "Most batches in a validation.", "batches")
     checkpoint_every: Count | None = setting(
         None, "Steps between checkpoints; a fifth of the steps by default.", "steps"
+    )
+    keep_checkpoints: int = setting(
+        3, "The newest checkpoints that are kept; a damaged one leaves the others.", "files", ge=2
     )
 
     # What it may use
@@ -108,6 +117,35 @@ class RunConfig(BaseModel):
         "estimate",
         "When a device's energy can no longer be known and there is a budget: go on with an "
         "estimate from its last power, or stop with a checkpoint.",
+    )
+
+    # When and at which power
+    deadline: str | None = setting(
+        None,
+        "When the run must be done: 48h, 3d or an instant such as 2026-11-30T12:00Z. With it the "
+        "run is shifted and throttled for the objective.",
+    )
+    objective: Literal["carbon", "cost", "blend"] = setting(
+        "carbon", "What the schedule makes least; blend: cost with a price on carbon."
+    )
+    carbon_price: Positive | None = setting(None, "Price of carbon, for blend.", "money/tCO2e")
+    provider: str | None = setting(
+        None, "Ask this provider for the zone's forecast: see `carbon-train grid list`."
+    )
+    trace: Path | None = setting(
+        None, "CSV of the grid's intensity (time_utc, gco2e_per_kwh), instead of a provider."
+    )
+    max_wait: str | None = setting(
+        None, "Longest that the run may wait for a cleaner grid, in all: 6h, 2d. None: no limit."
+    )
+    release: Literal["auto", "yes", "no"] = setting(
+        "auto",
+        "Whether the run may exit with a checkpoint and status 75 and be started again later; "
+        "auto: where --supervise or Slurm brings it back.",
+    )
+    throttle: Literal["auto", "power-limit", "clocks", "duty-cycle", "off"] = setting(
+        "auto",
+        "How power is turned down; auto: with a deadline, by the first of these that is permitted.",
     )
 
     # Where it is remembered
@@ -141,6 +179,20 @@ class RunConfig(BaseModel):
     def _cost_needs_a_price(self) -> RunConfig:
         if self.budget_cost is not None and self.price_per_kwh is None:
             raise ValueError("budget_cost needs price_per_kwh: say what a kWh costs")
+        return self
+
+    @model_validator(mode="after")
+    def _schedule_is_whole(self) -> RunConfig:
+        for name in ("max_wait", "deadline"):
+            text = getattr(self, name)
+            if text is not None:
+                _check_time(name, text)
+        if self.objective != "carbon" and self.price_per_kwh is None:
+            raise ValueError("objective needs price_per_kwh where it is not carbon: give the price")
+        if self.objective == "blend" and self.carbon_price is None:
+            raise ValueError("objective blend needs carbon_price: money per tonne of CO2e")
+        if self.provider is not None and self.zone is None:
+            raise ValueError("provider needs zone: which grid it is asked for")
         return self
 
     @property
@@ -181,6 +233,18 @@ class RunConfig(BaseModel):
         if self.ledger and "://" in self.ledger:
             values["ledger"] = without_password(self.ledger)
         return values
+
+
+def _check_time(name: str, text: str) -> None:
+    """Refuse what is no time, as pydantic expects it to be refused."""
+    flag = f"--{name.replace('_', '-')}"
+    try:
+        if name == "deadline" and "T" in text:
+            time_of(text, flag)
+        else:
+            duration_of(text, flag)
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

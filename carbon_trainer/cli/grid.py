@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,15 +11,14 @@ from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
-from carbon_trainer.cli.problem import duration_of, ns_of, time_of, trace_of
+from carbon_trainer.cli.problem import trace_of
 from carbon_trainer.emissions import ZoneFactors
 from carbon_trainer.errors import InputError
-from carbon_trainer.grid.climatology import climatology
-from carbon_trainer.grid.outlook import extended, outlook
+from carbon_trainer.forecasts import expected
 from carbon_trainer.grid.providers import infos, provider
-from carbon_trainer.grid.providers.base import ProviderError
 from carbon_trainer.grid.series import Basis, IntensitySeries
-from carbon_trainer.grid.store import Store, issued_note
+from carbon_trainer.grid.store import Store
+from carbon_trainer.times import duration_of, ns_of, time_of
 
 ROWS = 72
 """More hours than this are shown in wider steps."""
@@ -99,47 +97,6 @@ def fetch(
         Store().keep(name, zone, "history", series)
     write_csv(out, series)
     Console(highlight=False, soft_wrap=True).print(f"{len(series)} values in {out}")
-
-
-def expected(zone: str, name: str | None, begin: datetime, end: datetime) -> IntensitySeries:
-    """Return what is expected of a zone, by a provider if one is named, else by climatology.
-
-    A provider that does not answer is replaced by its last forecast until that one's horizon
-    ends, else by the same hours of the past days that were fetched, else by the climatology; a
-    note says which.
-    """
-    start_ns, end_ns = ns_of(begin), ns_of(end)
-    if name is None:
-        return climatology(ZoneFactors().intensity(zone), start_ns, end_ns)
-    store = Store()
-    try:
-        forecast = provider(name).forecast(zone, begin)
-        store.keep(name, zone, "forecast", forecast)
-        return extended(forecast, end_ns, climatology=_usual(zone, forecast, end_ns))
-    except ProviderError as error:
-        why = str(error)
-    old = store.newest(name, zone, "forecast")
-    past = store.newest(name, zone, "history")
-    if old is not None and old.start_ns <= start_ns < old.end_ns:
-        old = dataclasses.replace(old, info=old.info.noted(issued_note(old)))
-        usual = _usual(zone, old, end_ns)
-    else:
-        old, usual = None, climatology(ZoneFactors().intensity(zone), start_ns, end_ns)
-    found = outlook(start_ns, end_ns, forecast=old, past=past, climatology=usual)
-    if found is usual and usual is not None:
-        why += "; the zone's usual course is taken instead"
-    if found is None:
-        raise InputError(f"{why}; nothing else is known of {zone}")
-    return dataclasses.replace(found, info=found.info.noted(why))
-
-
-def _usual(zone: str, forecast: IntensitySeries, end_ns: int) -> IntensitySeries | None:
-    """Return the zone's usual course, if it counts what a forecast does."""
-    try:
-        usual = climatology(ZoneFactors().intensity(zone), forecast.start_ns, end_ns)
-    except InputError:
-        return None  # a provider may know zones that the yearly means do not
-    return usual if usual.info.accounting == forecast.info.accounting else None
 
 
 def write_csv(path: Path, series: IntensitySeries) -> None:

@@ -12,22 +12,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from carbon_trainer.cli.problem import (
-    deadline_of,
-    idles_of,
-    job_options,
-    levels_of,
-    ns_of,
-    span_of,
-    time_of,
-    trace_of,
-    work_of,
-)
+from carbon_trainer.cli.problem import idles_of, job_options, levels_of, trace_of, work_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
 from carbon_trainer.planning.plan import InfeasibleError, Plan
 from carbon_trainer.planning.policies import POLICIES, policy
 from carbon_trainer.planning.problem import NS_PER_H, Budgets, Objective, PlanProblem, PowerCap
+from carbon_trainer.times import deadline_of, ns_of, span_of, time_of
 from carbon_trainer.units import emissions_text, energy_text
 
 
@@ -135,8 +126,8 @@ def _instant(text: str | None, flag: str) -> int | None:
 
 
 def _expected(zone: str | None, name: str | None, start_ns: int, end_ns: int) -> IntensitySeries:
-    from carbon_trainer.cli.grid import expected
     from carbon_trainer.emissions import ZoneFactors
+    from carbon_trainer.forecasts import expected
     from carbon_trainer.grid.climatology import climatology
 
     if zone is None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.grid.series import IntensitySeries, iso
+from carbon_trainer.grid.series import IntensitySeries
 from carbon_trainer.planning.problem import Idle, Level
 
 Command = Callable[..., Any]
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def job_options(command: Command) -> Command:
@@ -82,70 +80,6 @@ def idles_of(flags: dict[str, Any]) -> tuple[Idle | None, Idle | None]:
         restart_kwh if own_kwh is None else own_kwh,
     )
     return pause, release
-
-
-def duration_of(text: str, flag: str) -> timedelta:
-    """Read ``48h``, ``3d``, ``90min``.
-
-    Raises:
-        InputError: if it is no duration.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*", text)
-    if match is None:
-        raise InputError(f"{flag}: {text!r} is no duration: write one such as 48h, 3d or 90min")
-    return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
-
-
-def time_of(text: str, flag: str) -> datetime:
-    """Read an instant with its zone: ``2026-11-24T12:00Z``.
-
-    Raises:
-        InputError: if it is none, or has no zone.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{flag}: {text!r} is no time: write 2026-11-24T12:00Z") from None
-    if time.tzinfo is None:
-        raise InputError(f"{flag}: {text!r} has no time zone: end it in Z for UTC, or in +01:00")
-    return time.astimezone(UTC)
-
-
-def ns_of(time: datetime) -> int:
-    """Return an aware time as nanoseconds since the epoch, exactly."""
-    return (time - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-
-
-def deadline_of(text: str, start_ns: int) -> int:
-    """Read a deadline: a duration from the start, or an instant.
-
-    Raises:
-        InputError: if it is neither, or not after the start.
-    """
-    if re.fullmatch(r"\s*[\d.]+\s*[a-z]+\s*", text):
-        deadline_ns = start_ns + duration_of(text, "--deadline") // timedelta(microseconds=1) * 1000
-    else:
-        deadline_ns = ns_of(time_of(text, "--deadline"))
-    if deadline_ns <= start_ns:
-        raise InputError(
-            f"--deadline {text} lies at or before the start {iso(start_ns)}: give a later one"
-        )
-    return deadline_ns
-
-
-def span_of(text: str, flag: str) -> tuple[int, int]:
-    """Read a span of time: two instants with a slash between.
-
-    Raises:
-        InputError: if it is none.
-    """
-    begin, slash, end = text.partition("/")
-    if not slash:
-        raise InputError(f"{flag}: {text!r} is no span: write 2026-11-24T12:00Z/2026-11-24T18:00Z")
-    span = ns_of(time_of(begin.strip(), flag)), ns_of(time_of(end.strip(), flag))
-    if span[1] <= span[0]:
-        raise InputError(f"{flag}: {text!r} ends before it begins")
-    return span
 
 
 def trace_of(path: Path) -> IntensitySeries:

@@ -18,18 +18,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from carbon_trainer.cli.problem import (
-    duration_of,
-    idles_of,
-    job_options,
-    levels_of,
-    trace_of,
-    work_of,
-)
+from carbon_trainer.cli.problem import idles_of, job_options, levels_of, trace_of, work_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.series import IntensitySeries, iso
 from carbon_trainer.planning.policies import POLICIES, policy
 from carbon_trainer.planning.simulation import Job, Outcome, simulate, starts
+from carbon_trainer.times import duration_of
 
 
 @click.command("simulate")
