@@ -15,21 +15,27 @@ if TYPE_CHECKING:
     from carbon_trainer.callbacks.metering import EnergyMetering as EnergyMetering
     from carbon_trainer.callbacks.prometheus import PrometheusExporter as PrometheusExporter
     from carbon_trainer.callbacks.report import SustainabilityReport as SustainabilityReport
+    from carbon_trainer.callbacks.schedule import CarbonSchedule as CarbonSchedule
+    from carbon_trainer.callbacks.throttle import PowerThrottle as PowerThrottle
 
 _HOMES = {
     "CarbonAware": "carbon_aware",
+    "CarbonSchedule": "schedule",
     "EmissionsTracking": "emissions",
     "EnergyBudget": "budget",
     "EnergyMetering": "metering",
+    "PowerThrottle": "throttle",
     "PrometheusExporter": "prometheus",
     "SustainabilityReport": "report",
 }
 
 __all__ = [
     "CarbonAware",
+    "CarbonSchedule",
     "EmissionsTracking",
     "EnergyBudget",
     "EnergyMetering",
+    "PowerThrottle",
     "PrometheusExporter",
     "SustainabilityReport",
 ]

@@ -13,6 +13,7 @@ from carbon_trainer.errors import CarbonTrainerError
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
+    from carbon_trainer.callbacks.agreement import Action
     from carbon_trainer.callbacks.lead import Lead
     from carbon_trainer.session import RunSession
 
@@ -50,12 +51,37 @@ class CarbonCallback(Callback):
     def began(self, lead: Lead, trainer: Trainer) -> None:
         """Training is about to start."""
 
+    def joined(self, lead: Lead, trainer: Trainer) -> None:
+        """Training is about to start; called on every rank, also where nothing is recorded."""
+
     def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
-        """An optimizer step has ended."""
+        """An optimizer step has ended; called on every rank, after each one."""
+
+    def signal(self) -> int:
+        """Return the number of a signal that this rank has received; 0 for none."""
+        return 0
+
+    def propose(self, lead: Lead, trainer: Trainer, batch_index: int) -> Action | None:
+        """Say what should be done now, on the rank that records; None for going on.
+
+        The first part's proposal is obeyed, on all ranks. While training is paused it is asked
+        about twice a second.
+        """
+        return None
+
+    def most_steps(self, lead: Lead, trainer: Trainer, wanted: int) -> int:
+        """Return how many steps may be done until it must be asked again, up to ``wanted``."""
+        return wanted
+
+    def power(self, lead: Lead, share: float, means: str) -> None:
+        """Train at a power setting from now on; called on every rank."""
 
     def metrics(self, session: RunSession) -> dict[str, float]:
         """Return figures for the trainer's loggers, names with units."""
         return {}
+
+    def left(self) -> None:
+        """Training is over, in whatever way; called on every rank."""
 
     def closed(self, session: RunSession) -> None:
         """The run was closed by the lead."""

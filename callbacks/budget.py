@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carbon_trainer.budget import Budget, Need, StepForecast
+from carbon_trainer.callbacks.agreement import Action, Stop
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.errors import InputError
 from carbon_trainer.session import Outcome
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from carbon_trainer.callbacks.lead import Lead
+    from carbon_trainer.emissions import EmissionFactor
     from carbon_trainer.session import RunSession
 
 CHECKPOINT_BYTES_PER_S = 100e6
@@ -63,6 +65,7 @@ class EnergyBudget(CarbonCallback):
         self._forecast = StepForecast()
         self._last_used_mj = 0
         self._checkpoint_s = 0.0
+        self._factor: EmissionFactor | None = None
 
     def began(self, lead: Lead, trainer: Trainer) -> None:
         """Learn the limit; refuse a trainer that must go on whatever the budget says.
@@ -71,7 +74,7 @@ class EnergyBudget(CarbonCallback):
             InputError: if the trainer has ``min_steps`` or ``min_epochs``.
         """
         session = lead.session
-        self.budget = Budget.tightest(session.config, session.factor)
+        self._learn_limit(session)
         self._forecast = StepForecast()
         self._last_used_mj = session.used_mj(upper=True)
         if self.budget is None:
@@ -87,13 +90,36 @@ class EnergyBudget(CarbonCallback):
             trainer.should_stop = True
 
     def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
-        """Stop now if going on could exceed the budget; all ranks decide alike."""
-        outcome = self._decide(lead, trainer, batch_index) if lead.records else None
-        if trainer.world_size > 1:
-            outcome = trainer.strategy.broadcast(outcome)
-        if outcome is not None:
-            figures = {"limit_mj": self.budget.limit_mj} if self.budget else {}
-            lead.stop(trainer, outcome, **figures)
+        """Learn what the step has used."""
+        if not lead.records or self.budget is None:
+            return
+        used_mj = lead.session.used_mj(upper=True)
+        if not lead.disturbed:
+            self._forecast.observe(max(0, used_mj - self._last_used_mj))
+        self._last_used_mj = used_mj
+
+    def propose(self, lead: Lead, trainer: Trainer, batch_index: int) -> Action | None:
+        """Stop now if going on could exceed the budget."""
+        if self.budget is None or trainer.should_stop:
+            return None
+        session = lead.session
+        if session.factor is not self._factor:
+            self._learn_limit(session)
+        budget = self.budget
+        if budget is None:
+            return None
+        outcome = self._decide(budget, lead, trainer, batch_index)
+        return None if outcome is None else Stop(outcome, {"limit_mj": budget.limit_mj})
+
+    def most_steps(self, lead: Lead, trainer: Trainer, wanted: int) -> int:
+        """Return how many steps surely fit, with a validation and the last checkpoint."""
+        if self.budget is None or wanted <= 1:
+            return wanted
+        session = lead.session
+        validation_mj = lead.validation_mj or self._first_validation_mj(trainer)
+        need = self._need(session, self._last_used_mj, validation_mj)
+        left_mj = self.budget.limit_mj - need.total_mj
+        return max(1, min(wanted, int(left_mj / max(1, 2 * self._forecast.next_mj))))
 
     def metrics(self, session: RunSession) -> dict[str, float]:
         """Return what is left of the budget: energy of the building (kWh), and its share of 1."""
@@ -109,20 +135,23 @@ class EnergyBudget(CarbonCallback):
             return None
         return session.factor.facility_kwh(self.budget.limit_mj - session.used_mj())
 
-    def _decide(self, lead: Lead, trainer: Trainer, batch_index: int) -> Outcome | None:
-        if self.budget is None or trainer.should_stop:
-            return None
+    def _learn_limit(self, session: RunSession) -> None:
+        """Emissions and money are other energies under each emission factor."""
+        self._factor = session.factor
+        self.budget = Budget.tightest(session.config, session.factor, session.settled)
+
+    def _decide(
+        self, budget: Budget, lead: Lead, trainer: Trainer, batch_index: int
+    ) -> Outcome | None:
         session = lead.session
         if session.meter_loss and session.config.on_meter_loss == "stop":
             return Outcome("budget", 3, f"energy can no longer be known: {session.meter_loss}")
-        used_mj = session.used_mj(upper=True)
-        if not lead.disturbed:
-            self._forecast.observe(max(0, used_mj - self._last_used_mj))
-        self._last_used_mj = used_mj
+        used_mj = session.used_mj(upper=True) if lead.waiting else self._last_used_mj
+        # A pause is followed by a step before the next look.
         next_mj = self._forecast.next_mj
-        if validation_follows(trainer, batch_index):
+        if not lead.waiting and validation_follows(trainer, batch_index):
             next_mj += lead.validation_mj or self._first_validation_mj(trainer)
-        if not self._need(session, used_mj, next_mj).exceeds(self.budget):
+        if not self._need(session, used_mj, next_mj).exceeds(budget):
             return None
         return Outcome("budget", 3, self._reason(session))
 

@@ -1,4 +1,4 @@
-"""CarbonAware: metering, emissions, budget, exact resume and report in one callback."""
+"""CarbonAware: metering, budget, schedule, power, exact resume and report in one callback."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from carbon_trainer.callbacks.emissions import EmissionsTracking
 from carbon_trainer.callbacks.metering import EnergyMetering
 from carbon_trainer.callbacks.report import SustainabilityReport
 from carbon_trainer.callbacks.resume import ExactResume
+from carbon_trainer.callbacks.schedule import CarbonSchedule
+from carbon_trainer.callbacks.throttle import PowerThrottle
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
+    from carbon_trainer.power.throttle import Means
     from carbon_trainer.session import RunSession
 
 
@@ -30,6 +33,17 @@ class CarbonAware(CarbonCallback):
         zone: ISO country code or US state; None takes the world average, as assumed.
         pue: power usage effectiveness of the building.
         on_meter_loss: ``stop`` or ``estimate`` when energy can no longer be known.
+        deadline: when the run must be done, ``3d`` or an instant; with it the run is shifted and
+            throttled.
+        objective: what the schedule makes least: ``carbon``, ``cost`` or ``blend``.
+        carbon_price: price of a tonne of CO2e, for ``blend``.
+        provider: whom to ask for the zone's forecast; its usual course by default.
+        trace: a CSV of the grid's intensity, instead.
+        max_wait: longest wait in all, such as ``6h``.
+        release: whether the run may exit with status 75 and be started again: ``auto``, ``yes``,
+            ``no``.
+        throttle: how power is turned down: ``auto``, ``power-limit``, ``clocks``, ``duty-cycle``
+            or ``off``; ``auto`` with a deadline, else ``off`` by default.
         name: the run's name, for people.
         project: the project that it belongs to.
         runs_dir: folder of runs and their reports.
@@ -53,6 +67,14 @@ class CarbonAware(CarbonCallback):
         zone: str | None = None,
         pue: float | None = None,
         on_meter_loss: str | None = None,
+        deadline: str | None = None,
+        objective: str | None = None,
+        carbon_price: float | None = None,
+        provider: str | None = None,
+        trace: str | Path | None = None,
+        max_wait: str | None = None,
+        release: str | None = None,
+        throttle: Means | None = None,
         name: str | None = None,
         project: str | None = None,
         runs_dir: str | Path | None = None,
@@ -80,6 +102,18 @@ class CarbonAware(CarbonCallback):
             ),
             EmissionsTracking(zone=zone, pue=pue, price_per_kwh=price_per_kwh, currency=currency),
             self.budget,
+            PowerThrottle(means=throttle or ("auto" if deadline is not None else "off")),
+            CarbonSchedule(
+                deadline,
+                objective=objective,
+                carbon_price=carbon_price,
+                provider=provider,
+                zone=zone if provider is not None else None,
+                trace=trace,
+                price_per_kwh=price_per_kwh,
+                max_wait=max_wait,
+                release=release,
+            ),
             SustainabilityReport(),
         ]
         self._resume = ExactResume()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
+
+from carbon_trainer.checkpoints import forget_old, path_of, put_in_place, remove, size_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from carbon_trainer.session import RunSession
 
 log = logging.getLogger(__name__)
-
-KEEP = 2
-"""The newest checkpoints that a run keeps."""
 
 
 def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> Path | None:
@@ -37,7 +35,7 @@ def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> P
         The checkpoint, or None if it could not be saved.
     """
     folder = Path(str(trainer.strategy.broadcast(str(session.run_dir) if session else "")))
-    path = folder / "checkpoints" / f"step-{trainer.global_step:08d}.ckpt"
+    path = path_of(folder / "checkpoints", trainer.global_step)
     temporary = path.with_suffix(".partial")
     phase = session.phase("checkpoint") if session else contextlib.nullcontext()
     began = time.monotonic()
@@ -45,10 +43,11 @@ def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> P
         try:
             trainer.save_checkpoint(temporary)
             if trainer.is_global_zero:
-                temporary.replace(path)
+                put_in_place(temporary, path)
         except (OSError, RuntimeError) as error:
             # torch reports a full disk as a RuntimeError of its zip writer.
-            _remove(temporary)
+            if trainer.is_global_zero:
+                remove(temporary)
             if session is not None:
                 session.incomplete(f"checkpoint at step {trainer.global_step}", _plain(error))
             return None
@@ -56,11 +55,11 @@ def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> P
         session.checkpoint_saved(
             path,
             step=trainer.global_step,
-            size=_size(path),
+            size=size_of(path),
             seconds=time.monotonic() - began,
             why=why,
         )
-        _forget_old(path.parent)
+        forget_old(path.parent, session.config.keep_checkpoints)
     return path
 
 
@@ -90,27 +89,6 @@ class PeriodicCheckpoint(Callback):
         if due and step != self._saved_step and not trainer.should_stop:
             self._saved_step = step
             save_checkpoint(trainer, self._session, "periodic")
-
-
-def _forget_old(folder: Path) -> None:
-    for old in sorted(folder.glob("step-*.ckpt"))[:-KEEP]:
-        _remove(old)
-
-
-def _remove(path: Path) -> None:
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        log.warning("cannot remove %s: %s", path, error)
-
-
-def _size(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size
 
 
 def _plain(error: Exception) -> str:

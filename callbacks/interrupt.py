@@ -1,9 +1,10 @@
-"""StopOnSignal: Ctrl-C and SIGTERM end training at a step boundary, with a checkpoint."""
+"""StopOnSignal: Ctrl-C, SIGTERM and pre-emption end training, with a checkpoint."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from carbon_trainer.callbacks.agreement import Action, Stop
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.interrupts import exit_status_of, signal_name
 from carbon_trainer.session import Outcome
@@ -33,9 +34,14 @@ class StopOnSignal(CarbonCallback):
         super().on_train_start(trainer, pl_module)
         self._interrupts.install()
 
-    def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
-        """Stop if a signal has come."""
-        number = self._interrupts.received
-        if number is not None and not trainer.should_stop:
-            reason = f"{signal_name(number)} after step {trainer.global_step}"
-            lead.stop(trainer, Outcome("interrupted", exit_status_of(number), reason))
+    def signal(self) -> int:
+        """Return the signal that this rank has received."""
+        return self._interrupts.received or 0
+
+    def propose(self, lead: Lead, trainer: Trainer, batch_index: int) -> Action | None:
+        """Stop if a signal has come to any rank."""
+        number = lead.signal
+        if not number or trainer.should_stop:
+            return None
+        reason = f"{signal_name(number)} after step {trainer.global_step}"
+        return Stop(Outcome("interrupted", exit_status_of(number), reason))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from carbon_trainer.callbacks.agreement import Action, Agreement, Pause, Power, Stop, Train
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
 from carbon_trainer.callbacks.ranks import Ranks
+from carbon_trainer.callbacks.waiting import wait_together
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from carbon_trainer.callbacks.base import CarbonCallback
+
+log = logging.getLogger(__name__)
 
 VALIDATION_LOSS_NAMES = ("validation/loss", "val_loss", "val/loss", "valid_loss", "validation_loss")
 """Where a module may have logged its validation loss; the first that is there is recorded."""
@@ -39,6 +44,12 @@ class Lead:
     ) -> None:
         self._session = session
         self._ranks = ranks
+        self._agreement: Agreement | None = None
+        self.signal = 0
+        self.waiting = False
+        self.waiting_since_ns: int | None = None
+        self.waited_ns = 0
+        self.outcome: Outcome | None = None
         # The machine's meter: the session's, or on another machine one without a session.
         self._meter = session.meter if session is not None else meter
         self.parts = parts
@@ -70,6 +81,10 @@ class Lead:
         lead = cls(session, parts, owns_session=given is None, ranks=ranks)
         if state:
             lead._tokens = session.tokens = int(state["tokens"])
+            lead.waited_ns = int(state.get("waited_ns", 0))
+        lead._agreement = Agreement(trainer)
+        for part in parts:
+            part.joined(lead, trainer)
         for part in parts:
             part.began(lead, trainer)
         return lead
@@ -87,7 +102,11 @@ class Lead:
             host = _merged_settings(parts).host_metering
             meter = EnergyMeter(host=host, gpus=ranks.duty.gpus)
             meter.start()
-        return cls(None, parts, owns_session=False, ranks=ranks, meter=meter)
+        lead = cls(None, parts, owns_session=False, ranks=ranks, meter=meter)
+        lead._agreement = Agreement(trainer)
+        for part in parts:
+            part.joined(lead, trainer)
+        return lead
 
     @property
     def records(self) -> bool:
@@ -101,6 +120,21 @@ class Lead:
             raise RuntimeError("only rank 0 has a session")
         return self._session
 
+    @property
+    def gpus(self) -> tuple[str, ...] | None:
+        """UUIDs of the GPUs that this rank meters and sets; None for all that it may use.
+
+        Empty on a rank whose machine another rank looks after.
+        """
+        if self._ranks is None:
+            return None
+        return self._ranks.duty.gpus if self._ranks.duty is not None else ()
+
+    def waited_until(self, now_ns: int) -> int:
+        """Return how long the run has waited in all, nanoseconds."""
+        since_ns = self.waiting_since_ns
+        return self.waited_ns + (0 if since_ns is None else now_ns - since_ns)
+
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must carry of the run; plain types only."""
         if self._session is None:
@@ -111,6 +145,7 @@ class Lead:
             "config": session.config.to_json(),
             "energy_mj": session.used_mj(),
             "tokens": self._tokens,
+            "waited_ns": self.waited_until(session.clock.now_ns()),
             "head_seq": session.head.seq,
             "head_sha256": session.head.sha256,
         }
@@ -122,7 +157,7 @@ class Lead:
         self._last_step = trainer.global_step
         if self._session:
             self._session.step = trainer.global_step
-        self._set_phase("train")
+        self.set_phase("train")
         if self._meter is not None and trainer.strategy.root_device.type == "cuda":
             # Python runs ahead of the GPU: a step is what the GPU does, not what is launched.
             self._meter.mark_steps_on_gpu(partial(torch.cuda.Event, enable_timing=True))
@@ -138,7 +173,7 @@ class Lead:
     ) -> None:
         """A micro-batch has ended; a step too if the optimizer has stepped."""
         if self._session is not None:
-            self._count(module, outputs, batch)
+            self._count(trainer, module, outputs, batch)
         step = trainer.global_step
         if step == self._last_step:
             return
@@ -152,17 +187,20 @@ class Lead:
         for part in self.parts:
             part.step_done(self, trainer, batch_index)
         self.disturbed = False
+        action = self._decided(trainer, batch_index)
+        if action is not None:
+            self._obey(trainer, action, batch_index)
 
     def validation_start(self) -> None:
         """A validation starts."""
         self.disturbed = True
         if self._session is not None:
             self._before_validation_mj = self._session.used_mj()
-        self._set_phase("validation")
+        self.set_phase("validation")
 
     def validation_end(self, trainer: Trainer) -> None:
         """A validation has ended; its loss is known."""
-        self._set_phase("train")
+        self.set_phase("train")
         session = self._session
         if session is None:
             return
@@ -181,7 +219,7 @@ class Lead:
 
     def train_end(self, trainer: Trainer) -> None:
         """Training has ended: write the last figures down."""
-        self._set_phase("closing")
+        self.set_phase("closing")
         if self._session is not None:
             self._log_point(self._session, trainer)
 
@@ -191,6 +229,7 @@ class Lead:
         Lightning would validate once more before it ends, and on an epoch's last batch would
         count the epoch as done; both are why the checkpoint is saved first.
         """
+        self.outcome = outcome
         if self._session is not None:
             self._session.stop_with(outcome, **figures)
         self.save(trainer, outcome.status)
@@ -214,6 +253,8 @@ class Lead:
         """Close the run if it is ours, and have the parts do what comes after."""
         if self._limit_val_batches is not None:
             trainer.limit_val_batches = self._limit_val_batches
+        for part in self.parts:
+            part.left()
         self._finish_exchange(exception)
         session = self._session
         if session is None or not self._owns_session:
@@ -224,7 +265,53 @@ class Lead:
 
     # Inside
 
-    def _set_phase(self, name: str) -> None:
+    def _decided(self, trainer: Trainer, batch_index: int) -> Action | None:
+        """Return what is to be done now, the same on every rank; None for going on."""
+        agreement, step = self._agreement, trainer.global_step
+        if agreement is None or not (self.waiting or agreement.is_due(step)):
+            return None
+        self.signal = agreement.strongest(max((part.signal() for part in self.parts), default=0))
+        return agreement.told(lambda: self._proposed(trainer, batch_index, agreement), step)
+
+    def _proposed(
+        self, trainer: Trainer, batch_index: int, agreement: Agreement
+    ) -> tuple[Action | None, int]:
+        """Ask the parts, on rank 0; what breaks is ours, and never leaves other ranks waiting."""
+        now_ns = self.session.clock.now_ns()
+        try:
+            self.session.follow_intensity()
+            asked = (part.propose(self, trainer, batch_index) for part in self.parts)
+            action = next((one for one in asked if one is not None), None)
+            steps = 1 if self.waiting else agreement.steps_until_next(trainer.global_step, now_ns)
+            for part in self.parts:
+                steps = part.most_steps(self, trainer, steps)
+        except Exception as error:
+            if not agreement.is_shared:
+                raise
+            log.debug("deciding", exc_info=True)
+            self.failed("decision", error)
+            return None, 1
+        return action, steps
+
+    def _obey(self, trainer: Trainer, action: Action, batch_index: int) -> None:
+        while isinstance(action, Pause):
+            self.disturbed = self.waiting = True
+            ended = wait_together(
+                self, trainer, action, lambda: self._decided(trainer, batch_index)
+            )
+            self.waiting = False
+            if isinstance(ended, Train):
+                return
+            action = ended
+        if isinstance(action, Stop):
+            self.stop(trainer, action.outcome, **action.figures)
+        elif isinstance(action, Power):
+            self.disturbed = True
+            for part in self.parts:
+                part.power(self, action.share, action.means)
+
+    def set_phase(self, name: str) -> None:
+        """Book what is used from now on under a phase."""
         if self._meter is not None:
             self._meter.set_phase(name)
 
@@ -257,8 +344,9 @@ class Lead:
             self._session.incomplete("energy of other machines", self._ranks.broken)
             self._session.meter_loss = self._session.meter_loss or self._ranks.broken
 
-    def _count(self, module: LightningModule, outputs: Any, batch: Any) -> None:
-        self._tokens_at_step += tokens_in(module, batch)
+    def _count(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
+        # Every rank has a batch of the same size.
+        self._tokens_at_step += tokens_in(module, batch) * trainer.world_size
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, torch.Tensor):
             # Summed on the device: reading it each step would make the GPU wait for Python.

@@ -50,7 +50,7 @@ class CarbonProgress(ProgressBar):
         self._started_tokens = 0
         self._started_mj = 0
         self._forecast_said = False
-        self._loss: float | None = None
+        session.listeners.append(self._say)
 
     def disable(self) -> None:
         """Show nothing, as on ranks other than 0."""
@@ -117,6 +117,11 @@ class CarbonProgress(ProgressBar):
     ) -> None:
         """End the bar, so that the terminal is whole again."""
         self._end_bar(trainer)
+
+    def _say(self, sentence: str) -> None:
+        """Show why the run waits or changes its power, when it does."""
+        if self._enabled:
+            self._console.print(f"{sentence}.", soft_wrap=True)
 
     def _end_bar(self, trainer: Trainer) -> None:
         if self._bar is not None:

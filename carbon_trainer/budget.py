@@ -16,6 +16,24 @@ RECENT_STEPS = 50
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """What a run had used when the present emission factor came into force.
+
+    Attributes:
+        energy_mj: the machines' energy, millijoules before PUE.
+        emissions_kgco2e: what it has emitted, each part by the factor of its time.
+        cost: what it has cost.
+    """
+
+    energy_mj: int = 0
+    emissions_kgco2e: float = 0.0
+    cost: float = 0.0
+
+
+NOTHING = Settled()
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """A limit on what a run may use, in the machines' own energy.
 
@@ -28,21 +46,30 @@ class Budget:
     text: str
 
     @classmethod
-    def tightest(cls, config: RunConfig, factor: EmissionFactor) -> Budget | None:
+    def tightest(
+        cls, config: RunConfig, factor: EmissionFactor, settled: Settled = NOTHING
+    ) -> Budget | None:
         """Return the budget that is reached first, or None where none was set.
 
-        All three count what the building draws, so energy times PUE; with one intensity and one
-        price for the run each is a limit on energy.
+        All three count what the building draws, so energy times PUE. Under one factor each is a
+        limit on energy; when the factor changes, what is left of it is another energy.
+
+        Args:
+            config: the budgets.
+            factor: the intensity and price from now on.
+            settled: what was used before.
         """
         budgets = []
         if config.budget_kwh is not None:
             budgets.append((config.budget_kwh, f"{config.budget_kwh:g} kWh"))
+        before_kwh = factor.facility_kwh(settled.energy_mj)
         if config.budget_kgco2e is not None:
             g_per_kwh = factor.intensity.intensity_gco2e_per_kwh
-            kwh = config.budget_kgco2e * 1000 / g_per_kwh if g_per_kwh else float("inf")
+            left_g = 1000 * (config.budget_kgco2e - settled.emissions_kgco2e)
+            kwh = before_kwh + left_g / g_per_kwh if g_per_kwh else float("inf")
             budgets.append((kwh, f"{config.budget_kgco2e:g} kgCO2e"))
         if config.budget_cost is not None and factor.price_per_kwh:
-            kwh = config.budget_cost / factor.price_per_kwh
+            kwh = before_kwh + (config.budget_cost - settled.cost) / factor.price_per_kwh
             budgets.append((kwh, f"{config.budget_cost:g} {config.currency}"))
         finite = [(kwh, text) for kwh, text in budgets if kwh != float("inf")]
         if not finite:

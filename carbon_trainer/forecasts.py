@@ -136,7 +136,7 @@ class Forecasts:
         usual = basis in (Basis.CLIMATOLOGY, Basis.CONSTANT)
         intensity = Intensity(
             zone=series.info.zone,
-            zone_name=self._mean.zone_name,
+            zone_name=self._mean.zone_name if self._zone else series.info.zone,
             intensity_gco2e_per_kwh=float(series.intensity_gco2e_per_kwh[slot]),
             method=self._mean.method if usual else _FOUND.get(basis, "estimated"),
             accounting=series.info.accounting,

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: answered at once, or in training at the next step boundary."""
+"""Ctrl-C, SIGTERM and pre-emption: answered at once, or in training at the next step boundary."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Self
 
-HANDLED = (signal.SIGINT, signal.SIGTERM)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+"""The last two are how schedulers such as Slurm tell that a job is about to be pre-empted."""
 
 
 class Interrupted(BaseException):

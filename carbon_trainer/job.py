@@ -27,6 +27,8 @@ from carbon_trainer.session import Outcome, ResumePoint, RunSession
 if TYPE_CHECKING:
     from carbon_trainer.data.prepare import PreparedData
     from carbon_trainer.live.server import LiveServer
+    from carbon_trainer.models.module import TransformerModule
+    from carbon_trainer.trainer import CarbonTrainer
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +92,7 @@ def fit(
     console: Console,
     interrupts: Interrupts,
     resume: ResumePoint | None = None,
+    run_id: str | None = None,
 ) -> FitResult:
     """Train as the config says, meter it, keep its budget and write its report.
 
@@ -98,12 +101,13 @@ def fit(
         console: where progress is shown.
         interrupts: where signals are noted.
         resume: where to go on; None for a new run.
+        run_id: the id of a new run; a new one by default.
 
     Raises:
         InputError: if something that the user gave cannot be used.
     """
     with _live_server(config) as server:
-        session = RunSession.open(config, resume=resume)
+        session = RunSession.open(config, resume=resume, run_id=run_id)
         if server is not None:
             server.watch(session)
             console.print(f"live figures: {server.url}", soft_wrap=True)
@@ -154,13 +158,14 @@ def _prepare_and_train(
     with session.phase("prepare"):
         check("starting")
 
-        data = _prepare_data(session, console.print, lambda: check("preparing the data"))
+        data = _prepare_data(session.config, console.print, lambda: check("preparing the data"))
+        _describe_data(session, data)
         _train(session, data, console, interrupts, resume)
 
 
 def _budget_check(session: RunSession) -> Callable[[str], None]:
     """Return a check for use before training, where stopping needs no checkpoint."""
-    budget = Budget.tightest(session.config, session.factor)
+    budget = Budget.tightest(session.config, session.factor, session.settled)
 
     def check(doing: str) -> None:
         if budget is not None and session.used_mj(upper=True) >= budget.limit_mj:
@@ -172,12 +177,11 @@ def _budget_check(session: RunSession) -> Callable[[str], None]:
 
 
 def _prepare_data(
-    session: RunSession, progress: Callable[[str], None], check: Callable[[], None]
+    config: RunConfig, progress: Callable[[str], None], check: Callable[[], None]
 ) -> PreparedData:
     from carbon_trainer.data.prepare import prepare
     from carbon_trainer.data.tokenizer import has_tokenizer
 
-    config = session.config
     model = Path(config.model)
     own_tokenizer = model if model.is_dir() and has_tokenizer(model) else None
     work = partial(
@@ -192,7 +196,10 @@ def _prepare_data(
         cache_dir=config.runs_dir / "cache",
         progress=progress,
     )
-    data = _interruptibly(work, check)
+    return _interruptibly(work, check)
+
+
+def _describe_data(session: RunSession, data: PreparedData) -> None:
     session.put(
         CorpusDescribed(
             origin=data.origin,
@@ -208,7 +215,6 @@ def _prepare_data(
             block_size=data.block_size,
         )
     )
-    return data
 
 
 def _interruptibly(work: Callable[[], T], check: Callable[[], None]) -> T:
@@ -231,41 +237,41 @@ def _interruptibly(work: Callable[[], T], check: Callable[[], None]) -> T:
     return future.result()
 
 
+def follow(config: RunConfig, interrupts: Interrupts, resume: ResumePoint | None) -> None:
+    """Train as one of a run's further processes: it records nothing and decides nothing.
+
+    Args:
+        config: a resolved config, the same as the first process has.
+        interrupts: where signals are noted.
+        resume: where to go on; None for a new run.
+    """
+    from carbon_trainer.trainer import CarbonTrainer
+
+    data = _prepare_data(config, log.debug, lambda: None)
+    module = _seeded_module(config, data)[0]
+    trainer = CarbonTrainer(config, interrupts=interrupts, is_follower=True, logger=False)
+    _run(trainer, module, data, config, interrupts, resume)
+
+
 def _train(
     session: RunSession, data: PreparedData, console: Console, interrupts: Interrupts,
     resume: ResumePoint | None,
 ) -> None:  # fmt: skip
-    import lightning
-
-    from carbon_trainer.data.module import TextDataModule
-    from carbon_trainer.models.module import TransformerModule
-    from carbon_trainer.models.recipes import build_model
+    from carbon_trainer.launch.ranks import launched
     from carbon_trainer.trainer import CarbonTrainer, precision_of
 
     config = session.config
-    quieten()
-    lightning.seed_everything(config.seed, workers=True, verbose=False)
-    model, origin = build_model(
-        config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
-    )
-    module = TransformerModule(
-        model,
-        learning_rate=_given(config.learning_rate),
-        weight_decay=config.weight_decay,
-        warmup_steps=config.warmup_steps or 0,
-        max_steps=_given(config.max_steps),
-        min_lr_ratio=config.min_learning_rate_ratio,
-        tokenizer=data.tokenizer,
-    )
-    batch_size = _given(config.batch_size)
-    tokens_per_step = batch_size * data.block_size * config.accumulate
-    parameters = sum(p.numel() for p in model.parameters())
+    module, pretrained = _seeded_module(config, data)
+    devices, nodes = launched() or (config.devices, config.nodes)
+    batch = _given(config.batch_size) * config.accumulate * devices * nodes
+    tokens_per_step = batch * data.block_size
+    parameters = sum(p.numel() for p in module.model.parameters())
     session.put(
         ModelDescribed(
             name=config.model,
-            architecture=type(model).__name__,
+            architecture=type(module.model).__name__,
             parameters=parameters,
-            pretrained=origin.pretrained,
+            pretrained=pretrained,
             precision=precision_of(config),
             total_steps=config.max_steps,
             tokens_per_step=tokens_per_step,
@@ -282,14 +288,51 @@ def _train(
         interrupts=interrupts,
         console=None if config.progress == "off" else console,
     )
+    _run(trainer, module, data, config, interrupts, resume)
+
+
+def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerModule, bool]:
+    """Return the model, the same on every rank, and whether it was pretrained."""
+    import lightning
+
+    from carbon_trainer.models.module import TransformerModule
+    from carbon_trainer.models.recipes import build_model
+
+    quieten()
+    lightning.seed_everything(config.seed, workers=True, verbose=False)
+    model, origin = build_model(
+        config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
+    )
+    module = TransformerModule(
+        model,
+        learning_rate=_given(config.learning_rate),
+        weight_decay=config.weight_decay,
+        warmup_steps=config.warmup_steps or 0,
+        max_steps=_given(config.max_steps),
+        min_lr_ratio=config.min_learning_rate_ratio,
+        tokenizer=data.tokenizer,
+    )
+    return module, origin.pretrained
+
+
+def _run(
+    trainer: CarbonTrainer, module: TransformerModule, data: PreparedData, config: RunConfig,
+    interrupts: Interrupts, resume: ResumePoint | None,
+) -> None:  # fmt: skip
+    from carbon_trainer.data.module import TextDataModule
+
+    checkpoint = resume.checkpoint if resume else None
     with interrupts.deferred():
         trainer.fit(
             module,
             datamodule=TextDataModule(
-                data, batch_size=batch_size, seed=config.seed, workers=config.workers
+                data,
+                batch_size=_given(config.batch_size),
+                seed=config.seed,
+                workers=config.workers,
             ),
-            ckpt_path=resume.checkpoint if resume else None,
-            weights_only=True if resume else None,
+            ckpt_path=checkpoint,
+            weights_only=True if checkpoint else None,
         )
 
 

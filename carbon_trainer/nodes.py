@@ -161,10 +161,14 @@ class Cadence:
 
     Every process counts alike, and takes the number of steps until the next exchange from the one
     that keeps the record.
+
+    Args:
+        every_s: how far exchanges should be apart, seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = EXCHANGE_S) -> None:
         self.next_step = 1
+        self._every_s = every_s
         self._at: tuple[int, int] | None = None
 
     def is_due(self, step: int) -> bool:
@@ -177,7 +181,7 @@ class Cadence:
         if before is None or now_ns <= before[1]:
             return 1
         steps_per_s = (step - before[0]) * NS_PER_S / (now_ns - before[1])
-        return max(1, round(steps_per_s * EXCHANGE_S))
+        return max(1, round(steps_per_s * self._every_s))
 
     def agreed(self, step: int, wait_steps: int) -> None:
         """Take what was agreed."""

@@ -11,13 +11,14 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from carbon_trainer import machine
+from carbon_trainer.budget import NOTHING, Settled
 from carbon_trainer.clock import NS_PER_S, Clock, SystemClock, to_datetime
 from carbon_trainer.config import RunConfig
 from carbon_trainer.emissions import EmissionFactor, ZoneFactors
@@ -26,6 +27,7 @@ from carbon_trainer.energy.heartbeat import Heartbeat, write_heartbeat
 from carbon_trainer.energy.meter import EnergyMeter, EnergySummary, MeteredInterval
 from carbon_trainer.energy.poller import MeterEvent
 from carbon_trainer.errors import InputError
+from carbon_trainer.forecasts import Forecasts
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import (
     CheckpointSaved,
@@ -45,6 +47,8 @@ from carbon_trainer.ledger.store import Ledger, location_of
 from carbon_trainer.ledger.writer import LedgerWriter
 from carbon_trainer.nodes import Elsewhere, NodeReport
 from carbon_trainer.recovery import process_started, recover_killed
+from carbon_trainer.times import duration_ns, ns_of, time_of
+from carbon_trainer.units import kwh_from_mj
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +57,8 @@ LOOK_S = 1.0
 
 LONGEST_INTERVAL_S = 60.0
 
+DAY_S = 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
@@ -60,24 +66,43 @@ class ResumePoint:
 
     Attributes:
         run_id: the run.
-        checkpoint: the file or folder to go on from.
+        checkpoint: the file or folder to go on from; None to begin again from step 0.
         step: optimizer steps done there.
         energy_mj: the energy that the checkpoint knows to have been used.
     """
 
     run_id: str
-    checkpoint: str
+    checkpoint: str | None
     step: int
     energy_mj: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a segment of a run ends: ``finished``, ``budget``, ``interrupted`` or ``failed``."""
+    """How a segment of a run ends.
+
+    Its status is ``finished``, ``budget``, ``released``, ``interrupted`` or ``failed``.
+    """
 
     status: str
     exit_status: int
     reason: str
+
+
+SUPERVISED = "CARBON_TRAINER_SUPERVISED"
+"""In the environment of a run that somebody brings back after it has released: the run's id."""
+
+RESUME_NOW = "resume-now"
+"""The file in a run's folder by which somebody asks it not to wait any longer."""
+
+
+def asked_to_resume(run_dir: Path) -> bool:
+    """Say whether somebody has asked a waiting run to go on; the request counts once."""
+    try:
+        (run_dir / RESUME_NOW).unlink()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 FINISHED = Outcome("finished", 0, "all steps are done")
@@ -88,12 +113,14 @@ class Snapshot:
     """What a run has used until now, all of its segments together, for display.
 
     Attributes:
+        energy_mj: the machines' energy, millijoules.
         energy_kwh: what the building drew: the machines' energy times PUE.
         emissions_kgco2e: by the zone's factor.
         cost: None where no price was given.
         power_w: the machines' present power.
     """
 
+    energy_mj: int
     energy_kwh: float
     emissions_kgco2e: float
     cost: float | None
@@ -105,14 +132,17 @@ class RunSession:
 
     def __init__(
         self, config: RunConfig, run_id: str, ledger: Ledger, factor: EmissionFactor,
-        meter: EnergyMeter, clock: Clock, entry: str,
+        meter: EnergyMeter, clock: Clock, entry: str, forecasts: Forecasts | None = None,
     ) -> None:  # fmt: skip
         self.config = config
         self.run_id = run_id
         self.run_dir = config.runs_dir / run_id
         self.ledger = ledger
-        self.factor = factor
+        self.forecasts = forecasts
         self.meter = meter
+        # One object, so that a reader in another thread never sees half of a change.
+        self._reckoning = NOTHING, factor
+        self._intensity_until_ns = 0
         self.clock = clock
         self.outcome: Outcome | None = None
         self.step = 0
@@ -125,6 +155,8 @@ class RunSession:
         self.energy_before_mj = 0
         self.meter_loss: str | None = None
         self.closed = False
+        self.waiting_until_ns: int | None = None
+        self.listeners: list[Callable[[str], None]] = []
         self._entry = entry
         self._started_ns = clock.now_ns()
         self._last_drain_ns = self._started_ns
@@ -133,6 +165,7 @@ class RunSession:
         self._machine: MachineDescribed | None = None
         self._elsewhere = Elsewhere()
         self._closing = threading.Event()
+        self._reckoning_lock = threading.Lock()
         self._draining = threading.Lock()
         self._writer = LedgerWriter(ledger, run_id, clock=clock, spare_dir=self.run_dir)
         self._recorder = threading.Thread(target=self._record, name="recorder", daemon=True)
@@ -140,7 +173,7 @@ class RunSession:
     @classmethod
     def open(
         cls, config: RunConfig, *, resume: ResumePoint | None = None, entry: str = "cli",
-        clock: Clock | None = None, meter: EnergyMeter | None = None,
+        clock: Clock | None = None, meter: EnergyMeter | None = None, run_id: str | None = None,
     ) -> RunSession:  # fmt: skip
         """Open a run, or a further segment of one, and start to meter it.
 
@@ -150,6 +183,7 @@ class RunSession:
             entry: who opens it: ``cli`` or ``callback``.
             clock: the time; the system's by default.
             meter: what meters; all GPUs in use and the host by default.
+            run_id: the id of a new run; a new one by default.
 
         Raises:
             InputError: if the zone is unknown or the folder cannot be written.
@@ -160,11 +194,13 @@ class RunSession:
             ZoneFactors().intensity(config.zone), config.pue, config.price_per_kwh
         )
         ledger = Ledger.open(location_of(config.ledger, config.runs_dir))
-        run_id = resume.run_id if resume else _new_run_id(clock)
+        run_id = resume.run_id if resume else run_id or new_run_id(clock)
+        config = _with_instant(config, ledger.opened_ns(run_id) or clock.now_ns())
         _make_folder(config.runs_dir / run_id)
         _recover(config.runs_dir, ledger, clock)
         meter = meter or EnergyMeter(clock=clock, host=config.host_metering)
-        session = cls(config, run_id, ledger, factor, meter, clock, entry)
+        forecasts = _forecasts(config, clock)
+        session = cls(config, run_id, ledger, factor, meter, clock, entry, forecasts)
         session._begin(resume)
         return session
 
@@ -184,6 +220,7 @@ class RunSession:
         if resume:
             in_ledger_mj = self.ledger.energy_mj(self.run_id) if known else 0
             self.energy_before_mj = max(in_ledger_mj, resume.energy_mj)
+            self._reckoning = self._settled_before(), self.factor
             self.step = resume.step
             if resume.energy_mj > in_ledger_mj:
                 gap_mj = resume.energy_mj - in_ledger_mj
@@ -191,15 +228,26 @@ class RunSession:
                 self.put(Incomplete(what="energy of earlier segments", why=why))
             self.put(
                 Resumed(
-                    checkpoint=resume.checkpoint,
+                    checkpoint=resume.checkpoint or "",
                     step=resume.step,
                     config=self.config.to_json(),
                     energy_before_mj=self.energy_before_mj,
+                    lost_mj=self._lost_mj(resume, in_ledger_mj),
                 )
             )
-        self.put(_intensity_fact(self.factor, self.config.currency))
+        if not self.follow_intensity():
+            self.put(_intensity_fact(self.factor, self.config.currency))
         self._beat()
         self._recorder.start()
+
+    def _lost_mj(self, resume: ResumePoint, in_ledger_mj: int) -> int:
+        """Return what was used since the checkpoint, if the steps done with it are done again."""
+        done = self.ledger.facts(self.run_id, CheckpointSaved, RunClosed, Resumed)
+        last = done[-1] if done else None
+        orderly = last is not None and last.kind == RunClosed.kind
+        if orderly and last is not None and last.body["step"] <= resume.step:
+            return 0
+        return max(0, in_ledger_mj - resume.energy_mj)
 
     # What callbacks say
 
@@ -286,12 +334,70 @@ class RunSession:
     def snapshot(self) -> Snapshot:
         """Return what the run has used until now."""
         used_mj = self.used_mj()
+        settled, factor = self._reckoning
+        since_mj = used_mj - settled.energy_mj
+        cost = factor.cost(since_mj)
         return Snapshot(
-            energy_kwh=self.factor.facility_kwh(used_mj),
-            emissions_kgco2e=self.factor.emissions_kgco2e(used_mj),
-            cost=self.factor.cost(used_mj),
+            energy_mj=used_mj,
+            energy_kwh=factor.facility_kwh(used_mj),
+            emissions_kgco2e=settled.emissions_kgco2e + factor.emissions_kgco2e(since_mj),
+            cost=None if cost is None else settled.cost + cost,
             power_w=self.power_w(),
         )
+
+    @property
+    def factor(self) -> EmissionFactor:
+        """What turns energy into emissions and cost at present."""
+        return self._reckoning[1]
+
+    @property
+    def settled(self) -> Settled:
+        """What had been used when the present factor came into force."""
+        return self._reckoning[0]
+
+    def follow_intensity(self) -> bool:
+        """Compute emissions from now on by the hour's intensity, where it is known.
+
+        What was used until now keeps the intensity of its own time.
+
+        Returns:
+            Whether an intensity was written down.
+        """
+        now_ns = self.clock.now_ns()
+        if self.forecasts is None or now_ns < self._intensity_until_ns:
+            return False
+        with self._reckoning_lock:
+            self.forecasts.newest()
+            intensity, self._intensity_until_ns = self.forecasts.intensity(now_ns)
+            if self.forecasts.problem is not None:
+                self.incomplete("forecast", self.forecasts.problem)
+            if intensity.same_figure_as(self.factor.intensity):
+                return False
+            self._drain()
+            used = self.snapshot()
+            settled = Settled(used.energy_mj, used.emissions_kgco2e, used.cost or 0.0)
+            self._reckoning = settled, dataclasses.replace(self.factor, intensity=intensity)
+            self.put(_intensity_fact(self.factor, self.config.currency))
+            return True
+
+    def _settled_before(self) -> Settled:
+        """Return what earlier segments have emitted and cost, each part by its own factor."""
+        pue, emitted_kg, cost, known_mj = self.factor.pue, 0.0, 0.0, 0
+        for fact, energy_mj in self.ledger.energy_by_intensity(self.run_id):
+            kwh = kwh_from_mj(energy_mj) * float(fact["pue"])
+            emitted_kg += kwh * float(fact["intensity_gco2e_per_kwh"]) / 1000
+            cost += kwh * float(fact["price_per_kwh"] or 0.0)
+            known_mj += energy_mj
+        gap_kwh = kwh_from_mj(self.energy_before_mj - known_mj) * pue
+        emitted_kg += gap_kwh * self.factor.intensity.intensity_gco2e_per_kwh / 1000
+        cost += gap_kwh * (self.factor.price_per_kwh or 0.0)
+        return Settled(self.energy_before_mj, emitted_kg, cost)
+
+    def say(self, sentence: str) -> None:
+        """Tell people something, wherever they follow the run."""
+        log.info("%s", sentence)
+        for listener in self.listeners:
+            listener(sentence)
 
     @property
     def head(self) -> ChainHead:
@@ -335,6 +441,7 @@ class RunSession:
             try:
                 self._note_events()
                 self._beat()
+                self.follow_intensity()
                 if self.clock.now_ns() - self._last_drain_ns >= self._interval_ns():
                     self._drain()
             except Exception as error:
@@ -419,8 +526,28 @@ def _machine_elsewhere(report: NodeReport) -> MachineDescribed:
     )
 
 
-def _new_run_id(clock: Clock) -> str:
+def new_run_id(clock: Clock) -> str:
+    """Return an id for a run that begins now."""
     return f"{to_datetime(clock.now_ns()):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _with_instant(config: RunConfig, opened_ns: int) -> RunConfig:
+    """A deadline that is a duration counts from the run's opening, however often it goes on."""
+    if config.deadline is None or "T" in config.deadline:
+        return config
+    deadline_ns = opened_ns + duration_ns(config.deadline, "--deadline")
+    return config.model_copy(update={"deadline": to_datetime(deadline_ns).isoformat()})
+
+
+def _forecasts(config: RunConfig, clock: Clock) -> Forecasts | None:
+    """Return what tells the grid's intensity over time, if anything was said to."""
+    if config.deadline is None and config.provider is None and config.trace is None:
+        return None
+    now_ns = clock.now_ns()
+    until_ns = now_ns + DAY_S * NS_PER_S
+    if config.deadline is not None:
+        until_ns = ns_of(time_of(config.deadline, "--deadline"))
+    return Forecasts(config.zone, config.provider, config.trace, until_ns, clock)
 
 
 def _recover(runs_dir: Path, ledger: Ledger, clock: Clock) -> None:

@@ -18,6 +18,7 @@ from carbon_trainer.callbacks.interrupt import StopOnSignal
 from carbon_trainer.callbacks.progress import CarbonProgress
 from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.config import RunConfig
+from carbon_trainer.launch.ranks import launched
 
 if TYPE_CHECKING:
     from carbon_trainer.interrupts import Interrupts
@@ -31,6 +32,7 @@ class CarbonTrainer(Trainer):
         config: settings; those that are None take the recipe's values through ``resolved``.
         session: a run that somebody else opened and will close; None to open one in ``fit``.
         interrupts: where signals are noted; None leaves them to Lightning.
+        is_follower: whether this is one of a run's further processes, which record nothing.
         console: where progress is shown; None shows none.
         callbacks: further callbacks.
         trainer_options: any argument of Lightning's Trainer; goes before what the config says.
@@ -42,19 +44,21 @@ class CarbonTrainer(Trainer):
         *,
         session: RunSession | None = None,
         interrupts: Interrupts | None = None,
+        is_follower: bool = False,
         console: Console | None = None,
         callbacks: Sequence[Callback] = (),
         **trainer_options: Any,
     ) -> None:
         ours: list[Callback] = [_carbon_aware(config, session)]
-        if session is None and config.prometheus_port is not None:
+        if session is None and config.prometheus_port is not None and not is_follower:
             ours.append(PrometheusExporter(config.prometheus_port))
-        if session is not None:
+        if session is not None or is_follower:
             ours.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
             if interrupts is not None:
                 ours.insert(1, StopOnSignal(session, interrupts))
+        if session is not None:
             if console is not None:
-                budget = Budget.tightest(session.config, session.factor)
+                budget = Budget.tightest(session.config, session.factor, session.settled)
                 live = _is_live(config, console)
                 ours.append(CarbonProgress(session, budget, console, live=live))
             trainer_options.setdefault(
@@ -83,7 +87,7 @@ def _options(config: RunConfig) -> dict[str, Any]:
     every = config.validate_every
     return {
         "accelerator": config.accelerator,
-        "devices": 1,
+        **_spread(config),
         "precision": precision_of(config),
         "max_steps": config.max_steps or -1,
         "max_epochs": -1,
@@ -102,9 +106,23 @@ def _options(config: RunConfig) -> dict[str, Any]:
     }
 
 
+def _spread(config: RunConfig) -> dict[str, Any]:
+    """Say on how many devices and machines to train, and how they share the work."""
+    devices, nodes = launched() or (config.devices, config.nodes)
+    strategy: Any = config.strategy
+    if strategy == "fsdp":
+        from carbon_trainer.models.sharding import sharded
+
+        strategy = sharded(devices * nodes)
+    elif devices * nodes > 1:
+        strategy = "ddp"
+    return {"devices": devices, "num_nodes": nodes, "strategy": strategy}
+
+
 def _carbon_aware(config: RunConfig, session: RunSession | None) -> CarbonAware:
+    throttle = config.throttle if config.deadline is not None else "off"
     if session is not None:
-        return CarbonAware(session=session)
+        return CarbonAware(session=session, throttle=throttle)
     return CarbonAware(
         budget_kwh=config.budget_kwh,
         budget_kgco2e=config.budget_kgco2e,
@@ -114,6 +132,14 @@ def _carbon_aware(config: RunConfig, session: RunSession | None) -> CarbonAware:
         zone=config.zone,
         pue=config.pue,
         on_meter_loss=config.on_meter_loss,
+        deadline=config.deadline,
+        objective=config.objective,
+        carbon_price=config.carbon_price,
+        provider=config.provider,
+        trace=config.trace,
+        max_wait=config.max_wait,
+        release=config.release,
+        throttle=throttle,
         name=config.name,
         project=config.project,
         runs_dir=config.runs_dir,

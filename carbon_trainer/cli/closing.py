@@ -6,8 +6,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from carbon_trainer.errors import InputError
+from carbon_trainer.clock import SystemClock
+from carbon_trainer.config import RunConfig
+from carbon_trainer.errors import CarbonTrainerError, InputError
 from carbon_trainer.job import FitResult
+from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.recovery import recover_killed
 from carbon_trainer.reports.build import write_run_report
 from carbon_trainer.reports.figures import run_figures
 from carbon_trainer.reports.summary import summary_rows
@@ -36,7 +40,7 @@ def _lines(result: FitResult) -> list[str]:
     lines = [f"{outcome.status}: {outcome.reason.rstrip('.')}."]
     if checkpoint:
         lines.append(f"checkpoint: {checkpoint}")
-    if checkpoint and outcome.status != "finished":
+    if checkpoint and outcome.status not in ("finished", "released"):
         more = " with a larger budget" if outcome.status == "budget" else ""
         lines.append(f"go on{more}: carbon-train fit --resume {result.run_id}")
     try:
@@ -45,3 +49,19 @@ def _lines(result: FitResult) -> list[str]:
     except InputError as error:
         lines.append(f"no report could be written: {error}")
     return lines
+
+
+def report_of_failure(config: RunConfig, run_id: str) -> str:
+    """Write the report of a run that was given up, and say where it lies.
+
+    What killed segments had used is booked first, so that the report has it.
+    """
+    ledger = Ledger.open(location_of(config.ledger, config.runs_dir), create=False)
+    try:
+        recover_killed(config.runs_dir, ledger, SystemClock())
+        paths = write_run_report(ledger, run_id, config.runs_dir / run_id)
+    except CarbonTrainerError as error:
+        return f"no report could be written: {error}"
+    finally:
+        ledger.close()
+    return f"report: {paths['html']}"

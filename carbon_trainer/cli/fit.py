@@ -11,12 +11,17 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.cli.options import config_options, given
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
-from carbon_trainer.errors import InputError
-from carbon_trainer.ledger.facts import CheckpointSaved, Resumed, RunClosed, RunOpened
+from carbon_trainer.errors import InputError, LedgerError
+from carbon_trainer.launch.ranks import elastic_run_id, is_elastic, this_rank
+from carbon_trainer.ledger.facts import Resumed, RunOpened
 from carbon_trainer.ledger.store import Ledger, location_of
 from carbon_trainer.session import ResumePoint
+
+ORDERLY = (3, 75)
+"""Ends that a restart would not change: the budget is reached, or it is not yet time."""
 
 
 @click.command("fit")
@@ -28,46 +33,151 @@ from carbon_trainer.session import ResumePoint
     "settings hold, except those given now.",
 )
 @click.option("--print-config", is_flag=True, help="Print the settings that would hold, and stop.")
+@click.option(
+    "--run-id",
+    metavar="ID",
+    help="The run's id: goes on with that run if there is one, with its settings, else begins it. "
+    "The same command then serves the first start and every restart.",
+)
+@click.option(
+    "--supervise",
+    is_flag=True,
+    help="Stay beside the run: start it again after a crash and after a release.",
+)
+@click.option(
+    "--max-restarts",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    help="With --supervise: how many crashes without progress it is started again after.",
+)
 @config_options
-def command(run_file: Path | None, resume: str | None, print_config: bool, **flags: Any) -> None:
+def command(
+    run_file: Path | None, resume: str | None, print_config: bool, run_id: str | None,
+    supervise: bool, max_restarts: int, **flags: Any,
+) -> None:  # fmt: skip
     """Train a transformer language model, metered and under a budget.
 
     RUN_FILE is YAML with the names below as keys (budget_kwh: 500); flags go before it. With no
     data named, it trains on the source of Python's own standard library.
     """
+    if resume is not None and run_id is not None:
+        raise InputError("give --resume or --run-id, not both: either says which run goes on.")
     sources = [(COMMAND_LINE, given(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
+    run_id = run_id or (elastic_run_id() if resume is None else None)
+    config, point = _where_to_begin(sources, resume, run_id)
+    if print_config:
+        click.echo(config.to_yaml(), nl=False)
+        return
+    check_quickly(config)
+    if supervise:
+        sys.exit(_supervised(config, point, run_id, max_restarts))
+    _leave(_fit(config, point, run_id))
+
+
+def _where_to_begin(
+    sources: list[tuple[str, dict[str, Any]]], resume: str | None, run_id: str | None
+) -> tuple[RunConfig, ResumePoint | None]:
+    """Return the settings that hold, and the point from which the run goes on.
+
+    Raises:
+        InputError: if there is nothing to go on from, or nothing left to do.
+    """
+    from carbon_trainer import job
+
     config = RunConfig.from_sources(*sources)
     point = None
     if resume is not None:
         point, before = resume_point(resume, config)
         config = RunConfig.from_sources((f"run {point.run_id}", before), *sources)
-    from carbon_trainer import job
-
+    elif run_id is not None:
+        known = known_run(run_id, config)
+        if known is not None:
+            point, before = known
+            config = RunConfig.from_sources(*sources, (f"run {point.run_id}", before))
     config = job.resolved(config)
     if point is not None and config.max_steps is not None and point.step >= config.max_steps:
+        if resume is None:
+            click.echo(f"run {point.run_id} has done all of its {config.max_steps} steps.")
+            sys.exit(0)
         raise InputError(
             f"run {point.run_id} has done all of its {config.max_steps} steps; give more with "
             "--max-steps to go on."
         )
-    if print_config:
-        click.echo(config.to_yaml(), nl=False)
-        return
-    _leave(_fit(config, point))
+    return config, point
 
 
-def _fit(config: RunConfig, point: ResumePoint | None) -> int:
+def _supervised(
+    config: RunConfig, point: ResumePoint | None, run_id: str | None, max_restarts: int
+) -> int:
+    """Run the same command, without --supervise, as often as it takes."""
+    from carbon_trainer.cli.closing import report_of_failure
+    from carbon_trainer.clock import SystemClock
+    from carbon_trainer.launch.supervisor import Supervisor
+    from carbon_trainer.session import new_run_id
+
+    clock = SystemClock()
+    known = point.run_id if point else run_id or new_run_id(clock)
+    supervisor = Supervisor(
+        lambda again: command_of(sys.argv, known, again=again),
+        run_id=known,
+        runs_dir=config.runs_dir,
+        ledger=location_of(config.ledger, config.runs_dir),
+        max_restarts=max_restarts,
+        clock=clock,
+        say=lambda sentence: click.echo(f"carbon-train: {sentence}", err=True),
+    )
+    status = supervisor.run()
+    if supervisor.gave_up:
+        click.echo(report_of_failure(config, known))
+    return status
+
+
+def command_of(argv: list[str], run_id: str, *, again: bool) -> list[str]:
+    """Return the command that a supervisor runs: the user's own, for one run, unsupervised.
+
+    Args:
+        argv: what the user typed.
+        run_id: the run.
+        again: whether it was started before; it then goes on from its newest checkpoint, not
+            from where --resume says.
+    """
+    flags: list[str] = []
+    skipped = False
+    for arg in argv[1:]:
+        if skipped:
+            skipped = False
+        elif again and arg == "--resume":
+            skipped = True
+        elif arg != "--supervise" and not (again and arg.startswith("--resume=")):
+            flags.append(arg)
+    told = ("--resume", "--run-id")
+    if not any(flag in told or flag.startswith(("--resume=", "--run-id=")) for flag in flags):
+        flags += ["--run-id", run_id]
+    return [sys.executable, "-m", "carbon_trainer", *flags]
+
+
+def _fit(config: RunConfig, point: ResumePoint | None, run_id: str | None) -> int:
     from carbon_trainer import job
     from carbon_trainer.cli.closing import print_closing
     from carbon_trainer.interrupts import Interrupts
 
     console = Console(highlight=False)
-    check_quickly(config)
     with Interrupts() as interrupts:
-        result = job.fit(config, console=console, interrupts=interrupts, resume=point)
+        if this_rank() > 0:
+            job.follow(config, interrupts, point)
+            return 0
+        result = job.fit(
+            config, console=console, interrupts=interrupts, resume=point, run_id=run_id
+        )
     print_closing(console, result)
-    return result.outcome.exit_status
+    status = result.outcome.exit_status
+    if is_elastic() and status in ORDERLY:
+        console.print(f"exit status 0 for torchrun, which would start it again after {status}.")
+        return 0
+    return status
 
 
 def _leave(status: int) -> NoReturn:
@@ -109,28 +219,51 @@ def resume_point(text: str, config: RunConfig) -> tuple[ResumePoint, dict[str, A
         The point and the run's settings.
 
     Raises:
-        InputError: if there is no such run, or it has no checkpoint, or it is already finished.
+        InputError: if there is no such run, or it has no checkpoint.
     """
     if Path(text).exists():
         return _from_checkpoint(Path(text))
     ledger = Ledger.open(location_of(config.ledger, config.runs_dir), create=False)
     try:
         run_id = ledger.resolve(text)
-        facts = ledger.facts(run_id, RunOpened, Resumed, CheckpointSaved, RunClosed)
     finally:
         ledger.close()
-    saved = [fact for fact in facts if fact.kind == CheckpointSaved.kind]
-    there = [Path(fact.body["path"]) for fact in saved if Path(fact.body["path"]).exists()]
-    # A run that was killed may have saved later ones than it had written down.
-    there += sorted((config.runs_dir / run_id / "checkpoints").glob("step-*.ckpt"))
-    if not there:
+    found = known_run(run_id, config)
+    if found is None or found[0].checkpoint is None:
+        folder = config.runs_dir / run_id / "checkpoints"
         raise InputError(
-            f"run {run_id} has no checkpoint to go on from: "
-            + ("its checkpoints were removed." if saved else "it ended before the first one.")
+            f"run {run_id} has no checkpoint to go on from: {folder} has none that is whole. "
+            f"--run-id {run_id} begins it again."
         )
-    settings = [fact.body["config"] for fact in facts if "config" in fact.body][-1]
-    settings = _kept(settings)
-    return _from_checkpoint(max(there, key=lambda path: path.stat().st_mtime), run_id, settings)
+    return found
+
+
+def known_run(run_id: str, config: RunConfig) -> tuple[ResumePoint, dict[str, Any]] | None:
+    """Find where a run goes on that may not have begun, or may have no checkpoint yet.
+
+    Args:
+        run_id: its full id.
+        config: where the ledger is.
+
+    Returns:
+        The point and the run's settings; None where there is no such run.
+    """
+    location = location_of(config.ledger, config.runs_dir)
+    try:
+        ledger = Ledger.open(location, create=False)
+    except LedgerError:
+        return None
+    try:
+        facts = ledger.facts(run_id, RunOpened, Resumed)
+    finally:
+        ledger.close()
+    if not facts:
+        return None
+    settings = _kept([fact.body["config"] for fact in facts][-1])
+    whole = newest_whole(config.runs_dir / run_id / "checkpoints")
+    if whole is None:
+        return ResumePoint(run_id, None, 0), settings
+    return _from_checkpoint(whole, run_id, settings)
 
 
 def _from_checkpoint(
@@ -139,7 +272,9 @@ def _from_checkpoint(
     import torch
 
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        # A sharded checkpoint is a folder, with what is not sharded in a file of its own.
+        file = path / "meta.pt" if path.is_dir() else path
+        checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         state = checkpoint["callbacks"]["CarbonAware"]["run"]
         step = int(checkpoint["global_step"])
     except Exception as error:

@@ -35,3 +35,9 @@ class Intensity:
     licence: str
     uncertainty: float
     uncertainty_basis: str
+
+    def same_figure_as(self, other: Intensity) -> bool:
+        """Whether emissions come out the same by both."""
+        return (self.zone, self.accounting, self.intensity_gco2e_per_kwh) == (
+            other.zone, other.accounting, other.intensity_gco2e_per_kwh,
+        )  # fmt: skip

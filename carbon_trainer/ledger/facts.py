@@ -168,6 +168,20 @@ class Decision(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LevelsMeasured(Fact):
+    """What each power setting draws and does, as the schedule is made from it."""
+
+    kind: ClassVar[str] = "levels_measured"
+    means: str
+    """``power-limit``, ``clocks``, ``duty-cycle`` or ``none``."""
+    levels: list[JsonDict]
+    """One per setting, the full one first: share, power_w, steps_per_s, steps, seconds."""
+    idle_w: float
+    measured_at_ns: int
+    """When: earlier than the run where a run before has measured them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Incomplete(Fact):
     """The record has a gap from here on: what is missing and why."""
 
@@ -191,10 +205,13 @@ class Resumed(Fact):
 
     kind: ClassVar[str] = "resumed"
     checkpoint: str
+    """What it goes on from; empty where it begins again from step 0."""
     step: int
     config: JsonDict
     energy_before_mj: int
     """Energy that the run had used before this segment, all devices, before PUE."""
+    lost_mj: int = 0
+    """Of that, what was used since the checkpoint for steps that are done again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +220,7 @@ class RunClosed(Fact):
 
     kind: ClassVar[str] = "run_closed"
     status: str
-    """``finished``, ``budget``, ``interrupted`` or ``failed``."""
+    """``finished``, ``budget``, ``interrupted``, ``released`` or ``failed``."""
     exit_status: int
     reason: str
     step: int
@@ -215,7 +232,8 @@ FACT_KINDS: dict[str, type[Fact]] = {
     fact.kind: fact
     for fact in (
         RunOpened, MachineDescribed, CorpusDescribed, ModelDescribed, IntensityUsed, Interval,
-        Progress, CheckpointSaved, Decision, Incomplete, Interruption, Resumed, RunClosed,
+        Progress, CheckpointSaved, Decision, LevelsMeasured, Incomplete, Interruption, Resumed,
+        RunClosed,
     )
 }  # fmt: skip
 """Every kind of fact by its name in the ledger."""

@@ -19,7 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.ledger import schema
 from carbon_trainer.ledger.chain import ChainHead, canonical_json, link
-from carbon_trainer.ledger.facts import FACT_KINDS, Fact, Interval
+from carbon_trainer.ledger.facts import FACT_KINDS, Fact, IntensityUsed, Interval, JsonDict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,12 +236,40 @@ class Ledger:
             rows = connection.execute(query).all()
         return pd.DataFrame.from_records(rows, columns=["seq", *schema.INTERVAL_FIELDS])
 
+    def opened_ns(self, run_id: str) -> int | None:
+        """Return when a run's first record was written; None where there is no such run."""
+        table = schema.facts
+        query = sa.select(sa.func.min(table.c.time_ns)).where(table.c.run_id == run_id)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).scalar_one()
+        return None if found is None else int(found)
+
     def energy_mj(self, run_id: str) -> int:
         """Return the energy that a run has used so far, millijoules, all devices, before PUE."""
         table = schema.intervals
         query = sa.select(sa.func.coalesce(sa.func.sum(table.c.energy_mj), 0))
         with self._engine.connect() as connection:
             return int(connection.execute(query.where(table.c.run_id == run_id)).scalar_one())
+
+    def energy_by_intensity(self, run_id: str) -> list[tuple[JsonDict, int]]:
+        """Return each emission factor that a run has used, and its energy under it (mJ).
+
+        A factor holds from its place in the chain to the next one's; the first holds before
+        itself too.
+        """
+        factors = self.facts(run_id, IntensityUsed)
+        table = schema.intervals
+        total = sa.func.coalesce(sa.func.sum(table.c.energy_mj), 0)
+        found = []
+        with self._engine.connect() as connection:
+            for number, stored in enumerate(factors):
+                query = sa.select(total).where(table.c.run_id == run_id)
+                if number > 0:
+                    query = query.where(table.c.seq > stored.seq)
+                if number + 1 < len(factors):
+                    query = query.where(table.c.seq < factors[number + 1].seq)
+                found.append((stored.body, int(connection.execute(query).scalar_one())))
+        return found
 
     def energy_by_method_mj(self, run_id: str) -> dict[str, int]:
         """Return the same energy by how it is known: measured, estimated."""

@@ -193,7 +193,8 @@ def _put_device_quality(out: _Families, row: DeviceEnergy) -> None:
 
 
 def _put_totals(out: _Families, session: RunSession) -> None:
-    used_mj, factor, intensity = session.used_mj(), session.factor, session.factor.intensity
+    used, factor, intensity = session.snapshot(), session.factor, session.factor.intensity
+    used_mj = used.energy_mj
     out.counter(
         "run_energy_joules_total", "Energy of all devices, all segments, before PUE.",
         used_mj / 1000,
@@ -204,10 +205,10 @@ def _put_totals(out: _Families, session: RunSession) -> None:
     )  # fmt: skip
     out.counter(
         "emissions_kgco2e_total", "Emissions: facility energy times the zone's intensity.",
-        factor.emissions_kgco2e(used_mj),
+        used.emissions_kgco2e,
     )  # fmt: skip
     out.counter(
-        "cost_total", "Price of the facility energy.", factor.cost(used_mj),
+        "cost_total", "Price of the facility energy.", used.cost,
         currency=session.config.currency,
     )  # fmt: skip
     out.gauge(

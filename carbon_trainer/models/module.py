@@ -96,6 +96,14 @@ class TransformerModule(LightningModule):
         settings.setdefault("warmup_steps", max(1, int(settings["max_steps"]) // 20))
         return cls(model, **settings)
 
+    def configure_model(self) -> None:
+        """Shard the model where the strategy has a mesh of ranks to shard it over."""
+        mesh = self.device_mesh
+        if mesh is not None:
+            from carbon_trainer.models.sharding import shard
+
+            shard(self.model, mesh["data_parallel"])
+
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (batch, block, vocabulary)."""
         logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False).logits

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from carbon_trainer.callbacks import CarbonAware
-from carbon_trainer.callbacks.checkpoint import KEEP, PeriodicCheckpoint
+from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
+from carbon_trainer.checkpoints import path_of
 from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete
 from tests.callbacks.training import TinyModule, loader, session, trainer
 
@@ -21,8 +22,8 @@ def test_the_newest_checkpoints_are_kept_and_recorded(tmp_path: Path) -> None:
     trainer(tmp_path, aware, periodic, steps=9).fit(TinyModule(), loader())
     run.close()
     names = sorted(path.name for path in (run.run_dir / "checkpoints").iterdir())
-    assert names == ["step-00000008.ckpt", "step-00000009.ckpt"]
-    assert len(names) == KEEP
+    wanted = [path_of(Path(), step).name for step in (6, 8, 9)]
+    assert names == sorted([*wanted, *(f"{name}.sha256" for name in wanted)])
     steps = [fact.body["step"] for fact in run.ledger.facts(run.run_id, CheckpointSaved)]
     assert steps == [2, 4, 6, 8, 9]
     assert "checkpoint" in set(run.ledger.intervals(run.run_id)["phase"])

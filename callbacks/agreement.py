@@ -1,0 +1,129 @@
+"""What all ranks do next: rank 0 decides, the others may call for a stop, and all obey at once.
+
+One process decides after every step. Several agree about four times a second, at steps on which
+all of them agree too: a signal to any rank is then known to all, and nobody is left waiting in a
+collective that another does not enter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+
+from carbon_trainer.nodes import Cadence
+from carbon_trainer.session import Outcome
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+AGREE_S = 0.25
+"""About how often several ranks agree, seconds."""
+
+TIMEOUT = timedelta(seconds=600)
+"""How long a rank is waited for; it is at the same step, or it has died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Save a checkpoint and end training.
+
+    Attributes:
+        outcome: how the run's segment ends.
+        figures: what was known when it was decided.
+    """
+
+    outcome: Outcome
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Train at a power setting.
+
+    Attributes:
+        share: the setting, as a share of the full one.
+        means: how rank 0's machine does it.
+    """
+
+    share: float
+    means: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stand still, all ranks together, until it is decided otherwise.
+
+    Attributes:
+        until_ns: until when, by the plan.
+        why: for people.
+    """
+
+    until_ns: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """End a pause."""
+
+    why: str
+
+
+Action = Stop | Power | Pause | Train
+
+
+class Agreement:
+    """This rank's part in deciding together.
+
+    Args:
+        trainer: tells how many ranks there are; all must make theirs at the same time.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._rank = trainer.global_rank
+        self._cadence = Cadence(AGREE_S)
+        self._group: Any = None
+        if trainer.world_size > 1 and dist.is_available() and dist.is_initialized():
+            # On a group of its own, ranks wait on their CPUs and do not keep GPUs busy.
+            self._group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there are other ranks."""
+        return self._group is not None
+
+    def is_due(self, step: int) -> bool:
+        """Say whether to decide after this step."""
+        return not self.is_shared or self._cadence.is_due(step)
+
+    def steps_until_next(self, step: int, now_ns: int) -> int:
+        """Return after how many steps rank 0 would decide next."""
+        return self._cadence.proposal(step, now_ns) if self.is_shared else 1
+
+    def strongest(self, signal_number: int) -> int:
+        """Return the highest signal number that any rank has received; 0 for none."""
+        if not self.is_shared:
+            return signal_number
+        told = torch.tensor([signal_number])
+        dist.all_reduce(told, op=dist.ReduceOp.MAX, group=self._group)
+        return int(told.item())
+
+    def told(self, decide: Callable[[], tuple[Action | None, int]], step: int) -> Action | None:
+        """Return rank 0's decision on every rank.
+
+        Args:
+            decide: decides, on rank 0: what to do, and in how many steps to decide again.
+            step: the step after which this is.
+        """
+        decision = decide() if self._rank == 0 else (None, 1)
+        if self.is_shared:
+            box = [decision]
+            dist.broadcast_object_list(box, src=0, group=self._group)
+            decision = box[0]
+            self._cadence.agreed(step, decision[1])
+        return decision[0]

@@ -1,0 +1,125 @@
+"""Checkpoints on disk: sealed with a hash when whole, found again newest first. Knows no torch.
+
+The seal is a file beside the checkpoint in the format of ``sha256sum``, so that anybody can check
+it. A checkpoint without one, or that differs from it, is never gone on from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+PATTERN = "step-*.ckpt"
+SEAL = ".sha256"
+
+
+def path_of(folder: Path, step: int) -> Path:
+    """Return where a step's checkpoint lies."""
+    return folder / f"step-{step:08d}.ckpt"
+
+
+def step_of(path: Path) -> int:
+    """Return a checkpoint's step by its name."""
+    return int(path.stem.removeprefix("step-"))
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Seal a written checkpoint and give it its name, so that it is whole or not there.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    seal = _seal_of(path)
+    new_seal = seal.with_suffix(".new")
+    lines = [f"{digest}  {name}\n" for name, digest in _digests(partial, path.name)]
+    with new_seal.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(partial)
+    remove(path)
+    partial.rename(path)
+    new_seal.rename(seal)
+    _sync_folder(path.parent)
+
+
+def is_whole(path: Path) -> bool:
+    """Say whether a checkpoint is what was sealed."""
+    try:
+        sealed = _seal_of(path).read_text(encoding="utf-8").splitlines()
+        return sealed == [f"{digest}  {name}" for name, digest in _digests(path, path.name)]
+    except (OSError, UnicodeDecodeError) as error:
+        log.debug("%s: %s", path, error)
+        return False
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """Return the newest checkpoint that is whole; damaged ones are logged and passed over."""
+    for path in sorted(folder.glob(PATTERN), reverse=True):
+        if is_whole(path):
+            return path
+        log.warning("%s is damaged or was not finished; an older one is taken.", path)
+    return None
+
+
+def forget_old(folder: Path, keep: int) -> None:
+    """Remove all but the newest, and what a killed process has left half-written."""
+    for old in sorted(folder.glob(PATTERN))[:-keep]:
+        remove(old)
+    for left in folder.glob("step-*.partial"):
+        remove(left)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint and its seal; what cannot be removed is logged."""
+    try:
+        _seal_of(path).unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cannot remove %s: %s", path, error)
+
+
+def size_of(path: Path) -> int:
+    """Return a checkpoint's size, bytes."""
+    return sum(file.stat().st_size for file in _files(path))
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(path.name + SEAL)
+
+
+def _digests(path: Path, name: str) -> Iterator[tuple[str, str]]:
+    for file in _files(path):
+        with file.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+        inside = "" if file == path else f"/{file.relative_to(path)}"
+        yield f"{name}{inside}", digest
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return [path]
+
+
+def _sync(path: Path) -> None:
+    for file in _files(path):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

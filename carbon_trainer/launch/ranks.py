@@ -1,0 +1,63 @@
+"""Which of a run's processes this one is, before torch is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from carbon_trainer.errors import InputError
+
+
+def this_rank(environ: Mapping[str, str] = os.environ) -> int:
+    """Return this process's rank: as torchrun says, or Lightning, or srun; 0 for one alone."""
+    if "RANK" in environ:
+        return int(environ["RANK"])
+    if _is_srun(environ):
+        return int(environ["SLURM_PROCID"])
+    # Lightning starts the other processes of a machine itself, and numbers machines.
+    node = int(environ.get("NODE_RANK", environ.get("GROUP_RANK", "0")))
+    return max(int(environ.get("LOCAL_RANK", "0")), node)
+
+
+def launched(environ: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+    """Return the processes a machine and the machines that a launcher has started, or None."""
+    if "LOCAL_WORLD_SIZE" in environ and "WORLD_SIZE" in environ:
+        local = int(environ["LOCAL_WORLD_SIZE"])
+        return local, int(environ["WORLD_SIZE"]) // local
+    if _is_srun(environ):
+        nodes = int(environ.get("SLURM_STEP_NUM_NODES", environ.get("SLURM_NNODES", "1")))
+        return int(environ["SLURM_STEP_NUM_TASKS"]) // nodes, nodes
+    return None
+
+
+def is_elastic(environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether torchrun's agent looks after this process."""
+    return "TORCHELASTIC_RUN_ID" in environ
+
+
+def elastic_run_id(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return a run's id that stays the same over torchrun's restarts; None without torchrun.
+
+    Raises:
+        InputError: if there are several machines and torchrun was given no id.
+    """
+    if not is_elastic(environ):
+        return None
+    given = environ["TORCHELASTIC_RUN_ID"]
+    if given and given != "none":
+        return f"torchrun-{given}"
+    if environ.get("GROUP_WORLD_SIZE", "1") != "1":
+        raise InputError(
+            "with several machines torchrun must be given an id (--rdzv-id), or carbon-train one "
+            "(--run-id), so that a restart finds its run"
+        )
+    import psutil
+
+    # The agent outlives the processes that it starts again.
+    agent = psutil.Process(os.getppid())
+    return f"torchrun-{agent.pid}-{agent.create_time():.0f}"
+
+
+def _is_srun(environ: Mapping[str, str]) -> bool:
+    tasks = int(environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    return "SLURM_PROCID" in environ and tasks > 1

@@ -1,0 +1,218 @@
+"""What each power setting costs in speed, measured in training itself and kept for the next run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from carbon_trainer.clock import NS_PER_S
+
+log = logging.getLogger(__name__)
+
+SETTLE_STEPS = 2
+SETTLE_S = 1.0
+"""What a change of power takes to show: a limit acts within some 100 ms, steps are in flight."""
+
+LEAST_STEPS = 4
+LEAST_S = 3.0
+"""How long a setting is measured: a counter that changes each 100 ms is then true to 3 %."""
+
+IDLE_SETTLE_S = 2.0
+IDLE_S = 10.0
+"""How long the power of standing still is measured, seconds, and what is left out before: clocks
+fall some seconds after the work has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLevel:
+    """One power setting, as it was measured.
+
+    Attributes:
+        share: the setting, as a share of what was found.
+        power_w: mean power of the metered machines at it, watts.
+        steps_per_s: optimizer steps a second.
+        steps: steps that were measured.
+        seconds: how long.
+    """
+
+    share: float
+    power_w: float
+    steps_per_s: float
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LevelTable:
+    """The power settings of a model on a machine.
+
+    Attributes:
+        means: how power is set.
+        levels: each setting, the full one first.
+        idle_w: power while training stands still, watts.
+        measured_at_ns: when.
+    """
+
+    means: str
+    levels: tuple[MeasuredLevel, ...]
+    idle_w: float
+    measured_at_ns: int
+
+    @property
+    def full(self) -> MeasuredLevel:
+        """The setting that was found."""
+        return self.levels[0]
+
+
+def key_of(**what: str | float | list[str] | None) -> str:
+    """Return the key of what decides power and speed: model, batch, devices, means."""
+    text = json.dumps(what, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class LevelCache:
+    """Tables on disk, by key.
+
+    Args:
+        folder: where.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._adapter = TypeAdapter(LevelTable)
+
+    def get(self, key: str) -> LevelTable | None:
+        """Return the table of a key; None where there is none that can be read."""
+        try:
+            return self._adapter.validate_json(self._path(key).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            log.warning("the power levels in %s cannot be used: %s", self._path(key), error)
+            return None
+
+    def put(self, key: str, table: LevelTable) -> None:
+        """Keep a table; a disk that takes none is logged, as it can be measured again."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
+                file.write(self._adapter.dump_json(table, indent=1))
+            Path(file.name).replace(self._path(key))
+        except OSError as error:
+            log.warning("power levels cannot be kept: %s", error)
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"{key}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    time_ns: int
+    used_mj: int
+    step: int
+
+
+class LevelMeter:
+    """Measures one setting after the other, as training goes on.
+
+    It is told of every step boundary and answers with the setting to train at next.
+
+    Args:
+        means: how power is set.
+        shares: the settings, the full one first.
+    """
+
+    def __init__(self, means: str, shares: tuple[float, ...]) -> None:
+        self._means = means
+        self._shares = shares
+        self._found: list[MeasuredLevel] = []
+        self._settling: _Mark | None = None
+        self._begin: _Mark | None = None
+        self._idle: _Mark | None = None
+        self._idle_w: float | None = None
+
+    @property
+    def share(self) -> float:
+        """The setting to train at now."""
+        number = min(len(self._found), len(self._shares) - 1)
+        return self._shares[number]
+
+    @property
+    def wants_idle(self) -> bool:
+        """Whether all settings are measured and standing still is not."""
+        return len(self._found) == len(self._shares) and self._idle_w is None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether everything is measured."""
+        return len(self._found) == len(self._shares) and self._idle_w is not None
+
+    def step_done(self, time_ns: int, used_mj: int, step: int) -> None:
+        """Take note of a step boundary.
+
+        Args:
+            time_ns: when it was.
+            used_mj: energy used until then, millijoules.
+            step: optimizer steps done.
+        """
+        if len(self._found) == len(self._shares):
+            return
+        mark = _Mark(time_ns, used_mj, step)
+        if self._settling is None:
+            self._settling = mark
+        elif self._begin is None:
+            if _apart(self._settling, mark, SETTLE_STEPS, SETTLE_S):
+                self._begin = mark
+        elif _apart(self._begin, mark, LEAST_STEPS, LEAST_S):
+            self._found.append(_level(self.share, self._begin, mark))
+            self._begin, self._settling = None, mark
+
+    def disturbed(self) -> None:
+        """Something else than steps took place: measure the present setting again."""
+        self._begin = self._settling = None
+
+    def stood_still(self, seconds: float, used_mj: int) -> None:
+        """Take what was used while training stood still.
+
+        Args:
+            seconds: how long it did.
+            used_mj: the energy, millijoules.
+        """
+        self._idle_w = used_mj / 1000 / seconds
+
+    def table(self, now_ns: int) -> LevelTable:
+        """Return what was measured; only when ``is_done``."""
+        return LevelTable(self._means, tuple(self._found), self._idle_w or 0.0, now_ns)
+
+
+def faster(table: LevelTable, steps_per_s: float) -> LevelTable:
+    """Return a table for a full speed that was seen since; the settings keep their proportions.
+
+    Args:
+        table: what was measured.
+        steps_per_s: the full setting's speed now.
+    """
+    scale = steps_per_s / table.full.steps_per_s
+    levels = tuple(
+        dataclasses.replace(level, steps_per_s=level.steps_per_s * scale) for level in table.levels
+    )
+    return dataclasses.replace(table, levels=levels)
+
+
+def _apart(first: _Mark, second: _Mark, steps: int, seconds: float) -> bool:
+    enough_time = second.time_ns - first.time_ns >= seconds * NS_PER_S
+    return enough_time and second.step - first.step >= steps
+
+
+def _level(share: float, first: _Mark, second: _Mark) -> MeasuredLevel:
+    seconds = (second.time_ns - first.time_ns) / NS_PER_S
+    steps = second.step - first.step
+    power_w = (second.used_mj - first.used_mj) / 1000 / seconds
+    return MeasuredLevel(share, power_w, steps / seconds, steps, seconds)

@@ -1,0 +1,225 @@
+"""A run follows its plan: it is throttled, waits and keeps its deadline, and its books agree."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from carbon_trainer.callbacks import CarbonSchedule, EnergyBudget, EnergyMetering, PowerThrottle
+from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.config import RunConfig
+from carbon_trainer.energy.meter import EnergyMeter
+from carbon_trainer.energy.nvml import discover_gpus
+from carbon_trainer.grid.csv import read_csv
+from carbon_trainer.ledger.facts import Decision, IntensityUsed, LevelsMeasured
+from carbon_trainer.planning.plan import Plan
+from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.session import RESUME_NOW, RunSession
+from tests.callbacks.training import TinyModule, loader, trainer
+from tests.simulation.nvml import SimulatedNvml
+from tests.simulation.world import Inline, WorkingGpu, WorldClock
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+STEP_S = 20.0
+
+
+class Working(TinyModule):
+    """Its steps take a simulated GPU's time, and its data loading leaves that idle."""
+
+    def __init__(self, gpu: WorkingGpu) -> None:
+        super().__init__()
+        self._gpu = gpu
+
+    def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
+        self._gpu.work(STEP_S)
+        return super().training_step(batch, index)
+
+
+class IdleInPauses(CarbonCallback):
+    """Tells the GPU that it has no work while training waits."""
+
+    def __init__(self, gpu: WorkingGpu, session: RunSession) -> None:
+        super().__init__(session=session)
+        self._gpu = gpu
+
+    def propose(self, lead: Any, trainer: Any, batch_index: int) -> None:
+        if lead.waiting:
+            self._gpu.idle()
+
+
+class Watched(CarbonSchedule):
+    """Keeps the first plan, and can be asked for things in the midst of waiting."""
+
+    first: Plan | None = None
+    paused = 0
+
+    def propose(self, lead: Any, trainer: Any, batch_index: int) -> Any:
+        action = super().propose(lead, trainer, batch_index)
+        if self.first is None and self._schedule is not None:
+            self.first = self._schedule.plan
+        if lead.waiting and self._schedule is not None:
+            self.paused += 1
+        return action
+
+
+@dataclass
+class Day:
+    """What came of a day."""
+
+    session: RunSession
+    gpu: WorkingGpu
+    schedule: Watched
+    begin_ns: int
+    end_ns: int
+    losses: list[float]
+    trace: Any
+
+    def true_kgco2e(self, since_ns: int | None = None) -> float:
+        """What the GPU truly emitted, from the beginning or an instant on."""
+        edges = np.arange(since_ns or self.begin_ns, self.end_ns + 10**10, 10**10)
+        edges = np.minimum(edges, self.end_ns)
+        return sum(
+            self.gpu.true_mj(int(a), int(b)) / 3.6e9 * float(self.trace.at(np.array([a]))[0]) / 1000
+            for a, b in itertools.pairwise(edges)
+        )  # fmt: skip
+
+
+def write_trace(path: Path, hours: int = 60) -> Path:
+    rows = ["time_utc,gco2e_per_kwh"]
+    for hour in range(hours):
+        value = 300 - 220 * math.sin(math.pi * ((hour - 6) % 24) / 12)
+        rows.append(f"{(START + timedelta(hours=hour)).isoformat()},{value:.1f}")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def live_a_day(
+    tmp_path: Path, *, steps: int, deadline: str | None, schedule: type[Watched] = Watched,
+    means: str = "auto", **settings: Any,
+) -> Day:  # fmt: skip
+    tmp_path.mkdir(exist_ok=True)
+    clock = WorldClock(int(START.timestamp() * 1e9))
+    gpu = WorkingGpu(clock, refresh_s=1.0)
+    trace = write_trace(tmp_path / "trace.csv")
+    config = RunConfig(
+        runs_dir=tmp_path / "runs", log_every=100, trace=trace, deadline=deadline, **settings
+    )
+    with SimulatedNvml(gpu, clock=clock).install():  # type: ignore[arg-type]
+        meter = EnergyMeter(discover_gpus({}, clock), clock=clock)
+        session = RunSession.open(config, clock=clock, meter=meter)
+        follower = schedule(session=session, executor=Inline())
+        torch.manual_seed(1)
+        module = Working(gpu)
+        trainer(
+            tmp_path, EnergyMetering(session=session), EnergyBudget(session=session),
+            PowerThrottle(session=session, means=means), follower,  # type: ignore[arg-type]
+            IdleInPauses(gpu, session), steps=steps,
+        ).fit(module, loader())  # fmt: skip
+        gpu.idle()
+        end_ns = clock.now_ns()
+        session.close()
+    begin_ns = int(START.timestamp() * 1e9)
+    return Day(session, gpu, follower, begin_ns, end_ns, module.losses, read_csv(trace))
+
+
+@pytest.fixture(autouse=True)
+def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def test_a_day_emits_what_was_planned_and_saves_what_was_planned(tmp_path: Path) -> None:
+    steps = 1800  # ten hours at full speed
+    day = live_a_day(tmp_path / "planned", steps=steps, deadline="24h")
+    now = live_a_day(tmp_path / "now", steps=steps, deadline=None)
+    plan = day.schedule.first
+    assert plan is not None
+    emitted, at_once = day.true_kgco2e(), now.true_kgco2e()
+    assert day.session.snapshot().emissions_kgco2e == pytest.approx(emitted, rel=0.005)
+    # The plan begins after some minutes of measuring, which are but one percent.
+    first_ns = plan.slots[0].start_ns
+    since = day.true_kgco2e(first_ns)
+    assert since == pytest.approx(plan.emissions_gco2e / 1000, rel=0.02)
+    planned_saving = 1 - (emitted - since + plan.emissions_gco2e / 1000) / at_once
+    assert planned_saving > 0.3
+    assert 1 - emitted / at_once == pytest.approx(planned_saving, abs=0.02)
+    assert day.end_ns <= day.begin_ns + 24 * 3600 * 10**9
+    assert day.gpu.limit_mw == 700_000
+    assert day.losses == now.losses
+
+
+def test_settings_are_measured_truly_and_written_down(tmp_path: Path) -> None:
+    day = live_a_day(tmp_path, steps=60, deadline="24h", max_wait="1s")
+    (fact,) = day.session.ledger.facts(day.session.run_id, LevelsMeasured)
+    assert fact.body["means"] == "power-limit"
+    assert fact.body["idle_w"] == pytest.approx(70, rel=0.1)
+    for level in fact.body["levels"]:
+        power_w = min(700 * level["share"], 640)
+        assert level["power_w"] == pytest.approx(power_w, rel=0.01)
+        assert level["steps_per_s"] == pytest.approx((power_w / 640) ** 0.5 / STEP_S, rel=0.01)
+
+
+def test_a_second_run_takes_the_settings_from_the_first(tmp_path: Path) -> None:
+    live_a_day(tmp_path, steps=60, deadline="24h", max_wait="1s")
+    again = live_a_day(tmp_path, steps=60, deadline="24h", max_wait="1s")
+    decisions = [f.body for f in again.session.ledger.facts(again.session.run_id, Decision)]
+    assert not any("measure" in one["why"] for one in decisions)
+    assert again.session.ledger.facts(again.session.run_id, LevelsMeasured)
+
+
+def test_emissions_follow_the_intensity_of_each_hour(tmp_path: Path) -> None:
+    day = live_a_day(tmp_path, steps=900, deadline=None)
+    used = [f.body for f in day.session.ledger.facts(day.session.run_id, IntensityUsed)]
+    values = [one["intensity_gco2e_per_kwh"] for one in used]
+    assert values[:3] == [520.0, 512.5, 490.5]
+    assert len(values) == 6  # five hours and the hour in which it ended
+    figures = run_figures(day.session.ledger, day.session.run_id)
+    assert figures.emissions.value == pytest.approx(day.true_kgco2e(), rel=0.01)
+
+
+def test_max_wait_ends_waiting(tmp_path: Path) -> None:
+    day = live_a_day(tmp_path, steps=360, deadline="24h", max_wait="1h")
+    waited = [f.body["figures"].get("waited_s", 0.0)
+              for f in day.session.ledger.facts(day.session.run_id, Decision)]  # fmt: skip
+    assert sum(waited) == pytest.approx(3600, rel=0.01)
+
+
+class Impatient(Watched):
+    """Somebody asks for the run after it has waited for a while."""
+
+    def propose(self, lead: Any, trainer: Any, batch_index: int) -> Any:
+        if self.paused == 1000:
+            (lead.session.run_dir / RESUME_NOW).touch()
+        return super().propose(lead, trainer, batch_index)
+
+
+def test_resume_now_ends_a_wait_and_does_not_wait_again(tmp_path: Path) -> None:
+    day = live_a_day(tmp_path, steps=360, deadline="24h", schedule=Impatient)
+    ended = [f.body for f in day.session.ledger.facts(day.session.run_id, Decision)]
+    assert [one["why"] for one in ended if one["decision"] == "resume now"]
+    assert not (day.session.run_dir / RESUME_NOW).exists()
+    # The wait that it ended would have lasted until the morning.
+    assert day.end_ns < day.begin_ns + 4 * 3600 * 10**9
+
+
+def test_a_budget_of_emissions_holds_while_the_intensity_changes(tmp_path: Path) -> None:
+    day = live_a_day(tmp_path, steps=1800, deadline=None, budget_kgco2e=0.5)
+    assert day.session.outcome is not None
+    assert day.session.outcome.status == "budget"
+    assert 0.99 * 0.5 <= day.true_kgco2e() <= 0.5
+
+
+def test_a_deadline_that_cannot_be_kept_is_said_and_the_run_goes_on(tmp_path: Path) -> None:
+    day = live_a_day(tmp_path, steps=360, deadline="1h")
+    said = [f.body["why"] for f in day.session.ledger.facts(day.session.run_id, Decision)]
+    assert any("to keep the deadline it trains at full power" in why for why in said)
+    assert any("has passed" in why for why in said)
+    assert day.session.outcome is not None
+    assert day.session.outcome.status == "finished"
