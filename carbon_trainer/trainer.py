@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from carbon_trainer.callbacks.interrupt import StopOnSignal
 from carbon_trainer.callbacks.progress import CarbonProgress
 from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.config import RunConfig
-from carbon_trainer.launch.ranks import launched
+from carbon_trainer.launch.ranks import is_elastic, launched
 
 if TYPE_CHECKING:
     from carbon_trainer.interrupts import Interrupts
@@ -108,6 +109,7 @@ def _options(config: RunConfig) -> dict[str, Any]:
 
 def _spread(config: RunConfig) -> dict[str, Any]:
     """Say on how many devices and machines to train, and how they share the work."""
+    _meet_anew()
     devices, nodes = launched() or (config.devices, config.nodes)
     strategy: Any = config.strategy
     if strategy == "fsdp":
@@ -117,6 +119,31 @@ def _spread(config: RunConfig) -> dict[str, Any]:
     elif devices * nodes > 1:
         strategy = "ddp"
     return {"devices": devices, "num_nodes": nodes, "strategy": strategy}
+
+
+def _meet_anew() -> None:
+    """After torchrun has started its processes again, have them meet under a name of their own.
+
+    Its store outlives them and still has the addresses of those that died, which a process that
+    comes first may take for the others' (torch 2.13, one machine).
+    """
+    import torch.distributed as dist
+
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    one_machine = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    if not is_elastic() or not restarts or not one_machine or dist.is_initialized():
+        return
+    ranks = int(os.environ["WORLD_SIZE"])
+    store = dist.TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), ranks, is_master=False
+    )
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(
+        backend,
+        store=dist.PrefixStore(f"restart-{restarts}", store),
+        rank=int(os.environ["RANK"]),
+        world_size=ranks,
+    )
 
 
 def _carbon_aware(config: RunConfig, session: RunSession | None) -> CarbonAware:

@@ -1,0 +1,119 @@
+"""Whole runs in processes of their own, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+import torch
+
+from carbon_trainer.checkpoints import newest_whole
+from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.ledger.verify import verify
+from tests.cli.commands import ROOT, Shell
+
+GPU = {"power_w": 300.0, "uuid": "GPU-a", "refresh_s": 0.02}
+
+
+def environment(gpus: list[dict[str, object]] | None = None, **more: str) -> dict[str, str]:
+    """Return the environment of a run with simulated GPUs."""
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "200",
+        "SIMULATED_NVML": json.dumps(gpus or [GPU]),
+        "SIMULATED_NVML_ROOT": str(ROOT),
+        "PYTHONPATH": str(ROOT / "tests" / "simulation" / "site"),
+        **more,
+    }
+
+
+def start(
+    shell: Shell, *args: str, ranks: int | None = None, restarts: int = 0, **more: str
+) -> subprocess.Popen[str]:
+    """Start ``carbon-train fit``, under torchrun where ranks are given."""
+    command = [sys.executable, "-m"]
+    if ranks is not None:
+        command += [
+            "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}",
+            f"--max-restarts={restarts}", "-m",
+        ]  # fmt: skip
+    return subprocess.Popen(
+        [*command, "carbon_trainer", "fit", *shell.tiny, *args], cwd=shell.folder,
+        env=environment(**more), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
+    """Wait for its end; return its status and what it printed."""
+    try:
+        out, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            child.kill()
+        process.kill()
+        out, _ = process.communicate()
+        raise AssertionError(f"it did not end within {seconds} s:\n{out[-4000:]}") from None
+    return process.returncode, out
+
+
+def run_dir(shell: Shell, run_id: str) -> Path:
+    return shell.folder / "carbon_runs" / run_id
+
+
+def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Wait for something that a running process does."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process.poll() is None, (process.stdout.read() if process.stdout else "")[-4000:]
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def saved(shell: Shell, run_id: str, step: int) -> bool:
+    """Say whether a run has saved a checkpoint of a step or a later one."""
+    path = newest_whole(run_dir(shell, run_id) / "checkpoints")
+    return path is not None and path.name >= f"step-{step:08d}.ckpt"
+
+
+def ranks_of(process: subprocess.Popen[str], ranks: Iterable[str]) -> list[psutil.Process]:
+    """Return the processes of some ranks, told by their environment."""
+    wanted = set(ranks)
+    return [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if child.environ().get("RANK") in wanted and "carbon_trainer" in " ".join(child.cmdline())
+    ]
+
+
+def weights(shell: Shell, run_id: str) -> dict[str, torch.Tensor]:
+    """Return the weights of a run's newest checkpoint."""
+    path = newest_whole(run_dir(shell, run_id) / "checkpoints")
+    assert path is not None
+    state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    return state
+
+
+def assert_same_weights(shell: Shell, first: str, second: str) -> None:
+    """Two runs have come to the same model, bit for bit."""
+    one, other = weights(shell, first), weights(shell, second)
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different
+
+
+def ledger(shell: Shell) -> Ledger:
+    """Return the ledger of the shell's runs."""
+    return Ledger.open(shell.folder / "carbon_runs" / "ledger.sqlite", create=False)
+
+
+def assert_verified(shell: Shell, run_id: str) -> None:
+    """The run's chain of records is whole."""
+    assert verify(ledger(shell), run_id).ok

@@ -1,0 +1,78 @@
+"""Under torchrun: ranks that die or are told to stop never change the result, nor hang the run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from carbon_trainer.ledger.facts import Resumed, RunClosed
+from tests.cli.commands import Shell
+from tests.launch.runs import (
+    assert_same_weights,
+    assert_verified,
+    finish,
+    ledger,
+    ranks_of,
+    saved,
+    start,
+    wait_until,
+)
+
+STEPS = ["--max-steps", "200", "--validate-every", "90", "--accumulate", "2"]
+"""Few enough for seconds, enough to be caught in the midst of."""
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    return Shell(tmp_path_factory.mktemp("torchrun"))
+
+
+def begin(shell: Shell, run_id: str, strategy: str, **options: int) -> object:
+    return start(
+        shell, *STEPS, "--strategy", strategy, "--checkpoint-every", "20", "--run-id", run_id,
+        ranks=2, **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["ddp", "fsdp"])
+def whole(request: pytest.FixtureRequest, shell: Shell) -> str:
+    """A run that nothing disturbs, by each strategy; its id is the strategy's name."""
+    strategy = str(request.param)
+    status, out = finish(begin(shell, strategy, strategy), 90)  # type: ignore[arg-type]
+    assert status == 0, out
+    return strategy
+
+
+def test_a_rank_that_is_killed_is_started_again_and_the_result_is_the_same(
+    shell: Shell, whole: str
+) -> None:
+    run_id = f"{whole}-killed"
+    process = begin(shell, run_id, whole, restarts=2)
+    wait_until(lambda: saved(shell, run_id, 40), process)  # type: ignore[arg-type]
+    (rank,) = ranks_of(process, ["1"])  # type: ignore[arg-type]
+    rank.kill()
+    status, out = finish(process, 90)  # type: ignore[arg-type]
+    assert status == 0, out
+    assert_same_weights(shell, whole, run_id)
+    assert_verified(shell, run_id)
+    (resumed,) = ledger(shell).facts(run_id, Resumed)
+    assert resumed.body["step"] >= 40
+
+
+def test_sigterm_to_one_rank_ends_all_with_a_checkpoint(shell: Shell, whole: str) -> None:
+    run_id = f"{whole}-stopped"
+    process = begin(shell, run_id, whole)
+    wait_until(lambda: saved(shell, run_id, 40), process)  # type: ignore[arg-type]
+    (rank,) = ranks_of(process, ["1"])  # type: ignore[arg-type]
+    rank.send_signal(signal.SIGTERM)
+    _, out = finish(process, 60)  # type: ignore[arg-type]
+    closed = ledger(shell).facts(run_id, RunClosed)
+    assert [fact.body["status"] for fact in closed] == ["interrupted"], out
+    assert Path(shell.folder, closed[0].body["checkpoint"]).exists()
+    status, out = finish(begin(shell, run_id, whole), 90)  # type: ignore[arg-type]
+    assert status == 0, out
+    assert_same_weights(shell, whole, run_id)
+    resumed = ledger(shell).facts(run_id, Resumed)
+    assert [fact.body["lost_mj"] for fact in resumed] == [0]
