@@ -26,7 +26,13 @@ from carbon_trainer.power.levels import (
 )
 from carbon_trainer.recovery import process_started
 from carbon_trainer.schedule import Course, Do, Position, Schedule, Terms
-from carbon_trainer.session import SUPERVISED, Outcome, RunSession, asked_to_resume
+from carbon_trainer.session import (
+    RELEASED_STATUS,
+    SUPERVISED,
+    Outcome,
+    RunSession,
+    asked_to_resume,
+)
 from carbon_trainer.times import deadline_of, duration_ns
 
 if TYPE_CHECKING:
@@ -36,9 +42,6 @@ if TYPE_CHECKING:
 
 LOOK_NS = NS_PER_S // 2
 """How often the schedule is asked while training."""
-
-RELEASED_STATUS = 75
-"""EX_TEMPFAIL of sysexits.h: what was asked for is to be done later."""
 
 
 class CarbonSchedule(CarbonCallback):

@@ -89,6 +89,9 @@ class Outcome:
     reason: str
 
 
+RELEASED_STATUS = 75
+"""EX_TEMPFAIL of sysexits.h: what was asked for is to be done later."""
+
 SUPERVISED = "CARBON_TRAINER_SUPERVISED"
 """In the environment of a run that somebody brings back after it has released: the run's id."""
 
@@ -156,6 +159,7 @@ class RunSession:
         self.meter_loss: str | None = None
         self.closed = False
         self.waiting_until_ns: int | None = None
+        self._returns_ns: int | None = None
         self.listeners: list[Callable[[str], None]] = []
         self._entry = entry
         self._started_ns = clock.now_ns()
@@ -301,10 +305,15 @@ class RunSession:
         """The other machines have told their last."""
         self._elsewhere.end()
 
+    def returns_ns(self) -> int | None:
+        """Return when a run that has released itself wants to come back; None if it has not."""
+        return self._returns_ns
+
     def stop_with(self, outcome: Outcome, **figures: Any) -> None:
         """Decide how this segment ends; the first decision stands."""
         if self.outcome is None:
             self.outcome = outcome
+            self._returns_ns = figures.get("until_ns")
             self.put(Decision(decision="stop", why=outcome.reason, figures=figures))
             if outcome.status == "interrupted":
                 self.put(Interruption(cause=outcome.reason, step=self.step))

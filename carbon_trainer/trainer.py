@@ -128,19 +128,20 @@ def _meet_anew() -> None:
     comes first may take for the others' (torch 2.13, one machine).
     """
     import torch.distributed as dist
+    from torch._C._distributed_c10d import PrefixStore, TCPStore
 
     restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
     one_machine = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
     if not is_elastic() or not restarts or not one_machine or dist.is_initialized():
         return
     ranks = int(os.environ["WORLD_SIZE"])
-    store = dist.TCPStore(
+    store = TCPStore(
         os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), ranks, is_master=False
     )
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(
         backend,
-        store=dist.PrefixStore(f"restart-{restarts}", store),
+        store=PrefixStore(f"restart-{restarts}", store),
         rank=int(os.environ["RANK"]),
         world_size=ranks,
     )

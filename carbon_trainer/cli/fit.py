@@ -6,21 +6,29 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from rich.console import Console
 
 from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.cli.options import config_options, given
+from carbon_trainer.clock import to_datetime
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
 from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.launch.ranks import elastic_run_id, is_elastic, this_rank
+from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
 from carbon_trainer.ledger.facts import Resumed, RunOpened
 from carbon_trainer.ledger.store import Ledger, location_of
-from carbon_trainer.session import ResumePoint
+from carbon_trainer.session import RELEASED_STATUS, ResumePoint
 
-ORDERLY = (3, 75)
+if TYPE_CHECKING:
+    from carbon_trainer.job import FitResult
+
+PREEMPTED = (138, 140)
+"""Ends by SIGUSR1 and SIGUSR2, which are how schedulers tell."""
+
+ORDERLY = (3, RELEASED_STATUS)
 """Ends that a restart would not change: the budget is reached, or it is not yet time."""
 
 
@@ -174,10 +182,26 @@ def _fit(config: RunConfig, point: ResumePoint | None, run_id: str | None) -> in
         )
     print_closing(console, result)
     status = result.outcome.exit_status
+    job_id = this_job()
+    if job_id is not None and status in (RELEASED_STATUS, *PREEMPTED):
+        _return_to_queue(console, job_id, result)
     if is_elastic() and status in ORDERLY:
         console.print(f"exit status 0 for torchrun, which would start it again after {status}.")
         return 0
     return status
+
+
+def _return_to_queue(console: Console, job_id: int, result: FitResult) -> None:
+    """Have Slurm start this job again: at the planned time, or soon if it was pre-empted."""
+    until_ns = result.session.returns_ns()
+    at = None if until_ns is None else to_datetime(until_ns)
+    when = "as soon as it has its turn" if at is None else f"at {at:%Y-%m-%d %H:%M:%S} UTC"
+    console.print(f"job {job_id} is started again {when}.")
+    sys.stdout.flush()
+    try:
+        come_back(job_id, at)
+    except SlurmError as error:
+        console.print(f"it could not be put back into the queue: {error}", soft_wrap=True)
 
 
 def _leave(status: int) -> NoReturn:

@@ -12,6 +12,7 @@ from carbon_trainer.errors import CarbonTrainerError, did_you_mean
 
 VERBS = {
     "fit": "Train a transformer under a budget, metered, with a report at the end.",
+    "submit": "Send a run to Slurm, as a job that may wait and comes back.",
     "plan": "Find when to run and at which power, for least carbon or cost; draw it.",
     "grid": "Carbon intensity: who tells it, a zone's course, as CSV.",
     "simulate": "Tell what policies would have saved over a year of starts on a trace.",
@@ -53,7 +54,8 @@ def cli() -> None:
     """Train transformer language models under a hard energy, carbon or cost budget.
 
     Exit status: 0 finished, 2 bad input, 3 budget reached and checkpoint saved, 4 no plan
-    keeps deadline and budget, 130 or 143 interrupted and checkpoint saved, 1 failed.
+    keeps deadline and budget, 75 released until a later hour, 130, 138, 140 or 143 interrupted
+    and checkpoint saved, 1 failed.
     """
 
 

@@ -13,13 +13,15 @@ from rich.table import Table
 from carbon_trainer.cli.options import ledger_options, open_ledger
 from carbon_trainer.clock import to_datetime
 from carbon_trainer.config import RunConfig
-from carbon_trainer.errors import did_you_mean
+from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.launch.slurm import job_of, start_now
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import Decision, RunClosed, RunOpened
 from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.recovery import PHASE as RECOVERED
+from carbon_trainer.session import RESUME_NOW
 from carbon_trainer.units import energy_text, kwh_from_mj
 
 
@@ -121,3 +123,31 @@ def recover_records(file: Path, ledger: str | None, runs_dir: str | None) -> Non
     """Put the records of FILE, which a full or locked disk had refused, into the ledger."""
     run_id, count = recover(open_ledger(ledger, runs_dir), file)
     click.echo(f"{count} records are back in run {run_id}.")
+
+
+@command.command("resume-now")
+@ledger_options
+@click.argument("run")
+def resume_now(run: str, ledger: str | None, runs_dir: str | None) -> None:
+    """Ask RUN, which waits for a cleaner grid, to go on at once.
+
+    A run that pauses or is released here goes on within a second; one that is released in Slurm
+    becomes eligible to start.
+    """
+    source = open_ledger(ledger, runs_dir)
+    run_id = source.resolve(run)
+    closed = source.facts(run_id, RunClosed)
+    status = closed[-1].body["status"] if closed else "open"
+    if status not in ("open", "released"):
+        raise InputError(f"run {run_id} does not wait: it ended as {status}.")
+    folder = Path(runs_dir) if runs_dir else RunConfig.model_fields["runs_dir"].default
+    try:
+        (folder / run_id / RESUME_NOW).touch()
+    except OSError as error:
+        raise InputError(
+            f"cannot write into {folder / run_id}: {error.strerror}. Give the run's own --runs-dir."
+        ) from error
+    click.echo(f"{run_id} is asked to go on.")
+    job_id = job_of(run_id)
+    if job_id is not None and status == "released":
+        click.echo(start_now(job_id))

@@ -19,9 +19,8 @@ from carbon_trainer.clock import NS_PER_S, Clock, to_datetime
 from carbon_trainer.interrupts import HANDLED, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import SUPERVISED, asked_to_resume
+from carbon_trainer.session import RELEASED_STATUS, SUPERVISED, asked_to_resume
 
-RELEASED = 75
 FINAL = (0, 2, 3, 4, 130, 143)
 """Ends that a restart would not change: done, bad input, budget, deadline, asked to end."""
 
@@ -85,7 +84,7 @@ class Supervisor:
                 status = self._once()
                 if self._signal:
                     return status if status in FINAL else exit_status_of(self._signal)
-                if status == RELEASED:
+                if status == RELEASED_STATUS:
                     if not self._wait_for_return():
                         return exit_status_of(self._signal)
                     continue
