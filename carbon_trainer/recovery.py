@@ -21,7 +21,9 @@ from carbon_trainer import machine
 from carbon_trainer.clock import NS_PER_S, Clock
 from carbon_trainer.energy.heartbeat import FILE_NAME, Heartbeat, Position, read_heartbeat
 from carbon_trainer.energy.source import Method, SourceLostError
+from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.ledger.facts import Decision, Fact, Incomplete, Interval
+from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ def recover_killed(
             continue
         if counters is None:
             counters = _within(read_counters or _nvml_counters, COUNTERS_WITHIN_S)
+        take_unwritten(ledger, path.parent, beat.run_id)
         facts = _facts(beat, ledger, counters, clock.now_ns())
         if facts:
             now_ns = clock.now_ns()
@@ -94,6 +97,18 @@ def recover_killed(
         energy_mj = sum(fact.energy_mj for fact in facts if isinstance(fact, Interval))
         booked.append(Recovered(beat.run_id, energy_mj))
     return booked
+
+
+def take_unwritten(ledger: Ledger, run_dir: Path, run_id: str) -> None:
+    """Put into the ledger what it could not take while its disk was full; tried again later."""
+    path = run_dir / f"unwritten-{run_id}.jsonl"
+    if not path.exists():
+        return
+    try:
+        _, count = recover(ledger, path)
+        log.warning("%s: %d records are in the ledger that its disk had refused.", run_id, count)
+    except (CarbonTrainerError, OSError) as error:
+        log.warning("%s stays beside the ledger: %s", path, error)
 
 
 def process_started(pid: int) -> float:
@@ -159,7 +174,8 @@ def _tail(position: Position, counter_mj: int | None, now_ns: int) -> list[Fact]
     """Book what it used between its last heartbeat and its death."""
     since_ns = now_ns - position.known_ns
     if since_ns <= 0:
-        return []
+        # The machine's clock was set back meanwhile: how long ago it was cannot be told.
+        since_ns = round(TAIL_S * NS_PER_S)
     tail_ns = min(since_ns, round(TAIL_S * NS_PER_S))
     counted = position.counter_mj is not None and counter_mj is not None
     used_mj = (counter_mj or 0) - (position.counter_mj or 0)

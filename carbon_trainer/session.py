@@ -46,7 +46,7 @@ from carbon_trainer.ledger.facts import (
 from carbon_trainer.ledger.store import Ledger, location_of
 from carbon_trainer.ledger.writer import LedgerWriter
 from carbon_trainer.nodes import Elsewhere, NodeReport
-from carbon_trainer.recovery import process_started, recover_killed
+from carbon_trainer.recovery import process_started, recover_killed, take_unwritten
 from carbon_trainer.times import duration_ns, ns_of, time_of
 from carbon_trainer.units import kwh_from_mj
 
@@ -202,6 +202,8 @@ class RunSession:
         config = _with_instant(config, ledger.opened_ns(run_id) or clock.now_ns())
         _make_folder(config.runs_dir / run_id)
         _recover(config.runs_dir, ledger, clock)
+        if resume is not None:
+            take_unwritten(ledger, config.runs_dir / run_id, run_id)
         meter = meter or EnergyMeter(clock=clock, host=config.host_metering)
         forecasts = _forecasts(config, clock)
         session = cls(config, run_id, ledger, factor, meter, clock, entry, forecasts)
@@ -439,6 +441,7 @@ class RunSession:
             )
         )
         self._writer.close()
+        take_unwritten(self.ledger, self.run_dir, self.run_id)
         # What was metered is in the ledger, or in the file of what the ledger did not take.
         (self.run_dir / HEARTBEAT_FILE).unlink(missing_ok=True)
         return summary

@@ -28,14 +28,18 @@ def recover(ledger: Ledger, path: Path) -> tuple[str, int]:
     if not path.name.startswith(_PREFIX) or not path.is_file():
         raise InputError(f"{path} is not a file of unwritten records ({_PREFIX}RUN.jsonl).")
     run_id = path.stem.removeprefix(_PREFIX)
-    stamped = [_record(path, number, line) for number, line in enumerate(_lines(path), start=1)]
+    lines = _lines(path)
+    stamped = [_record(path, number, line) for number, line in enumerate(lines, start=1)]
     ledger.append(run_id, stamped, ledger.head(run_id))
     path.rename(path.with_suffix(".recovered"))
     return run_id, len(stamped)
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    """Return the whole lines; a last one without its end was being written in a crash."""
+    text = path.read_text(encoding="utf-8")
+    whole = text if text.endswith("\n") else text[: text.rfind("\n") + 1]
+    return [line for line in whole.splitlines() if line.strip()]
 
 
 def _record(path: Path, number: int, line: str) -> tuple[int, Fact]:

@@ -1,0 +1,136 @@
+"""The child's side of the chaos test: one start of a run, with one fault at a random moment.
+
+It is forked from a process that has imported everything, so that a start takes a second.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+WATTS = 300.0
+FAULTS = ("kill", "term", "usr1", "int", "reset", "clock", "disk", "lost")
+FULL_S = 0.8
+"""How long a disk stays full, seconds."""
+
+
+@dataclass
+class WhileMetered:
+    """A power that is drawn while one of the run's processes works, by a file of their spans."""
+
+    file: Path
+    begun_ns: int = 2**62
+
+    def power_w(self, since_ns: int) -> float:
+        return WATTS if since_ns >= self.begun_ns else 0.0
+
+    def energy_j(self, since_ns: int) -> float:
+        spans = json.loads(self.file.read_text()) if self.file.exists() else []
+        before = sum(min(end, since_ns) - min(begin, since_ns) for begin, end in spans)
+        return WATTS * (before + max(0, since_ns - self.begun_ns)) / 1e9
+
+
+class BootClock:
+    """Nanoseconds since the machine was started: no step of the wall clock moves it."""
+
+    def now_ns(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    def wait(self, seconds: float, until: threading.Event | None = None) -> bool:
+        time.sleep(seconds)
+        return False
+
+
+def run(folder: str, args: list[str], fault: str | None, after_s: float, step_s: float) -> None:
+    """Start the command line in a folder, and have one thing go wrong after some seconds."""
+    os.setpgid(0, 0)
+    os.chdir(folder)
+    # Imported before the fork; this finds them again.
+    import torch
+
+    from carbon_trainer.cli.main import main
+    from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
+
+    torch.set_num_threads(1)
+    os.environ["XDG_STATE_HOME"] = f"{folder}/state"
+    clock = BootClock()
+    power = WhileMetered(Path(folder, "spans.json"))
+    gpu = SimulatedGpu(
+        power=power, refresh_s=0.02, uuid="GPU-chaos", origin_ns=1, settings_file="settings.json"
+    )  # fmt: skip
+    SimulatedNvml(gpu, clock=clock).load()
+    # The guard is a process of its own, and finds the same GPU by its environment.
+    root = str(Path(__file__).parents[2])
+    described = {"power_w": 1, "uuid": "GPU-chaos", "settings_file": f"{folder}/settings.json"}
+    os.environ |= {
+        "SIMULATED_NVML": json.dumps([described]), "SIMULATED_NVML_ROOT": root,
+        "PYTHONPATH": f"{root}/tests/simulation/site",
+    }  # fmt: skip
+    if fault == "clock":
+        _step_clock(step_s)
+    elif fault is not None:
+        threading.Thread(target=_happen, args=(fault, after_s, gpu, clock), daemon=True).start()
+    _note_metering(Path("metered.txt"), clock, power)
+    output = Path("output.txt").open("a", encoding="utf-8")  # noqa: SIM115 - until the end
+    sys.stdout = sys.stderr = output
+    sys.argv = ["carbon-train", "fit", *args]
+    try:
+        main()
+    finally:
+        output.flush()
+
+
+def _happen(fault: str, after_s: float, gpu: Any, clock: BootClock) -> None:
+    time.sleep(after_s)
+    signals = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "usr1": signal.SIGUSR1,
+               "int": signal.SIGINT}  # fmt: skip
+    if fault in signals:
+        os.kill(os.getpid(), signals[fault])
+    elif fault == "reset":
+        gpu.reset(clock.now_ns())
+    elif fault == "lost":
+        gpu.lost = True
+    elif fault == "disk":
+        # No file may grow beyond a few kilobytes: what is written then fails as on a full disk.
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        time.sleep(FULL_S)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _note_metering(file: Path, clock: BootClock, power: WhileMetered) -> None:
+    """Have the GPU work while it is metered, and write down from when to when."""
+    from carbon_trainer.energy.meter import EnergyMeter
+
+    start, stop = EnergyMeter.start, EnergyMeter.stop
+    stopped: list[int] = []
+
+    def started(meter: EnergyMeter) -> None:
+        power.begun_ns = clock.now_ns()
+        with file.open("a") as out:
+            out.write(f"start {power.begun_ns}\n")
+        start(meter)
+
+    def ended(meter: EnergyMeter) -> Any:
+        if not stopped:
+            stopped.append(clock.now_ns())
+            with file.open("a") as out:
+                out.write(f"stop {stopped[0]}\n")
+        return stop(meter)
+
+    EnergyMeter.start, EnergyMeter.stop = started, ended  # type: ignore[method-assign]
+
+
+def _step_clock(step_s: float) -> None:
+    """Have the wall clock be wrong, as after a machine's start without a network."""
+    seconds, nanoseconds = time.time, time.time_ns
+    time.time = lambda: seconds() + step_s
+    time.time_ns = lambda: nanoseconds() + round(step_s * 1e9)
