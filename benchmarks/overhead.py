@@ -1,11 +1,12 @@
-"""What metering costs a training loop: Lightning alone, with us, with CodeCarbon's usual use.
+"""What metering costs a training loop: Lightning alone, with us, with CodeCarbon and Zeus.
 
-Run it on an otherwise idle machine: ``python benchmarks/overhead.py``. The variants take turns in
+Run it on an otherwise idle machine: ``python -m benchmarks.overhead``. The variants take turns in
 one process, so that a machine that slows down slows all of them; the median round counts.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import statistics
 import tempfile
@@ -22,6 +23,8 @@ from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
 from carbon_trainer.callbacks import CarbonAware
+from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
+from tests.simulation.power import Constant
 
 
 class Small(lightning.LightningModule):
@@ -40,6 +43,36 @@ class Small(lightning.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
+class Heavier(Small):
+    """Steps of some ten milliseconds, as the smallest real models have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Sequential(*(torch.nn.Linear(512, 512) for _ in range(8)))
+
+    def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
+        """Return a loss."""
+        wide = batch[0].repeat(16, 16)
+        return self.layer(wide).square().mean()
+
+
+class ZeusWindows(Callback):
+    """Zeus as its examples use it: a window around each step."""
+
+    def __init__(self) -> None:
+        from zeus.monitor import ZeusMonitor
+
+        self._monitor = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        """Begin a window."""
+        self._monitor.begin_window("step", sync_execution=False)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """End it."""
+        self._monitor.end_window("step", sync_execution=False)
+
+
 class NoOp(Callback):
     """A callback that does nothing, at a step's beginning and at its end."""
 
@@ -50,7 +83,7 @@ class NoOp(Callback):
         """Do nothing."""
 
 
-def seconds_of(callbacks: list[Callback], steps: int) -> float:
+def seconds_of(callbacks: list[Callback], steps: int, model: type[Small] = Small) -> float:
     """Train and return the seconds from the first step's beginning to the last one's end."""
     marks = _Marks()
     data = DataLoader(TensorDataset(torch.ones(64, 32)), batch_size=8)
@@ -64,7 +97,7 @@ def seconds_of(callbacks: list[Callback], steps: int) -> float:
         enable_model_summary=False,
         callbacks=[*callbacks, marks],
     )
-    trainer.fit(Small(), data)
+    trainer.fit(model(), data)
     return marks.end_s - marks.begin_s
 
 
@@ -79,7 +112,7 @@ class _Marks(Callback):
         self.end_s = time.perf_counter()
 
 
-def with_codecarbon(steps: int) -> float:
+def with_codecarbon(steps: int, model: type[Small]) -> float:
     """Train with CodeCarbon around ``fit``, measuring each second."""
     from codecarbon import OfflineEmissionsTracker
 
@@ -88,7 +121,7 @@ def with_codecarbon(steps: int) -> float:
     )
     tracker.start()
     try:
-        return seconds_of([], steps)
+        return seconds_of([], steps, model)
     finally:
         tracker.stop()
 
@@ -96,21 +129,35 @@ def with_codecarbon(steps: int) -> float:
 @click.command()
 @click.option("--steps", default=4000, show_default=True, help="Steps of a round.")
 @click.option("--rounds", default=5, show_default=True, help="Rounds of each variant.")
-def main(steps: int, rounds: int) -> None:
-    """Print microseconds a step and the ratio to Lightning alone."""
+@click.option("--heavier", is_flag=True, help="A model whose steps take some ten milliseconds.")
+def main(steps: int, rounds: int, heavier: bool) -> None:
+    """Print microseconds a step and the ratio to Lightning alone.
+
+    Zeus reads a simulated GPU, whose answers cost less than a real one's; it is left out where it
+    is not installed.
+    """
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
+    model = Heavier if heavier else Small
     with tempfile.TemporaryDirectory() as folder:
+
+        def ours(**settings: Any) -> float:
+            return seconds_of([CarbonAware(runs_dir=Path(folder), **settings)], steps, model)
+
         variants: dict[str, Callable[[], float]] = {
-            "Lightning alone": lambda: seconds_of([], steps),
-            "a no-op callback": lambda: seconds_of([NoOp()], steps),
-            "CarbonAware": lambda: seconds_of([CarbonAware(runs_dir=Path(folder))], steps),
-            "CarbonAware, budget": lambda: seconds_of(
-                [CarbonAware(runs_dir=Path(folder), budget_kwh=500)], steps
+            "Lightning alone": lambda: seconds_of([], steps, model),
+            "a no-op callback": lambda: seconds_of([NoOp()], steps, model),
+            "CarbonAware": ours,
+            "CarbonAware, budget": lambda: ours(budget_kwh=500),
+            "CarbonAware, schedule": lambda: ours(
+                budget_kwh=500, deadline="30d", throttle="off", max_wait="1s"
             ),
-            "CodeCarbon around fit": lambda: with_codecarbon(steps),
+            "CodeCarbon around fit": lambda: with_codecarbon(steps, model),
         }
+        if importlib.util.find_spec("zeus") is not None:
+            SimulatedNvml(SimulatedGpu(power=Constant(300.0))).load()
+            variants["Zeus, a window a step"] = lambda: seconds_of([ZeusWindows()], steps, model)
         taken: dict[str, list[float]] = {name: [] for name in variants}
         for variant in variants.values():
             variant()

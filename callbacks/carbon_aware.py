@@ -51,6 +51,7 @@ class CarbonAware(CarbonCallback):
         host_metering: meter CPU and memory too, through CodeCarbon.
         log_every: optimizer steps between recorded figures.
         session: a run that somebody else opened; None to open one for each fit.
+        measure_anew: measure power settings even where a run before has.
 
     Raises:
         InputError: if a setting does not fit.
@@ -82,6 +83,7 @@ class CarbonAware(CarbonCallback):
         host_metering: bool | None = None,
         log_every: int | None = None,
         session: RunSession | None = None,
+        measure_anew: bool = False,
     ) -> None:
         super().__init__(session=session)
         self.budget = EnergyBudget(
@@ -113,6 +115,7 @@ class CarbonAware(CarbonCallback):
                 price_per_kwh=price_per_kwh,
                 max_wait=max_wait,
                 release=release,
+                anew=measure_anew,
             ),
             SustainabilityReport(),
         ]

@@ -62,6 +62,7 @@ class CarbonSchedule(CarbonCallback):
         release: whether it may exit and be started again.
         session: a run that somebody else opened; None to open one for each fit.
         executor: where plans are made; a thread of its own by default.
+        anew: measure power settings even where a run before has.
 
     Raises:
         InputError: if a setting does not fit.
@@ -81,6 +82,7 @@ class CarbonSchedule(CarbonCallback):
         release: str | None = None,
         session: RunSession | None = None,
         executor: Executor | None = None,
+        anew: bool = False,
     ) -> None:
         super().__init__(
             session=session,
@@ -95,6 +97,7 @@ class CarbonSchedule(CarbonCallback):
             release=release,
         )
         self._executor = executor
+        self._anew = anew
         self._schedule: Schedule | None = None
         self._terms: Terms | None = None
         self._meter: LevelMeter | None = None
@@ -147,6 +150,11 @@ class CarbonSchedule(CarbonCallback):
         """Let go of the planner's thread."""
         if self._schedule is not None:
             self._schedule.close()
+
+    @property
+    def has_measured(self) -> bool:
+        """Whether it has measured the power settings, or found that it cannot."""
+        return self._schedule is not None or self._terms is None
 
     # Inside
 
@@ -202,7 +210,7 @@ class CarbonSchedule(CarbonCallback):
             means = self._throttle.throttle if self._throttle is not None else None
             shares = means.shares if means is not None else (1.0,)
             self._meter = LevelMeter(means.means if means is not None else "none", shares)
-            known = self._cache.get(self._key) if self._cache is not None else None
+            known = None if self._anew else self._cached()
             if known is not None:
                 session.say("power settings and their speed are known from a run before")
                 self._begin(session, known)
@@ -223,6 +231,9 @@ class CarbonSchedule(CarbonCallback):
             )
         return self._power(meter.share)
 
+    def _cached(self) -> LevelTable | None:
+        return self._cache.get(self._key) if self._cache is not None else None
+
     def _stand_still(self, meter: LevelMeter, session: RunSession, now_ns: int) -> Train | None:
         used_mj = session.used_mj()
         if self._idle_from is None:
@@ -242,6 +253,10 @@ class CarbonSchedule(CarbonCallback):
     def _begin(self, session: RunSession, table: LevelTable) -> None:
         terms, forecasts = self._terms, session.forecasts
         if terms is None or forecasts is None:
+            return
+        if table.full.power_w <= 0:
+            self._terms = None
+            session.say("no device's energy can be read here, so nothing can be planned")
             return
         session.put(
             LevelsMeasured(

@@ -93,6 +93,7 @@ def fit(
     interrupts: Interrupts,
     resume: ResumePoint | None = None,
     run_id: str | None = None,
+    profiling: bool = False,
 ) -> FitResult:
     """Train as the config says, meter it, keep its budget and write its report.
 
@@ -102,6 +103,7 @@ def fit(
         interrupts: where signals are noted.
         resume: where to go on; None for a new run.
         run_id: the id of a new run; a new one by default.
+        profiling: only measure power settings.
 
     Raises:
         InputError: if something that the user gave cannot be used.
@@ -111,7 +113,7 @@ def fit(
         if server is not None:
             server.watch(session)
             console.print(f"live figures: {server.url}", soft_wrap=True)
-        return _fit(session, console, interrupts, resume)
+        return _fit(session, console, interrupts, resume, profiling)
 
 
 def _live_server(config: RunConfig) -> AbstractContextManager[LiveServer | None]:
@@ -124,12 +126,13 @@ def _live_server(config: RunConfig) -> AbstractContextManager[LiveServer | None]
 
 
 def _fit(
-    session: RunSession, console: Console, interrupts: Interrupts, resume: ResumePoint | None
-) -> FitResult:
+    session: RunSession, console: Console, interrupts: Interrupts, resume: ResumePoint | None,
+    profiling: bool,
+) -> FitResult:  # fmt: skip
     outcome: Outcome | None = None
     try:
         console.print(f"run {session.run_id} in {session.run_dir}")
-        _prepare_and_train(session, console, interrupts, resume)
+        _prepare_and_train(session, console, interrupts, resume, profiling)
     except Interrupted as signal:
         number = signal.signal_number
         reason = f"{signal_name(number)} {'in training' if session.step else 'before training'}"
@@ -152,15 +155,16 @@ _UNKNOWN = Outcome("failed", 1, "it ended without saying why")
 
 
 def _prepare_and_train(
-    session: RunSession, console: Console, interrupts: Interrupts, resume: ResumePoint | None
-) -> None:
+    session: RunSession, console: Console, interrupts: Interrupts, resume: ResumePoint | None,
+    profiling: bool,
+) -> None:  # fmt: skip
     check = _budget_check(session)
     with session.phase("prepare"):
         check("starting")
 
         data = _prepare_data(session.config, console.print, lambda: check("preparing the data"))
         _describe_data(session, data)
-        _train(session, data, console, interrupts, resume)
+        _train(session, data, console, interrupts, resume, profiling)
 
 
 def _budget_check(session: RunSession) -> Callable[[str], None]:
@@ -255,7 +259,7 @@ def follow(config: RunConfig, interrupts: Interrupts, resume: ResumePoint | None
 
 def _train(
     session: RunSession, data: PreparedData, console: Console, interrupts: Interrupts,
-    resume: ResumePoint | None,
+    resume: ResumePoint | None, profiling: bool,
 ) -> None:  # fmt: skip
     from carbon_trainer.launch.ranks import launched
     from carbon_trainer.trainer import CarbonTrainer, precision_of
@@ -286,6 +290,7 @@ def _train(
         config,
         session=session,
         interrupts=interrupts,
+        profiling=profiling,
         console=None if config.progress == "off" else console,
     )
     _run(trainer, module, data, config, interrupts, resume)
@@ -344,6 +349,7 @@ def quieten() -> None:
         ".*does not have many workers.*",
         ".*isinstance.*LeafSpec.*",
         ".*set_vital.*",
+        ".*srun. command is available.*",
         ".*Checkpoint directory.*exists and is not empty.*",
         ".*Experiment logs directory.*exists and is not empty.*",
     ):

@@ -16,6 +16,7 @@ from carbon_trainer.budget import Budget
 from carbon_trainer.callbacks.carbon_aware import CarbonAware
 from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
 from carbon_trainer.callbacks.interrupt import StopOnSignal
+from carbon_trainer.callbacks.profile import StopWhenMeasured
 from carbon_trainer.callbacks.progress import CarbonProgress
 from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.config import RunConfig
@@ -34,6 +35,7 @@ class CarbonTrainer(Trainer):
         session: a run that somebody else opened and will close; None to open one in ``fit``.
         interrupts: where signals are noted; None leaves them to Lightning.
         is_follower: whether this is one of a run's further processes, which record nothing.
+        profiling: measure power settings anew, and end then.
         console: where progress is shown; None shows none.
         callbacks: further callbacks.
         trainer_options: any argument of Lightning's Trainer; goes before what the config says.
@@ -46,11 +48,14 @@ class CarbonTrainer(Trainer):
         session: RunSession | None = None,
         interrupts: Interrupts | None = None,
         is_follower: bool = False,
+        profiling: bool = False,
         console: Console | None = None,
         callbacks: Sequence[Callback] = (),
         **trainer_options: Any,
     ) -> None:
-        ours: list[Callback] = [_carbon_aware(config, session)]
+        ours: list[Callback] = [_carbon_aware(config, session, profiling)]
+        if profiling:
+            ours.append(StopWhenMeasured(session=session))
         if session is None and config.prometheus_port is not None and not is_follower:
             ours.append(PrometheusExporter(config.prometheus_port))
         if session is not None or is_follower:
@@ -147,10 +152,10 @@ def _meet_anew() -> None:
     )
 
 
-def _carbon_aware(config: RunConfig, session: RunSession | None) -> CarbonAware:
+def _carbon_aware(config: RunConfig, session: RunSession | None, profiling: bool) -> CarbonAware:
     throttle = config.throttle if config.deadline is not None else "off"
     if session is not None:
-        return CarbonAware(session=session, throttle=throttle)
+        return CarbonAware(session=session, throttle=throttle, measure_anew=profiling)
     return CarbonAware(
         budget_kwh=config.budget_kwh,
         budget_kgco2e=config.budget_kgco2e,
@@ -168,6 +173,7 @@ def _carbon_aware(config: RunConfig, session: RunSession | None) -> CarbonAware:
         max_wait=config.max_wait,
         release=config.release,
         throttle=throttle,
+        measure_anew=profiling,
         name=config.name,
         project=config.project,
         runs_dir=config.runs_dir,

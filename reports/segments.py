@@ -25,9 +25,10 @@ class Segment:
         first_step: optimizer steps done when it began.
         last_step: optimizer steps done when it ended; None where nothing tells.
         repeated_steps: steps at its start that an earlier segment had done already.
-        ended: ``finished``, ``budget``, ``interrupted``, ``failed``; ``open`` for the last one
-            without a close; ``killed`` for one whose last energy a later start has booked, and
-            ``no closing record`` for an earlier one without that.
+        lost_mj: energy that earlier segments used for those steps.
+        ended: ``finished``, ``budget``, ``interrupted``, ``released``, ``failed``; ``open`` for
+            the last one without a close; ``killed`` for one whose last energy a later start has
+            booked, and ``no closing record`` for an earlier one without that.
         reason: why it ended.
         energy_mj: booked in it, all devices, before PUE.
         energy_before_mj: what the resumption says was used before; None for the first.
@@ -39,6 +40,7 @@ class Segment:
     first_step: int
     last_step: int | None
     repeated_steps: int
+    lost_mj: int
     ended: str
     reason: str
     energy_mj: int
@@ -91,6 +93,7 @@ def _segment(
         first_step=first_step,
         last_step=_last_step(within),
         repeated_steps=max(0, done - first_step),
+        lost_mj=resumed.lost_mj if resumed else 0,
         ended=ended,
         reason=reason,
         energy_mj=energy_mj,

@@ -17,7 +17,7 @@ from carbon_trainer.reports.text import (
     percent_text,
     time_text,
 )
-from carbon_trainer.units import kwh_from_mj
+from carbon_trainer.units import energy_text, kwh_from_mj
 
 MOST_EVENTS = 200
 MOST_FACTOR_COLUMNS = 3
@@ -125,8 +125,9 @@ def segment_table(figures: RunFigures) -> Table:
             text = figure_text(shown, like=energy)
         last = "?" if segment.last_step is None else f"{segment.last_step:,}"
         steps = f"{segment.first_step:,} to {last}"
-        if segment.repeated_steps:
-            steps += f" ({segment.repeated_steps:,} done again)"
+        if segment.repeated_steps or segment.lost_mj:
+            steps += f" ({segment.repeated_steps:,} done again"
+            steps += f", {energy_text(kwh_from_mj(segment.lost_mj))} lost)"
         rows.append((
             str(segment.number), time_text(segment.start_ns), time_text(segment.end_ns),
             duration_text(segment.seconds), text, steps, f"{segment.ended}: {segment.reason}",
