@@ -33,7 +33,7 @@ from carbon_trainer.session import (
     RunSession,
     asked_to_resume,
 )
-from carbon_trainer.times import deadline_of, duration_ns
+from carbon_trainer.times import duration_ns, ns_of, time_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -109,19 +109,14 @@ class CarbonSchedule(CarbonCallback):
         self._idle_ns = 0
 
     def began(self, lead: Lead, trainer: Trainer) -> None:
-        """Learn what has to be kept.
-
-        Raises:
-            InputError: if there is a deadline and no number of steps to have done by then.
-        """
+        """Learn what has to be kept."""
         session = lead.session
         config = session.config
         self._schedule = self._meter = self._terms = self._idle_from = None
         self._next_look_ns = 0
         if config.deadline is None:
             return
-        now_ns = session.clock.now_ns()
-        deadline_ns = deadline_of(config.deadline, now_ns)
+        deadline_ns = ns_of(time_of(config.deadline, "--deadline"))
         self._throttle = next((p for p in lead.parts if isinstance(p, PowerThrottle)), None)
         self._terms = _terms(session, deadline_ns)
         self._cache = LevelCache(config.runs_dir / "cache" / "levels")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.energy.nvml import discover_gpus
+from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.power.throttle import DUTY_CYCLE, Means, Throttle
 
@@ -39,7 +40,7 @@ class PowerThrottle(CarbonCallback):
         self, share: float = 1.0, *, means: Means = "auto", session: RunSession | None = None
     ) -> None:
         if not 0 < share <= 1:
-            raise ValueError(f"share is {share!r}, but should be above 0 and at most 1")
+            raise InputError(f"share is {share!r}, but should be above 0 and at most 1")
         super().__init__(session=session, throttle=means)
         self._share = share
         self._means: Means = means

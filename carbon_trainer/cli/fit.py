@@ -21,6 +21,7 @@ from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
 from carbon_trainer.ledger.facts import Resumed, RunOpened
 from carbon_trainer.ledger.store import Ledger, location_of
 from carbon_trainer.session import RELEASED_STATUS, ResumePoint
+from carbon_trainer.times import deadline_of
 
 if TYPE_CHECKING:
     from carbon_trainer.job import FitResult
@@ -80,6 +81,8 @@ def command(
         click.echo(config.to_yaml(), nl=False)
         return
     check_quickly(config)
+    if point is None:
+        check_schedule(config)
     if supervise:
         sys.exit(_supervised(config, point, run_id, max_restarts))
     _leave(_fit(config, point, run_id))
@@ -230,6 +233,26 @@ def check_quickly(config: RunConfig) -> None:
     for path in config.data:
         if not path.exists():
             raise InputError(f"there is no file or folder {path} to train on.")
+
+
+def check_schedule(config: RunConfig) -> None:
+    """Find a new run's deadline, trace or provider wrong before anything is recorded.
+
+    A run that goes on may do so after its deadline.
+
+    Raises:
+        InputError: if the deadline lies in the past, the trace tells nothing of now, or there is
+            no such provider.
+    """
+    from carbon_trainer.clock import SystemClock
+    from carbon_trainer.forecasts import Forecasts
+
+    clock = SystemClock()
+    deadline_ns = clock.now_ns() + 1
+    if config.deadline is not None:
+        deadline_ns = deadline_of(config.deadline, clock.now_ns())
+    if config.trace is not None or config.provider is not None:
+        Forecasts(config.zone, config.provider, config.trace, deadline_ns, clock)
 
 
 def resume_point(text: str, config: RunConfig) -> tuple[ResumePoint, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from carbon_trainer.cli.fit import check_quickly
+from carbon_trainer.cli.fit import check_quickly, check_schedule
 from carbon_trainer.cli.options import config_options, given
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
 from carbon_trainer.errors import InputError
@@ -37,6 +37,7 @@ def command(run_file: Path | None, more: tuple[str, ...], dry_run: bool, **flags
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     config = RunConfig.from_sources(*sources)
     check_quickly(config)
+    check_schedule(config)
     for option in more:
         if not option.startswith("-"):
             raise InputError(

@@ -216,6 +216,13 @@ def test_a_budget_of_emissions_holds_while_the_intensity_changes(tmp_path: Path)
     assert 0.99 * 0.5 <= day.true_kgco2e() <= 0.5
 
 
+def test_a_run_may_go_on_after_its_deadline(tmp_path: Path) -> None:
+    early = (START - timedelta(hours=1)).isoformat()
+    day = live_a_day(tmp_path, steps=60, deadline=early)
+    assert day.session.outcome is not None
+    assert day.session.outcome.status == "finished"
+
+
 def test_a_deadline_that_cannot_be_kept_is_said_and_the_run_goes_on(tmp_path: Path) -> None:
     day = live_a_day(tmp_path, steps=360, deadline="1h")
     said = [f.body["why"] for f in day.session.ledger.facts(day.session.run_id, Decision)]

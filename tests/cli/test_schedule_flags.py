@@ -1,0 +1,77 @@
+"""What a user may get wrong about deadlines, power and Slurm: one sentence, status 2."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import Ended
+
+CarbonTrain = Callable[..., Ended]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--deadline", "soon"], "'soon' is no duration"),
+        (["--deadline", "2026-11-30T12:00"], "has no time zone"),
+        (["--max-wait", "long"], "'long' is no duration"),
+        (["--objective", "cost"], "objective needs price_per_kwh"),
+        (["--objective", "blend", "--price-per-kwh", "0.3"], "blend needs carbon_price"),
+        (["--provider", "gb-neso"], "provider needs zone"),
+        (["--keep-checkpoints", "1"], "greater than or equal to 2"),
+        (["--resume", "last", "--run-id", "x"], "not both"),
+        (["--throttle", "hard"], "'hard' is not one of"),
+        (["--devices", "0"], "greater than or equal to 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(carbon_train: CarbonTrain, flags: list[str], said: str) -> None:
+    ended = carbon_train("fit", *flags)
+    assert ended.status == 2
+    assert said in ended.err
+    assert "Traceback" not in ended.err
+    assert not Path("carbon_runs").exists()
+
+
+def test_a_trace_that_tells_nothing_of_now(carbon_train: CarbonTrain, tmp_path: Path) -> None:
+    trace = tmp_path / "old.csv"
+    trace.write_text("time_utc,gco2e_per_kwh\n2020-01-01T00:00Z,100\n2020-01-01T01:00Z,100\n")
+    ended = carbon_train("fit", "--trace", str(trace), "--deadline", "2h")
+    assert ended.status == 2
+    assert "tells nothing of now" in ended.err
+    assert not Path("carbon_runs").exists()
+
+
+def test_a_deadline_in_the_past(carbon_train: CarbonTrain) -> None:
+    ended = carbon_train("fit", "--deadline", "2020-01-01T00:00Z")
+    assert ended.status == 2
+    assert "lies at or before the start" in ended.err
+    assert not Path("carbon_runs").exists()
+
+
+def test_a_provider_that_nobody_knows(carbon_train: CarbonTrain) -> None:
+    ended = carbon_train("fit", "--provider", "gb-nesso", "--zone", "GB")
+    assert ended.status == 2
+    assert "Did you mean gb-neso?" in ended.err
+
+
+def test_an_option_of_sbatch_without_dashes(carbon_train: CarbonTrain) -> None:
+    ended = carbon_train("submit", "--sbatch", "partition=gpu", "--dry-run")
+    assert ended.status == 2
+    assert "write it with its dashes" in ended.err
+
+
+def test_without_slurm_submit_says_so(
+    carbon_train: CarbonTrain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = carbon_train("submit")
+    assert ended.status == 2
+    assert "there is no sbatch here" in ended.err
+
+
+def test_resume_now_needs_a_run(carbon_train: CarbonTrain) -> None:
+    ended = carbon_train("runs", "resume-now", "nobody")
+    assert ended.status == 2
