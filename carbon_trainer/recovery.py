@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from sqlalchemy.exc import SQLAlchemyError
 
 from carbon_trainer import machine
 from carbon_trainer.clock import NS_PER_S, Clock
@@ -107,7 +108,7 @@ def take_unwritten(ledger: Ledger, run_dir: Path, run_id: str) -> None:
     try:
         _, count = recover(ledger, path)
         log.warning("%s: %d records are in the ledger that its disk had refused.", run_id, count)
-    except (CarbonTrainerError, OSError) as error:
+    except (CarbonTrainerError, SQLAlchemyError, OSError) as error:
         log.warning("%s stays beside the ledger: %s", path, error)
 
 
@@ -150,13 +151,16 @@ def _facts(beat: Heartbeat, ledger: Ledger, counters: Counters, now_ns: int) -> 
     same_boot = beat.boot_id == machine.boot_id()
     facts: list[Fact] = []
     for position in beat.positions:
-        booked_mj, until_ns = ledger.device_energy(beat.run_id, position.device, position.start_ns)
+        booked_mj, until_ns = ledger.device_energy(
+            beat.run_id, position.device, position.start_ns, beat.since_seq
+        )
         if until_ns > position.known_ns:
             # A start that was killed in its turn had come so far.
             continue
         facts += _known(position, booked_mj, max(until_ns, position.start_ns))
         counter_mj = counters.get(position.device) if same_boot else None
-        facts += _tail(position, counter_mj, now_ns)
+        if not beat.closed:
+            facts += _tail(position, counter_mj, now_ns)
     used_mj = sum(fact.energy_mj for fact in facts if isinstance(fact, Interval))
     why = f"the process was killed; {used_mj / 1000:,.0f} J that it had not written down are booked"
     return [*facts, Decision(decision=PHASE, why=why, figures={"energy_mj": used_mj})]

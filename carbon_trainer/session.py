@@ -172,6 +172,7 @@ class RunSession:
         self._reckoning_lock = threading.Lock()
         self._draining = threading.Lock()
         self._writer = LedgerWriter(ledger, run_id, clock=clock, spare_dir=self.run_dir)
+        self._since_seq = self._writer.head.seq
         self._recorder = threading.Thread(target=self._record, name="recorder", daemon=True)
 
     @classmethod
@@ -442,14 +443,18 @@ class RunSession:
         )
         self._writer.close()
         take_unwritten(self.ledger, self.run_dir, self.run_id)
-        # What was metered is in the ledger, or in the file of what the ledger did not take.
-        (self.run_dir / HEARTBEAT_FILE).unlink(missing_ok=True)
+        if self._writer.lost:
+            # Neither the ledger nor another file took the last records: the next start books them.
+            self._beat(closed=True)
+        else:
+            (self.run_dir / HEARTBEAT_FILE).unlink(missing_ok=True)
         return summary
 
     # The recorder's thread
 
     def _record(self) -> None:
-        while not self._closing.wait(LOOK_S):
+        # Until devices are found, a kill would leave nothing that tells what they had used.
+        while not self._closing.wait(LOOK_S if self.meter.positions() else LOOK_S / 10):
             try:
                 self._note_events()
                 self._beat()
@@ -460,11 +465,12 @@ class RunSession:
                 log.debug("recorder", exc_info=True)
                 self.incomplete("energy records", f"{type(error).__name__}: {error}")
 
-    def _beat(self) -> None:
+    def _beat(self, *, closed: bool = False) -> None:
         """Leave word of how far metering has come, should this process be killed."""
         beat = Heartbeat(
             self.run_id, machine.host_name(), machine.boot_id(), machine.pid_space(), os.getpid(),
             self._process_started, self.clock.now_ns(), self.meter.positions(),
+            self._since_seq, closed,
         )  # fmt: skip
         try:
             write_heartbeat(self.run_dir / HEARTBEAT_FILE, beat)

@@ -50,6 +50,8 @@ class Heartbeat:
         process_started: when that process began, seconds since the epoch: ids are used again.
         time_ns: when this was written.
         positions: the devices'.
+        since_seq: the run's last record before this process's own.
+        closed: whether metering has ended in order, and only the disk refused the records.
     """
 
     run_id: str
@@ -60,6 +62,8 @@ class Heartbeat:
     process_started: float
     time_ns: int
     positions: tuple[Position, ...]
+    since_seq: int = 0
+    closed: bool = False
 
 
 def write_heartbeat(path: Path, beat: Heartbeat) -> None:

@@ -279,8 +279,16 @@ class Ledger:
             rows = connection.execute(query.where(table.c.run_id == run_id)).all()
         return {str(method): int(energy_mj) for method, energy_mj in rows}
 
-    def device_energy(self, run_id: str, device: str, since_ns: int) -> tuple[int, int]:
-        """Return what a device's intervals from an instant on sum to, and where the last ends.
+    def device_energy(
+        self, run_id: str, device: str, since_ns: int, since_seq: int = 0
+    ) -> tuple[int, int]:
+        """Return what a device's intervals sum to, and where the last ends.
+
+        Args:
+            run_id: the run.
+            device: the device.
+            since_ns: intervals from an instant on.
+            since_seq: and behind this record: clocks may have been set back since others.
 
         Returns:
             Millijoules, and nanoseconds since the epoch (0 where there are none).
@@ -288,8 +296,9 @@ class Ledger:
         table = schema.intervals
         total = sa.func.coalesce(sa.func.sum(table.c.energy_mj), 0)
         query = sa.select(total, sa.func.coalesce(sa.func.max(table.c.end_ns), 0)).where(
-            table.c.run_id == run_id, table.c.device == device, table.c.start_ns >= since_ns
-        )
+            table.c.run_id == run_id, table.c.device == device,
+            table.c.start_ns >= since_ns, table.c.seq > since_seq,
+        )  # fmt: skip
         with self._engine.connect() as connection:
             energy_mj, end_ns = connection.execute(query).one()
         return int(energy_mj), int(end_ns)

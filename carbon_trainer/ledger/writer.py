@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 import threading
 from collections import deque
@@ -54,6 +55,7 @@ class LedgerWriter:
         self._complained = False
         self.head: ChainHead = ledger.head(run_id)
         self.error: str | None = None
+        self.lost = False
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -120,6 +122,7 @@ class LedgerWriter:
             if folder is None:
                 continue
             path = folder / f"unwritten-{self._run_id}.jsonl"
+            before = path.stat().st_size if path.exists() else 0
             try:
                 with path.open("a", encoding="utf-8") as file:
                     for time_ns, fact in self._pending:
@@ -127,6 +130,7 @@ class LedgerWriter:
                         file.write(json.dumps(row) + "\n")
             except OSError as error:
                 log.warning("cannot keep unwritten records in %s: %s", folder, error)
+                _cut(path, before)
                 continue
             log.error(
                 "the ledger %s refused %d records (%s); they are kept in %s: put them back with "
@@ -136,4 +140,16 @@ class LedgerWriter:
             self._pending.clear()
             return path
         log.error("the last %d records of run %s are lost.", len(self._pending), self._run_id)
+        self.lost = True
         return None
+
+
+def _cut(path: Path, size: int) -> None:
+    """Leave nothing half-written: the same records go elsewhere."""
+    try:
+        if size:
+            os.truncate(path, size)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s has records that are elsewhere too: %s", path, error)

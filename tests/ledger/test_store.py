@@ -133,7 +133,7 @@ def test_the_ledger_lies_where_it_is_told_to(
 
 
 def test_every_kind_of_fact_has_its_own_name() -> None:
-    assert len(FACT_KINDS) == 13
+    assert len(FACT_KINDS) == 14
     assert FACT_KINDS["interval"] is Interval
     assert FACT_KINDS["run_closed"] is RunClosed
 
