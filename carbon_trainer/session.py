@@ -202,6 +202,10 @@ class RunSession:
         run_id = resume.run_id if resume else run_id or new_run_id(clock)
         config = _with_instant(config, ledger.opened_ns(run_id) or clock.now_ns())
         _make_folder(config.runs_dir / run_id)
+        if (config.runs_dir / run_id / HEARTBEAT_FILE).exists() and not ledger.head(run_id).seq:
+            # A start of this run whose disk took not one record: what it used has to go somewhere.
+            opened = clock.now_ns(), _opened(config, entry)
+            ledger.append(run_id, [opened], ledger.head(run_id))
         _recover(config.runs_dir, ledger, clock)
         if resume is not None:
             take_unwritten(ledger, config.runs_dir / run_id, run_id)
@@ -215,19 +219,11 @@ class RunSession:
         self.meter.start()
         known = self._writer.head.seq > 0
         if not known:
-            self.put(
-                RunOpened(
-                    name=self.config.name,
-                    project=self.config.project,
-                    config=self.config.to_json(),
-                    software=machine.software_versions(),
-                    entry=self._entry,
-                )
-            )
+            self.put(_opened(self.config, self._entry))
+        self.energy_before_mj = self.ledger.energy_mj(self.run_id) if known else 0
         if resume:
-            in_ledger_mj = self.ledger.energy_mj(self.run_id) if known else 0
+            in_ledger_mj = self.energy_before_mj
             self.energy_before_mj = max(in_ledger_mj, resume.energy_mj)
-            self._reckoning = self._settled_before(), self.factor
             self.step = resume.step
             if resume.energy_mj > in_ledger_mj:
                 gap_mj = resume.energy_mj - in_ledger_mj
@@ -242,6 +238,8 @@ class RunSession:
                     lost_mj=self._lost_mj(resume, in_ledger_mj),
                 )
             )
+        if self.energy_before_mj:
+            self._reckoning = self._settled_before(), self.factor
         if not self.follow_intensity():
             self.put(_intensity_fact(self.factor, self.config.currency))
         self._beat()
@@ -453,8 +451,7 @@ class RunSession:
     # The recorder's thread
 
     def _record(self) -> None:
-        # Until devices are found, a kill would leave nothing that tells what they had used.
-        while not self._closing.wait(LOOK_S if self.meter.positions() else LOOK_S / 10):
+        while not self._closing.wait(self._look_s()):
             try:
                 self._note_events()
                 self._beat()
@@ -464,6 +461,16 @@ class RunSession:
             except Exception as error:
                 log.debug("recorder", exc_info=True)
                 self.incomplete("energy records", f"{type(error).__name__}: {error}")
+
+    def _look_s(self) -> float:
+        """Look often until devices have been read: a kill would leave nothing that tells of them.
+
+        One that is never read does not keep it so for long.
+        """
+        positions = self.meter.positions()
+        known = positions and all(one.known_ns > one.start_ns for one in positions)
+        is_young = self.clock.now_ns() - self._started_ns < 5 * LOOK_S * NS_PER_S
+        return LOOK_S / 10 if is_young and not known else LOOK_S
 
     def _beat(self, *, closed: bool = False) -> None:
         """Leave word of how far metering has come, should this process be killed."""
@@ -547,6 +554,16 @@ def _machine_elsewhere(report: NodeReport) -> MachineDescribed:
 def new_run_id(clock: Clock) -> str:
     """Return an id for a run that begins now."""
     return f"{to_datetime(clock.now_ns()):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def _opened(config: RunConfig, entry: str) -> RunOpened:
+    return RunOpened(
+        name=config.name,
+        project=config.project,
+        config=config.to_json(),
+        software=machine.software_versions(),
+        entry=entry,
+    )
 
 
 def _with_instant(config: RunConfig, opened_ns: int) -> RunConfig:

@@ -336,6 +336,9 @@ class EnergyMeter:
     def _position(self, device: _Device) -> Position:
         info, curve = device.poller.describe(), device.curve
         counter_mj, known_ns = curve.counter_mj, curve.read_until_ns
+        if self._stop_ns is not None:
+            # The last reading comes after the stop, and is not all of this run's.
+            known_ns = min(known_ns, self._stop_ns)
         return Position(
             device=info.device,
             component=str(info.component),

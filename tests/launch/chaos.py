@@ -67,6 +67,8 @@ def run(folder: str, args: list[str], faults: list[tuple[str, float]], step_s: f
     gpu = SimulatedGpu(
         power=power, refresh_s=0.02, uuid="GPU-chaos", origin_ns=1, settings_file="settings.json"
     )  # fmt: skip
+    if Path("reset.txt").exists():
+        gpu.reset(int(Path("reset.txt").read_text()))
     SimulatedNvml(gpu, clock=clock).load()
     # The guard is a process of its own, and finds the same GPU by its environment.
     root = str(Path(__file__).parents[2])
@@ -102,6 +104,8 @@ def _happen(fault: str, after_s: float, gpu: Any, clock: BootClock) -> None:
         os.kill(os.getpid(), signals[fault])
     elif fault == "reset":
         gpu.reset(clock.now_ns())
+        # The counter has begun anew for the processes that come after, too.
+        Path("reset.txt").write_text(str(clock.now_ns()))
     elif fault == "lost":
         gpu.lost = True
     elif fault == "disk":

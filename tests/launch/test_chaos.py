@@ -17,7 +17,7 @@ from tests.cli.commands import Shell
 from tests.launch.chaos import BEARABLE, FATAL, WATTS, run
 from tests.launch.runs import assert_same_weights, assert_verified, ledger
 
-RUNS, STARTS = 27, 2
+RUNS, STARTS = 34, 2
 STEPS = ["--max-steps", "600", "--validate-every", "250", "--checkpoint-every", "50"]
 BUDGET_KWH = WATTS * 4 / 3.6e6
 """Four seconds of the GPU: less than a run needs, more than a start."""
