@@ -468,7 +468,10 @@ class RunSession:
         One that is never read does not keep it so for long.
         """
         positions = self.meter.positions()
-        known = positions and all(one.known_ns > one.start_ns for one in positions)
+        known = positions and all(
+            one.known_ns > one.start_ns and (one.counter_mj is not None or one.component != "gpu")
+            for one in positions
+        )
         is_young = self.clock.now_ns() - self._started_ns < 5 * LOOK_S * NS_PER_S
         return LOOK_S / 10 if is_young and not known else LOOK_S
 

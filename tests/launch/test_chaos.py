@@ -79,11 +79,18 @@ def assert_limits_are_put_back(world: World) -> None:
         time.sleep(0.05)
 
 
-def assert_books_are_true(world: World, run_id: str, metered_s: float) -> None:
-    """Every second in which a process metered is booked once, at the GPU's power."""
+def assert_books_are_true(world: World, run_id: str, metered_s: float, doubt_s: float) -> None:
+    """Every second in which a process metered is booked once, at the GPU's power.
+
+    Args:
+        world: where the run is.
+        run_id: the run.
+        metered_s: how long its processes have metered, until they ended or were killed.
+        doubt_s: for how long nothing could tell.
+    """
     booked_j = ledger(world.shell).intervals(run_id)["energy_mj"].sum() / 1000
     wanted_j = WATTS * metered_s
-    assert booked_j == pytest.approx(wanted_j, rel=0.005), run_id
+    assert booked_j == pytest.approx(wanted_j, rel=0.005, abs=WATTS * doubt_s), run_id
 
 
 @pytest.mark.timeout(900)
@@ -93,9 +100,12 @@ def test_faults_do_not_show(world: World, number: int) -> None:
     run_id = f"chaos-{number}"
     more = ["--deadline", "2h", "--zone", "FR"] if number % 2 else []
     faults: list[str] = []
+    doubt_s = 0.0
     for _ in range(STARTS):
         now = [choose.choice(BEARABLE), choose.choice(FATAL)]
         faults += now
+        # A counter that begins anew in the last second before a kill leaves that to an estimate.
+        doubt_s += now == ["reset", "kill"]
         world.start(run_id, *more, faults=now, choose=choose)
         assert_limits_are_put_back(world)
     status = 1
@@ -110,7 +120,7 @@ def test_faults_do_not_show(world: World, number: int) -> None:
     # What a GPU uses that does not answer nobody knows: then the record says so.
     gaps = [fact.body["what"] for fact in ledger(world.shell).facts(run_id, Incomplete)]
     if not ("lost" in faults and any("GPU-chaos" in what for what in gaps)):
-        assert_books_are_true(world, run_id, world.metered_s[run_id])
+        assert_books_are_true(world, run_id, world.metered_s[run_id], doubt_s)
 
 
 def test_all_faults_struck_a_living_run(world: World) -> None:
