@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.ledger.location import without_password
 from carbon_trainer.times import duration_of, time_of
 
 COMMAND_LINE = "command line"
@@ -151,6 +151,18 @@ class RunConfig(BaseModel):
     # Where it is remembered
     name: str = setting("", "The run's name, for people.")
     project: str = setting("default", "The project that the run belongs to.")
+    user: str | None = setting(
+        None, "Whom the run is booked to. None: the login name; '' for nobody."
+    )
+    organisation: str = setting("", "The organisation that reports the run.")
+    purpose: Literal["final", "development", "evaluation"] | None = setting(
+        None, "What the run is for; a portfolio adds up final and other runs apart."
+    )
+    operation: Literal["own", "cloud", "colocation"] | None = setting(
+        None,
+        "Whose machines these are: own (scope 2), cloud (scope 3 category 1) or colocation "
+        "(category 8). None: not stated, and no scope is told.",
+    )
     runs_dir: Path = setting(Path("carbon_runs"), "Folder of runs, their reports and checkpoints.")
     ledger: str | None = setting(
         None,
@@ -230,7 +242,7 @@ class RunConfig(BaseModel):
     def to_json(self) -> dict[str, Any]:
         """Return the config as JSON types, as the ledger and checkpoints keep it."""
         values = self.model_dump(mode="json")
-        if self.ledger and "://" in self.ledger:
+        if self.ledger:
             values["ledger"] = without_password(self.ledger)
         return values
 
@@ -272,15 +284,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
             line = key.start_mark.line + 1
             raise InputError(f"{path}, line {line}: {unknown_setting(key.value)}")
     return values
-
-
-def without_password(url: str) -> str:
-    """Return a database's URL as it may be shown and kept: its password replaced by stars."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
 
 
 def unknown_setting(key: str) -> str:

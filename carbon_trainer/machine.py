@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import platform
 import socket
 import sys
@@ -50,6 +51,14 @@ def memory_bytes() -> int:
 def host_name() -> str:
     """Return this machine's name."""
     return socket.gethostname()
+
+
+def user_name() -> str:
+    """Return the login name of whoever runs this; empty where the system knows none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 def operating_system() -> str:

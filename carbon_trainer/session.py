@@ -30,6 +30,7 @@ from carbon_trainer.errors import InputError
 from carbon_trainer.forecasts import Forecasts
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import (
+    BoundaryStated,
     CheckpointSaved,
     Decision,
     Fact,
@@ -43,7 +44,8 @@ from carbon_trainer.ledger.facts import (
     RunClosed,
     RunOpened,
 )
-from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.ledger.location import location_of
+from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.writer import LedgerWriter
 from carbon_trainer.nodes import Elsewhere, NodeReport
 from carbon_trainer.recovery import process_started, recover_killed, take_unwritten
@@ -220,6 +222,8 @@ class RunSession:
         known = self._writer.head.seq > 0
         if not known:
             self.put(_opened(self.config, self._entry))
+            if self.config.operation is not None:
+                self.put(_boundary(self.config))
         self.energy_before_mj = self.ledger.energy_mj(self.run_id) if known else 0
         if resume:
             in_ledger_mj = self.energy_before_mj
@@ -566,6 +570,19 @@ def _opened(config: RunConfig, entry: str) -> RunOpened:
         config=config.to_json(),
         software=machine.software_versions(),
         entry=entry,
+        user=_user(config),
+    )
+
+
+def _user(config: RunConfig) -> str:
+    return machine.user_name() if config.user is None else config.user
+
+
+def _boundary(config: RunConfig) -> BoundaryStated:
+    return BoundaryStated(
+        operation=config.operation or "",
+        organisation=config.organisation,
+        by=_user(config) or "the run's settings",
     )
 
 

@@ -10,7 +10,8 @@ from carbon_trainer.clock import SystemClock
 from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import CarbonTrainerError, InputError
 from carbon_trainer.job import FitResult
-from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.ledger.location import location_of
+from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.recovery import recover_killed
 from carbon_trainer.reports.build import write_run_report
 from carbon_trainer.reports.figures import run_figures

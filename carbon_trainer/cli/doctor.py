@@ -27,7 +27,8 @@ from carbon_trainer.energy.watch import (
     watch_devices,
 )
 from carbon_trainer.errors import InputError, LedgerError
-from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.ledger.location import location_of
+from carbon_trainer.ledger.store import Ledger
 
 
 @dataclass(frozen=True, slots=True)

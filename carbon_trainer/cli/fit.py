@@ -19,7 +19,8 @@ from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.launch.ranks import elastic_run_id, is_elastic, this_rank
 from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
 from carbon_trainer.ledger.facts import Resumed, RunOpened
-from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.ledger.location import location_of
+from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.session import RELEASED_STATUS, ResumePoint
 from carbon_trainer.times import deadline_of
 

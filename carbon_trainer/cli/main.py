@@ -17,8 +17,10 @@ VERBS = {
     "plan": "Find when to run and at which power, for least carbon or cost; draw it.",
     "grid": "Carbon intensity: who tells it, a zone's course, as CSV.",
     "simulate": "Tell what policies would have saved over a year of starts on a trace.",
-    "runs": "List, show and verify recorded runs.",
-    "report": "Write a run's report again from the ledger.",
+    "runs": "List, show, verify and amend recorded runs.",
+    "report": "Write a run's report, or one over many runs, in any of their forms.",
+    "check": "Say whether published figures of a training can be right.",
+    "ledger": "Bring ledgers together, or one of an earlier version up to date.",
     "doctor": "Say what can be measured here, what is estimated, and what to do about it.",
 }
 """Each verb's help line, so that ``--help`` needs to import none of them."""

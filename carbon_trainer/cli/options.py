@@ -12,7 +12,9 @@ import click
 from pydantic.fields import FieldInfo
 
 from carbon_trainer.config import RunConfig
-from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.errors import did_you_mean
+from carbon_trainer.ledger.location import location_of
+from carbon_trainer.ledger.store import Ledger
 
 Command = Callable[..., Any]
 
@@ -31,14 +33,14 @@ def ledger_options(command: Command) -> Command:
     return command
 
 
-def open_ledger(ledger: str | None, runs_dir: str | None) -> Ledger:
+def open_ledger(ledger: str | None, runs_dir: str | None, *, upgrade: bool = False) -> Ledger:
     """Open the ledger that the flags name, for reading.
 
     Raises:
         LedgerError: if there is none.
     """
     folder = Path(runs_dir) if runs_dir else RunConfig.model_fields["runs_dir"].default
-    return Ledger.open(location_of(ledger, folder), create=False)
+    return Ledger.open(location_of(ledger, folder), create=False, upgrade=upgrade)
 
 
 def given(flags: dict[str, Any]) -> dict[str, Any]:
@@ -88,3 +90,16 @@ def _metavar(annotation: Any) -> str:
     if int in flat or float in flat:
         return "NUMBER"
     return "TEXT" if not isinstance(annotation, types.GenericAlias) else "VALUE"
+
+
+class Verbs(click.Group):
+    """A group of commands that names the nearest one to a mistyped name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was called."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], self.commands)
+            ctx.fail(f"there is no command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)

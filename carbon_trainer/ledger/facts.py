@@ -35,6 +35,8 @@ class RunOpened(Fact):
     software: JsonDict
     entry: str = "cli"
     """Who opened it: ``cli`` (carbon-train fit) or ``callback`` (a user's own script)."""
+    user: str = ""
+    """Whom it is booked to; empty where the record does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,12 +230,65 @@ class RunClosed(Fact):
     checkpoint: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Amendment(Fact):
+    """Base of what is said about a run after the event; it is no part of the run's time."""
+
+    by: str
+    """Who says so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrected(Amendment):
+    """An earlier record was wrong: what it should say. The wrong one stays where it is."""
+
+    kind: ClassVar[str] = "corrected"
+    of_seq: int
+    """The number of the record that is corrected."""
+    changes: JsonDict
+    """Its fields that were wrong, with what is right."""
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoundaryStated(Amendment):
+    """Whose machines the run was on, which decides the scope that its emissions fall in."""
+
+    kind: ClassVar[str] = "boundary_stated"
+    operation: str
+    """``own`` (scope 2), ``cloud`` (bought: scope 3 category 1) or ``colocation`` (leased:
+    scope 3 category 8)."""
+    organisation: str = ""
+    provider: str = ""
+    """Of the cloud or the colocation."""
+    region: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstrumentHeld(Amendment):
+    """A contractual instrument for a part of the run's electricity, with its evidence."""
+
+    kind: ClassVar[str] = "instrument_held"
+    instrument: str
+    """``guarantee of origin``, ``REC``, ``PPA``, ``supplier contract`` or ``residual mix``."""
+    registry: str
+    serial: str
+    """Its number in the registry; the table's edition for a residual mix."""
+    vintage: str
+    market: str
+    rate_gco2e_per_kwh: float
+    energy_kwh: float | None
+    """Most of the run's facility energy that it covers; None for a residual mix: all the rest."""
+    source: str = ""
+    """``wind``, ``solar``, ``hydro``, ``nuclear`` …; empty where it does not say."""
+
+
 FACT_KINDS: dict[str, type[Fact]] = {
     fact.kind: fact
     for fact in (
         RunOpened, MachineDescribed, CorpusDescribed, ModelDescribed, IntensityUsed, Interval,
         Progress, CheckpointSaved, Decision, LevelsMeasured, Incomplete, Interruption, Resumed,
-        RunClosed,
+        RunClosed, Corrected, BoundaryStated, InstrumentHeld,
     )
 }  # fmt: skip
 """Every kind of fact by its name in the ledger."""

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
-import sqlite3
-import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
 from carbon_trainer.errors import InputError, LedgerError
-from carbon_trainer.ledger import schema
+from carbon_trainer.ledger import migrate, schema
 from carbon_trainer.ledger.chain import ChainHead, canonical_json, link
-from carbon_trainer.ledger.facts import FACT_KINDS, Fact, IntensityUsed, Interval, JsonDict
+from carbon_trainer.ledger.columns import interval_columns, sum_columns
+from carbon_trainer.ledger.engine import engine_of, plain
+from carbon_trainer.ledger.facts import (
+    FACT_KINDS,
+    Decision,
+    Fact,
+    IntensityUsed,
+    Interval,
+    JsonDict,
+)
+from carbon_trainer.ledger.location import without_password
+from carbon_trainer.ledger.sums import Adder, add_sums, in_force_at, stored_sums
 
 if TYPE_CHECKING:
     import pandas as pd
 
-log = logging.getLogger(__name__)
-
-LOCK_WAIT_S = 5.0
+    from carbon_trainer.ledger.sums import Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +66,26 @@ class Ledger:
         self.name = name
 
     @classmethod
-    def open(cls, location: str | Path, *, create: bool = True) -> Ledger:
+    def open(cls, location: str | Path, *, create: bool = True, upgrade: bool = False) -> Ledger:
         """Open a ledger.
 
         Args:
             location: a path of a SQLite file, or an SQLAlchemy URL.
             create: make it when it does not exist yet.
+            upgrade: bring a database of an earlier version to the present schema; files are
+                brought to it in any case.
 
         Raises:
-            LedgerError: if it is missing, unreadable, no ledger, or from a newer version.
+            LedgerError: if it is missing, unreadable, no ledger, or from another version.
         """
-        name = _without_password(location)
-        ledger = cls(_engine(location, create=create), name)
+        name = without_password(location)
+        ledger = cls(engine_of(location, create=create, fill=migrate.create), name)
         try:
             ledger._check_or_create(create=create)
+            ledger._check_version(upgrade=upgrade)
         except DBAPIError as error:
             ledger.close()
-            raise LedgerError(f"cannot use the ledger {name}: {_plain(error)}.") from error
+            raise LedgerError(f"cannot use the ledger {name}: {plain(error)}.") from error
         return ledger
 
     def close(self) -> None:
@@ -91,36 +99,32 @@ class Ledger:
             if tables or not create:
                 raise LedgerError(f"{self.name} is not a carbon-trainer ledger.")
             self._create_or_find()
-        with self._engine.connect() as connection:
-            version = connection.execute(
-                sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
-            ).scalar_one()
-        if int(version) > schema.SCHEMA_VERSION:
-            raise LedgerError(
-                f"the ledger {self.name} was written by a newer carbon-trainer (its schema is "
-                f"{version}, this one knows up to {schema.SCHEMA_VERSION}): upgrade "
-                "carbon-trainer, or give another --ledger."
-            )
 
     def _create_or_find(self) -> None:
         """Make the tables; where another process was quicker, take its."""
         try:
-            self._create()
+            migrate.create(self._engine)
         except DBAPIError:
             with self._engine.connect() as connection:
                 if schema.meta.name not in sa.inspect(connection).get_table_names():
                     raise
             # The other one commits the tables and their version together.
 
-    def _create(self) -> None:
-        with self._engine.begin() as connection:
-            schema.metadata.create_all(connection)
-            known = connection.execute(sa.select(sa.func.count()).select_from(schema.meta))
-            if known.scalar_one() == 0:
-                connection.execute(
-                    schema.meta.insert(),
-                    {"key": "schema_version", "value": str(schema.SCHEMA_VERSION)},
+    def _check_version(self, *, upgrade: bool) -> None:
+        version = migrate.version_of(self._engine)
+        if version > schema.SCHEMA_VERSION:
+            raise LedgerError(
+                f"the ledger {self.name} was written by a newer carbon-trainer (its schema is "
+                f"{version}, this one knows up to {schema.SCHEMA_VERSION}): upgrade "
+                "carbon-trainer, or give another --ledger."
+            )
+        if version < schema.SCHEMA_VERSION:
+            if not upgrade and self._engine.name != "sqlite":
+                raise LedgerError(
+                    f"the ledger {self.name} has schema {version} of an earlier carbon-trainer: "
+                    "have its owner run `carbon-train ledger upgrade --ledger URL` once."
                 )
+            migrate.upgrade(self._engine)
 
     def append(
         self, run_id: str, stamped: Sequence[tuple[int, Fact]], after: ChainHead
@@ -139,6 +143,7 @@ class Ledger:
             DBAPIError: if the database refuses, e.g. it is full, locked, or has another head.
         """
         fact_rows, interval_rows, head = [], [], after
+        records: list[tuple[int, str, JsonDict]] = []
         for time_ns, fact in stamped:
             body = canonical_json(fact.body())
             head = link(head, run_id, time_ns, fact.kind, body)
@@ -153,13 +158,19 @@ class Ledger:
                     "sha256": head.sha256,
                 }
             )
+            fields = fact.body() if typed else {}
+            records.append((head.seq, fact.kind, fields))
             if typed:
-                interval_rows.append({"run_id": run_id, "seq": head.seq, **fact.body()})
+                interval_rows.append({"run_id": run_id, "seq": head.seq, **fields})
         with self._engine.begin() as connection:
             if fact_rows:
                 connection.execute(schema.facts.insert(), fact_rows)
             if interval_rows:
                 connection.execute(schema.intervals.insert(), interval_rows)
+                adder = Adder(run_id, in_force_at(connection, run_id, after.seq))
+                for record in records:
+                    adder.add(*record)
+                add_sums(connection, adder.sums)
         return head
 
     def head(self, run_id: str) -> ChainHead:
@@ -173,6 +184,42 @@ class Ledger:
                 .limit(1)
             ).first()
         return ChainHead(row.seq, row.sha256) if row else ChainHead()
+
+    def sha256_at(self, run_id: str, seq: int) -> str | None:
+        """Return the hash of one of a run's records; None where it has no such record."""
+        facts = schema.facts.c
+        query = sa.select(facts.sha256).where(facts.run_id == run_id, facts.seq == seq)
+        with self._engine.connect() as connection:
+            found = connection.execute(query).scalar_one_or_none()
+        return None if found is None else str(found)
+
+    def transaction(self) -> AbstractContextManager[sa.Connection]:
+        """Begin a transaction, for whoever appends records that have their hashes already."""
+        return self._engine.begin()
+
+    def row_batches(self, run_id: str, after_seq: int, size: int) -> Iterator[list[JsonDict]]:
+        """Yield a run's rows as they are stored, ``fact`` and ``interval`` of each, in order."""
+        facts, intervals = schema.facts, schema.intervals
+        query = (
+            sa.select(facts, *(intervals.c[name] for name in schema.INTERVAL_FIELDS))
+            .select_from(facts.outerjoin(intervals))
+            .where(facts.c.run_id == run_id, facts.c.seq > after_seq)
+            .order_by(facts.c.seq)
+        )
+        names = [column.name for column in facts.columns]
+        with self._engine.connect() as connection:
+            rows = connection.execution_options(yield_per=size).execute(query)
+            for part in rows.mappings().partitions(size):
+                yield [
+                    {
+                        "fact": {name: row[name] for name in names},
+                        "interval": {
+                            "run_id": run_id, "seq": row["seq"],
+                            **{name: row[name] for name in schema.INTERVAL_FIELDS},
+                        },
+                    }
+                    for row in part
+                ]  # fmt: skip
 
     def run_ids(self) -> list[str]:
         """Return the ids of all runs, oldest first."""
@@ -222,19 +269,81 @@ class Ledger:
             rows = connection.execute(query).all()
         return [StoredFact(r.seq, r.time_ns, r.kind, json.loads(r.body), r.sha256) for r in rows]
 
-    def intervals(self, run_id: str) -> pd.DataFrame:
-        """Return a run's intervals in order, a row each, columns as ``Interval``'s fields."""
-        import pandas as pd
-
-        table = schema.intervals
+    def last(self, run_id: str, kind: type[Fact]) -> StoredFact | None:
+        """Return a run's last fact of a kind."""
+        columns = schema.facts.c
         query = (
-            sa.select(table.c.seq, *(table.c[name] for name in schema.INTERVAL_FIELDS))
-            .where(table.c.run_id == run_id)
-            .order_by(table.c.seq)
+            sa.select(columns.seq, columns.time_ns, columns.kind, columns.body, columns.sha256)
+            .where(columns.run_id == run_id, columns.kind == kind.kind)
+            .order_by(columns.seq.desc())
+            .limit(1)
         )
         with self._engine.connect() as connection:
-            rows = connection.execute(query).all()
-        return pd.DataFrame.from_records(rows, columns=["seq", *schema.INTERVAL_FIELDS])
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        return StoredFact(row.seq, row.time_ns, row.kind, json.loads(row.body), row.sha256)
+
+    def heads(self) -> dict[str, ChainHead]:
+        """Return the last record of each run's chain."""
+        facts = schema.facts.c
+        last = (
+            sa.select(facts.run_id, sa.func.max(facts.seq).label("seq"))
+            .group_by(facts.run_id)
+            .subquery()
+        )
+        query = sa.select(facts.run_id, facts.seq, facts.sha256).join(
+            last, (facts.run_id == last.c.run_id) & (facts.seq == last.c.seq)
+        )
+        with self._engine.connect() as connection:
+            return {row.run_id: ChainHead(row.seq, row.sha256) for row in connection.execute(query)}
+
+    def decided(self, decision: str) -> dict[str, int]:
+        """Return the runs in which something was decided, with the last record that says so."""
+        facts = schema.facts.c
+        query = (
+            sa.select(facts.run_id, sa.func.max(facts.seq))
+            .where(
+                facts.kind == Decision.kind,
+                facts.body.contains(f'"decision":{json.dumps(decision)}', autoescape=True),
+            )
+            .group_by(facts.run_id)
+        )
+        with self._engine.connect() as connection:
+            return {str(run_id): int(seq) for run_id, seq in connection.execute(query)}
+
+    def intervals(
+        self, run_id: str, columns: Sequence[str] = schema.INTERVAL_FIELDS
+    ) -> pd.DataFrame:
+        """Return a run's intervals in order: ``seq`` and the given fields of ``Interval``."""
+        return interval_columns(self._engine, run_id, columns)
+
+    def sums(self) -> pd.DataFrame:
+        """Return the intervals of all runs, added up by all that reports tell apart.
+
+        Columns are those of ``schema.sums``.
+        """
+        return sum_columns(self._engine)
+
+    def stored_sums(self, run_id: str) -> Sums:
+        """Return a run's sums as the ledger has them, for a check."""
+        with self._engine.connect() as connection:
+            return stored_sums(connection, run_id)
+
+    def facts_of_all(self, *kinds: type[Fact]) -> Iterator[tuple[str, StoredFact]]:
+        """Yield (run id, fact) of some kinds of all runs, a run's in order."""
+        columns = schema.facts.c
+        query = (
+            sa.select(
+                columns.run_id, columns.seq, columns.time_ns, columns.kind, columns.body,
+                columns.sha256,
+            )
+            .where(columns.kind.in_([kind.kind for kind in kinds]))
+            .order_by(columns.run_id, columns.seq)
+        )  # fmt: skip
+        with self._engine.connect() as connection:
+            for run_id, seq, time_ns, kind, body, sha256 in connection.execute(query):
+                yield run_id, StoredFact(seq, time_ns, kind, json.loads(body), sha256)
 
     def opened_ns(self, run_id: str) -> int | None:
         """Return when a run's first record was written; None where there is no such run."""
@@ -338,107 +447,3 @@ class Ledger:
         query = sa.select(intervals.seq).where(intervals.run_id == run_id, ~vouched.exists())
         with self._engine.connect() as connection:
             return list(connection.execute(query.order_by(intervals.seq)).scalars())
-
-
-def location_of(ledger: str | None, runs_dir: Path) -> str:
-    """Return where the ledger is: as given, else ``CARBON_TRAINER_LEDGER``, else in the folder."""
-    return ledger or os.environ.get("CARBON_TRAINER_LEDGER") or str(runs_dir / "ledger.sqlite")
-
-
-def _engine(location: str | Path, *, create: bool) -> sa.Engine:
-    text = str(location)
-    if "://" not in text:
-        return _sqlite_engine(Path(text), create=create)
-    try:
-        url = make_url(text)
-        if url.get_backend_name() == "sqlite":
-            return _sqlite_engine(Path(url.database or ""), create=create)
-        return sa.create_engine(url, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
-        raise LedgerError(
-            f"cannot use the ledger {_without_password(text)}: {error}. Give a file's path, or a "
-            "URL like postgresql+psycopg://user@host/database (needs carbon-trainer[postgresql])."
-        ) from error
-
-
-def _sqlite_engine(path: Path, *, create: bool) -> sa.Engine:
-    if path.is_dir():
-        raise LedgerError(f"the ledger {path} is a folder: name a file in it.")
-    if not path.exists() and not create:
-        raise LedgerError(
-            f"there is no ledger at {path}: train first with `carbon-train fit`, or say where it "
-            "is with --ledger."
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerError(
-            f"cannot make the ledger's folder {path.parent}: {error.strerror or error}."
-        ) from error
-    if not path.exists():
-        _make_sqlite(path)
-    return _connected(path)
-
-
-def _make_sqlite(path: Path) -> None:
-    """Make a ledger beside its place and put it there whole: others may be making it as well.
-
-    Raises:
-        LedgerError: if the folder cannot be written.
-    """
-    try:
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ledger-") as folder:
-            made = Path(folder, "ledger.sqlite")
-            ledger = Ledger(_connected(made), str(path))
-            ledger._create()
-            ledger.close()
-            _put_in_place(made, path)
-    except (OSError, DBAPIError) as error:
-        why = _plain(error) if isinstance(error, DBAPIError) else error.strerror or error
-        raise LedgerError(f"cannot make the ledger {path}: {why}.") from error
-
-
-def _put_in_place(made: Path, path: Path) -> None:
-    """Give a file its name unless there is one of that name already."""
-    try:
-        os.link(made, path)
-    except FileExistsError:
-        log.debug("somebody else has made %s", path)
-    except OSError:
-        # A file system without hard links; two first runs at the same moment are then at risk.
-        made.rename(path)
-
-
-def _connected(path: Path) -> sa.Engine:
-    url = sa.URL.create("sqlite", database=str(path))
-    engine = sa.create_engine(url, connect_args={"timeout": LOCK_WAIT_S})
-    sa.event.listen(engine, "connect", _set_pragmas)
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-    return engine
-
-
-def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
-    """Readers and the writer never block one another (WAL); a commit is on the disk (FULL)."""
-    # Python's sqlite3 would end a transaction before each CREATE TABLE; ours begin themselves.
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    try:
-        connection.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError as error:
-        # A file that cannot be written works in the mode that it has, which stays with it.
-        log.debug("journal mode not set: %s", error)
-
-
-def _plain(error: DBAPIError) -> str:
-    return str(error.orig or error).strip().rstrip(".")
-
-
-def _without_password(location: str | Path) -> str:
-    text = str(location)
-    if "://" not in text:
-        return text
-    try:
-        return make_url(text).render_as_string(hide_password=True)
-    except ArgumentError:
-        return text

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from carbon_trainer.ledger.chain import ChainHead, link
+from carbon_trainer.ledger.facts import Interval
 from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.ledger.sums import Adder, difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ def verify(ledger: Ledger, run_id: str, *anchors: tuple[str, ChainHead]) -> Veri
     """
     head, records, problem = ChainHead(), 0, None
     passed = {0: head.sha256}
+    adder = Adder(run_id)
     for seq, time_ns, kind, body, sha256 in ledger.raw_records(run_id):
         records += 1
         if problem is None:
@@ -48,8 +52,13 @@ def verify(ledger: Ledger, run_id: str, *anchors: tuple[str, ChainHead]) -> Veri
             if problem is None:
                 head = ChainHead(seq, sha256)
                 passed[seq] = sha256
+                adder.add(seq, kind, json.loads(body or "{}") if kind == Interval.kind else {})
     if problem is None:
-        problem = _stray(ledger, run_id) or _not_anchored(passed, anchors)
+        problem = (
+            _stray(ledger, run_id)
+            or _not_anchored(passed, anchors)
+            or difference(adder.sums, ledger.stored_sums(run_id))
+        )
     return Verification(run_id, records, head, problem)
 
 

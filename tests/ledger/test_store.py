@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import FACT_KINDS, Interval, Progress, RunClosed
-from carbon_trainer.ledger.store import Ledger, location_of
+from carbon_trainer.ledger.location import location_of
+from carbon_trainer.ledger.store import Ledger
 from tests.ledger.records import interval, opened, progress
 
 
@@ -133,7 +134,7 @@ def test_the_ledger_lies_where_it_is_told_to(
 
 
 def test_every_kind_of_fact_has_its_own_name() -> None:
-    assert len(FACT_KINDS) == 14
+    assert len(FACT_KINDS) == 17
     assert FACT_KINDS["interval"] is Interval
     assert FACT_KINDS["run_closed"] is RunClosed
 

@@ -110,6 +110,11 @@ def test_a_cut_off_end_is_found_with_the_head_that_a_report_knows(path: Path) ->
     ledger.close()
     assert _problem(path, ("report.json", head)) is None
     _tamper(path, "DELETE FROM intervals WHERE seq=6", "DELETE FROM facts WHERE seq=6")
+    assert _problem(path) == (
+        "the ledger's sum of GPU-1, train, measured is 60 mJ, but its intervals add up to 30 mJ."
+    )
+    right = "intervals=2, energy_mj=30, variance_mj2=2, duration_ns=2000000000"
+    _tamper(path, f"UPDATE sums SET {right}")
     assert _problem(path) is None
     assert _problem(path, ("report.json", head)) == (
         "records after 5 are missing: report.json knows of 6."

@@ -70,7 +70,7 @@ def test_a_locked_database_is_waited_out_and_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("carbon_trainer.ledger.store.LOCK_WAIT_S", 0.01)
+    monkeypatch.setattr("carbon_trainer.ledger.engine.LOCK_WAIT_S", 0.01)
     quick = Ledger.open(tmp_path / "ledger.sqlite")
     writer = _writer(quick, tmp_path)
     lock = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)

@@ -1,0 +1,1 @@
+"""Alembic's environment for ledgers made by earlier versions."""
