@@ -15,6 +15,7 @@ from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
 from carbon_trainer.ledger.facts import Decision, LevelsMeasured
+from carbon_trainer.planning.plan import Plan
 from carbon_trainer.planning.problem import Budgets, Objective
 from carbon_trainer.power.levels import (
     IDLE_S,
@@ -275,7 +276,32 @@ class CarbonSchedule(CarbonCallback):
             session.say(sentence)
             session.put(Decision(decision="schedule", why=sentence))
 
-        self._schedule = Schedule(terms, table, forecasts.newest, say=say, executor=self._executor)
+        def planned(plan: Plan, at_once: Plan) -> None:
+            session.put(_plan_fact(session, plan, at_once))
+
+        self._schedule = Schedule(
+            terms, table, forecasts.newest, say=say, planned=planned, executor=self._executor
+        )
+
+
+def _plan_fact(session: RunSession, plan: Plan, at_once: Plan) -> Decision:
+    """Write down what is expected, so that the report can hold it against what came."""
+    return Decision(
+        decision="plan",
+        why=f"by this plan the run is done at {iso(plan.finish_ns)}, by running at once and at "
+        f"full power at {iso(at_once.finish_ns)}",
+        figures={
+            "made_ns": session.clock.now_ns(),
+            "before_mj": session.used_mj(),
+            "planned_kwh": plan.energy_kwh,
+            "planned_kgco2e": plan.emissions_gco2e / 1000,
+            "planned_finish_ns": plan.finish_ns,
+            "at_once_kwh": at_once.energy_kwh,
+            "at_once_kgco2e": at_once.emissions_gco2e / 1000,
+            "at_once_start_ns": at_once.slots[0].start_ns if at_once.slots else plan.finish_ns,
+            "at_once_finish_ns": at_once.finish_ns,
+        },
+    )
 
 
 def _terms(session: RunSession, deadline_ns: int) -> Terms:

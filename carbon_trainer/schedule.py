@@ -16,6 +16,7 @@ from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.grid.series import IntensitySeries, iso
 from carbon_trainer.planning.plan import InfeasibleError, Plan, PlanSlot
 from carbon_trainer.planning.planner import Decision, Planner, Progress
+from carbon_trainer.planning.policies import run_now
 from carbon_trainer.planning.problem import (
     NS_PER_H,
     Budgets,
@@ -118,6 +119,7 @@ class Schedule:
         table: what each power setting draws and does, as measured.
         forecast: tells the intensity from now to an hour after the deadline.
         say: takes a sentence for people and the record.
+        planned: takes the first plan, and the one of running at once at full power instead.
         executor: where plans are made; a thread of its own by default.
     """
 
@@ -128,12 +130,14 @@ class Schedule:
         forecast: Callable[[], IntensitySeries],
         *,
         say: Callable[[str], None],
+        planned: Callable[[Plan, Plan], None] | None = None,
         executor: Executor | None = None,
     ) -> None:
         self._terms = terms
         self._table = table
         self._forecast = forecast
         self._say = say
+        self._tell_planned = planned
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="planner")
         self._shares: dict[Level, float] = {}
         self._planner: Planner | None = None
@@ -235,10 +239,15 @@ class Schedule:
             problem = self._problem(position, hours, state, forecast)
             self._planner = Planner(problem, update_every_s=UPDATE_S)
         try:
-            return self._planner.update(position.now_ns, progress, forecast, position.budgets)
+            decision = self._planner.update(position.now_ns, progress, forecast, position.budgets)
         except InfeasibleError as error:
             self._tell(f"{str(error).rstrip('.')}; it trains until the budget ends it")
-            return self._planner.update(position.now_ns, progress, forecast, Budgets())
+            decision = self._planner.update(position.now_ns, progress, forecast, Budgets())
+        if self._tell_planned is not None:
+            at_once = run_now(self._problem(position, hours, state, forecast))
+            self._tell_planned(decision.plan, at_once)
+            self._tell_planned = None
+        return decision
 
     def _problem(
         self, position: Position, hours: float, state: State, forecast: IntensitySeries
