@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from carbon_trainer.errors import InputError, did_you_mean
 from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.reports.checks import problems_of_run
 from carbon_trainer.reports.figures import RunFigures, run_figures
-from carbon_trainer.reports.run_html import run_html
-from carbon_trainer.reports.run_json import run_json
-from carbon_trainer.reports.run_markdown import run_markdown
+from carbon_trainer.reports.formats import FORMATS
 
-FORMATS: dict[str, Callable[[RunFigures], str]] = {
-    "html": run_html,
-    "md": run_markdown,
-    "json": run_json,
-}
-"""The forms of a run's report by their file's suffix."""
+DEFAULT_FORMATS = ("html", "md", "json")
 
 
 def render_run(ledger: Ledger, run_id: str, format: str) -> str:  # noqa: A002 - the flag's name
@@ -28,40 +22,59 @@ def render_run(ledger: Ledger, run_id: str, format: str) -> str:  # noqa: A002 -
     Args:
         ledger: where the run is.
         run_id: its full id.
-        format: ``html``, ``md`` or ``json``.
+        format: a name of ``FORMATS`` whose form is text: ``html``, ``md``, ``json`` …
 
     Raises:
         InputError: if the format or the run is not known.
         LedgerError: if the ledger cannot be read.
     """
-    check_formats([format])
-    return FORMATS[format](run_figures(ledger, run_id))
+    check_formats([format], FORMATS)
+    made = FORMATS[format].render(ledger, run_figures(ledger, run_id))
+    return made if isinstance(made, str) else made.decode()
 
 
 def write_run_report(
-    ledger: Ledger, run_id: str, directory: Path, formats: Sequence[str] = ("html", "md", "json")
+    ledger: Ledger, run_id: str, directory: Path, formats: Sequence[str] = DEFAULT_FORMATS
 ) -> dict[str, Path]:
-    """Write a run's report as ``report.html``, ``report.md`` and ``report.json``.
+    """Write a run's report, a file for each format.
 
     Args:
         ledger: where the run is.
         run_id: its full id.
         directory: the folder to write into; made if it is not there.
-        formats: which forms.
+        formats: names of ``FORMATS``.
 
     Returns:
         The file of each format.
 
     Raises:
-        InputError: if a format or the run is not known, or the folder cannot be written.
+        InputError: if a format or the run is not known, the figures fail a check that exports
+            need, or the folder cannot be written.
         LedgerError: if the ledger cannot be read.
     """
-    check_formats(formats)
-    figures = run_figures(ledger, run_id)
-    texts = {name: FORMATS[name](figures) for name in formats}
+    check_formats(formats, FORMATS)
+    return write_figures(ledger, run_figures(ledger, run_id), directory, formats)
+
+
+def write_figures(
+    ledger: Ledger, figures: RunFigures, directory: Path, formats: Sequence[str]
+) -> dict[str, Path]:
+    """Write the report of a run that is counted up; as ``write_run_report``."""
+    if any(FORMATS[name].is_export for name in formats):
+        refuse(problems_of_run(figures))
+    made = {name: FORMATS[name].render(ledger, figures) for name in formats}
+    return write_files(directory, {name: (FORMATS[name].file, made[name]) for name in formats})
+
+
+def write_files(directory: Path, made: Mapping[str, tuple[str, str | bytes]]) -> dict[str, Path]:
+    """Write files by name and content into a folder.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        return {name: _replace(directory / f"report.{name}", text) for name, text in texts.items()}
+        return {key: _replace(directory / name, text) for key, (name, text) in made.items()}
     except OSError as error:
         raise InputError(
             f"cannot write the report into {directory}: {error.strerror or error}. Give another "
@@ -69,27 +82,41 @@ def write_run_report(
         ) from error
 
 
-def check_formats(formats: Sequence[str]) -> None:
+def refuse(problems: Sequence[str]) -> None:
+    """Refuse to export figures that cannot be right.
+
+    Raises:
+        InputError: naming what is wrong.
+    """
+    if problems:
+        raise InputError(
+            f"nothing is exported, as figures cannot be right: {'; '.join(problems)}. Correct the "
+            "record with `carbon-train runs correct`."
+        )
+
+
+def check_formats(formats: Sequence[str], known: Iterable[str]) -> None:
     """Check the names of formats.
 
     Raises:
         InputError: naming the first that is not known, and the nearest ones.
     """
+    names = list(known)
     for name in formats:
-        if name not in FORMATS:
+        if name not in names:
             raise InputError(
-                f"there is no report format {name!r}.{did_you_mean(name, FORMATS)} The formats "
-                f"are {', '.join(FORMATS)}."
+                f"there is no report format {name!r}.{did_you_mean(name, names)} The formats "
+                f"are {', '.join(names)}."
             )
 
 
-def _replace(path: Path, text: str) -> Path:
+def _replace(path: Path, made: str | bytes) -> Path:
     """Write a file at once: a reader sees the old one or the new one, never a part."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(made.encode() if isinstance(made, str) else made)
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)

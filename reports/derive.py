@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from carbon_trainer.ledger.facts import IntensityUsed, Progress, RunClosed
+from carbon_trainer.ledger.facts import IntensityUsed, ModelDescribed, Progress, RunClosed
 from carbon_trainer.reports.energy import CORRELATION, Cell, Tally, energy_sigma_mj, unknown_seconds
-from carbon_trainer.reports.figure import MEASURED, Figure, linear_sum, root_sum_square, weakest
+from carbon_trainer.reports.figure import (
+    ESTIMATED,
+    MEASURED,
+    Figure,
+    Input,
+    linear_sum,
+    root_sum_square,
+    weakest,
+)
 from carbon_trainer.reports.record import RunRecord
 from carbon_trainer.reports.segments import Segment
 from carbon_trainer.reports.series import EnergySeries, kg_per_mj
@@ -77,10 +85,15 @@ def energy_figure(row: Tally, sources: Sequence[str], *, key: str, label: str) -
     else:
         basis += f" {CORRELATION}"
     sigma = None if row.sigma_mj is None else kwh_from_mj(row.sigma_mj)
-    value = kwh_from_mj(row.energy_mj)
-    return Figure(
-        key=key, label=label, value=value, unit="kWh", method=row.method, sigma=sigma, basis=basis
+    inputs = tuple(
+        Input(name=f"intervals, {method}", value=energy_mj, unit="mJ", method=method)
+        for method, energy_mj in row.energy_by_method_mj.items()
     )
+    return Figure(
+        key=key, label=label, value=kwh_from_mj(row.energy_mj), unit="kWh", method=row.method,
+        sigma=sigma, basis=basis, formula=f"sum of the intervals' energy_mj / {MJ_PER_KWH}",
+        inputs=inputs,
+    )  # fmt: skip
 
 
 def component_figure(row: Tally, sources: Sequence[str]) -> Figure:
@@ -118,6 +131,8 @@ def facility_figure(
         sigma=None if sigma is None else kwh_from_mj(sigma),
         basis=f"Energy of the machines x PUE: {pues}. PUE is applied once, here. The ledger gives "
         "no uncertainty for the PUE, so only that of the energy is included.",
+        formula="sum of energy x PUE",
+        inputs=tuple(part for use in uses for part in (_energy_input(use), _pue_input(use))),
     )
 
 
@@ -129,6 +144,11 @@ def emissions_figure(
     if total is None or not uses:
         why = _NO_INTERVALS if total is None else _NO_FACTOR
         return Figure.missing(key, label, "kgCO2e", why)
+    mixed = mixed_kinds(
+        (use.fact.accounting, use.emissions_kgco2e) for use in uses if use.energy_mj
+    )
+    if mixed:
+        return Figure.missing(key, label, "kgCO2e", mixed)
     from_energy = energy_sigma_mj(cells, lambda cell: kg_per_mj(uses[cell.factor].fact))
     from_factor = linear_sum(use.emissions_kgco2e * use.fact.uncertainty for use in uses)
     terms = _terms(_emission_term(use) for use in uses)
@@ -145,7 +165,51 @@ def emissions_figure(
         f"that of the factor ({_factor_uncertainties(uses)}), the factor's fully correlated over "
         "the run, both combined as root sum of squares. "
         f"{CORRELATION}",
+        formula="sum of energy x PUE x intensity / 1000",
+        inputs=tuple(
+            part
+            for use in uses
+            for part in (_energy_input(use), _pue_input(use), intensity_input(use))
+        ),
     )
+
+
+def mixed_kinds(parts: Iterable[tuple[str, float]]) -> str:
+    """Say that emissions by different kinds of intensity have no sum; nothing where they have.
+
+    Args:
+        parts: kind of accounting and emissions by it (kgCO2e).
+    """
+    kinds: dict[str, float] = {}
+    for kind, kilograms in parts:
+        kinds[kind] = kinds.get(kind, 0.0) + kilograms
+    if len(kinds) < 2:
+        return ""
+    listed = ", ".join(f"{number_text(kg)} kgCO2e by {kind}" for kind, kg in sorted(kinds.items()))
+    return f"Mixed kinds of intensity have no sum: {listed}."
+
+
+def factor_id(fact: IntensityUsed) -> str:
+    """Name an emission factor: zone, accounting, vintage."""
+    return f"{fact.zone}; {fact.accounting}; {fact.vintage}"
+
+
+def _energy_input(use: FactorUse) -> Input:
+    name = f"energy under record {use.seq}"
+    return Input(name=name, value=kwh_from_mj(use.energy_mj), unit="kWh", record=use.seq)
+
+
+def _pue_input(use: FactorUse) -> Input:
+    return Input(name="PUE", value=use.fact.pue, method=use.fact.pue_method, record=use.seq)
+
+
+def intensity_input(use: FactorUse) -> Input:
+    """Return a factor's intensity as an input."""
+    return Input(
+        name="intensity", value=use.fact.intensity_gco2e_per_kwh, unit="gCO2e/kWh",
+        method=use.fact.method, record=use.seq, factor_id=factor_id(use.fact),
+        source=use.fact.source, vintage=use.fact.vintage,
+    )  # fmt: skip
 
 
 def _terms(terms: Iterable[str]) -> str:
@@ -199,7 +263,19 @@ def cost_figure(
         method=weakest([total.method, *(use.fact.pue_method for use in uses)]),
         sigma=energy_sigma_mj(cells, price),
         basis=f"Facility energy x price as given: {terms}. The price carries no uncertainty.",
+        formula="sum of energy x PUE x price",
+        inputs=tuple(
+            part
+            for use in uses
+            for part in (_energy_input(use), _pue_input(use), _price_input(use))
+        ),
     )
+
+
+def _price_input(use: FactorUse) -> Input:
+    unit = f"{use.fact.currency}/kWh"
+    return Input(name="price", value=use.fact.price_per_kwh, unit=unit, method="as given",
+                 record=use.seq)  # fmt: skip
 
 
 def time_figures(segments: Sequence[Segment], *, is_open: bool) -> tuple[Figure, Figure]:
@@ -261,7 +337,8 @@ def _token_ratios(tokens: Figure, energy: Figure) -> dict[str, Figure]:
         sigma = None if energy.relative is None else value * energy.relative
         figures[name] = Figure(
             key=key, label=label, value=value, unit=unit, method=energy.method, sigma=sigma,
-            basis=basis.format(formula),
+            basis=basis.format(formula), formula=formula,
+            inputs=(Input.of(tokens), Input.of(energy)),
         )  # fmt: skip
     return figures
 
@@ -276,7 +353,8 @@ def power_figures(
     if energy.value is not None and active.value:
         watts = energy.value * 3.6e6 / active.value
         basis = "Energy of the machines (before PUE) / active time; 1 kWh = 3,600,000 J."
-        mean = _like(energy, mean, watts, basis)
+        formula, inputs = "energy x 3600000 / active time", (Input.of(energy), Input.of(active))
+        mean = replace(_like(energy, mean, watts, basis), formula=formula, inputs=inputs)
     if series is not None and series.peak_w is not None:
         basis = (
             f"Highest mean power of all devices together over {number_text(series.width_s)} s of "
@@ -292,6 +370,68 @@ def _like(energy: Figure, shape: Figure, value: float, basis: str) -> Figure:
     return Figure(
         key=shape.key, label=shape.label, value=value, unit=shape.unit, method=energy.method,
         sigma=sigma, basis=basis,
+    )  # fmt: skip
+
+
+def compute_figure(model: ModelDescribed | None, tokens: Figure) -> Figure:
+    """Arithmetic of training: 6 operations a parameter and token (Kaplan et al. 2020, table 1)."""
+    key, label, unit = "training-compute", "Training compute", "FLOP"
+    if model is None or not tokens.value:
+        why = "There is no model or no tokens on record."
+        return Figure.missing(key, label, unit, why)
+    return Figure(
+        key=key, label=label, value=6.0 * model.parameters * tokens.value, unit=unit,
+        method=ESTIMATED, sigma=None,
+        basis="6 x parameters x tokens (Kaplan et al. 2020, arXiv:2001.08361): forward and "
+        "backward pass without attention's part over the context, validation and repeated steps.",
+        formula="6 x parameters x tokens",
+        inputs=(
+            Input(name="parameters", value=float(model.parameters), method=MEASURED),
+            Input.of(tokens),
+        ),
+    )  # fmt: skip
+
+
+def coverage_figure(total: Tally | None) -> Figure:
+    """The share of the devices' time in segments for which energy was measured."""
+    key, label, unit = "coverage", "Time measured", "%"
+    whole = 0.0 if total is None else total.recorded_s + total.unrecorded_s
+    if total is None or not whole:
+        return Figure.missing(key, label, unit, _NO_INTERVALS)
+    measured_s = total.seconds_by_method.get(MEASURED, 0.0)
+    basis = (
+        f"{number_text(measured_s)} of {number_text(whole)} device-seconds have measured "
+        f"intervals; {number_text(total.recorded_s - measured_s)} are estimated, assumed or "
+        f"unknown, {number_text(total.unrecorded_s)} have none."
+    )
+    inputs = tuple(
+        Input(name=f"device time, {method}", value=seconds, unit="s", method=method)
+        for method, seconds in total.seconds_by_method.items()
+    )
+    return replace(
+        _exact(key, label, 100 * measured_s / whole, unit, basis),
+        formula="100 x measured / (recorded + not recorded)",
+        inputs=(*inputs, Input(name="not recorded", value=total.unrecorded_s, unit="s")),
+    )
+
+
+def lost_figure(segments: Sequence[Segment]) -> Figure:
+    """Energy of steps that a later segment did again, as each resumption tells it."""
+    lost_mj = sum(segment.lost_mj for segment in segments)
+    again = sum(segment.repeated_steps for segment in segments)
+    basis = (
+        f"Energy since the checkpoint that each resumption went on from; {again:,} steps were "
+        "done again. It is part of the energy of the machines."
+    )
+    inputs = tuple(
+        Input(name=f"lost before segment {s.number}", value=s.lost_mj, unit="mJ")
+        for s in segments
+        if s.lost_mj
+    )
+    return replace(
+        _exact("lost-energy", "Energy of lost work", kwh_from_mj(lost_mj), "kWh", basis),
+        method=ESTIMATED if lost_mj else MEASURED, sigma=None if lost_mj else 0.0,
+        formula="sum of lost energy", inputs=inputs,
     )  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def energy_cells(record: RunRecord, segments: Sequence[Segment]) -> tuple[list[C
     cell_of = _cell_numbers(frame)
     sums = _sums(frame, cell_of, segments)
     first = frame.loc[~pd.Series(cell_of).duplicated().to_numpy(), list(_KEYS)]
-    known = [_uncertainties(item.fact) for item in record.of(MachineDescribed)]
+    known = [source_uncertainties(item.fact) for item in record.of(MachineDescribed)]
     cells = []
     for keys, row in zip(first.to_dict("records"), sums.to_dict("records"), strict=True):
         machine = int(keys["machine"])
@@ -125,8 +125,8 @@ def _sums(frame: pd.DataFrame, cell_of: Ints, segments: Sequence[Segment]) -> pd
     return pd.DataFrame(columns).groupby(cell_of, sort=True).sum()
 
 
-def _uncertainties(machine: MachineDescribed) -> dict[tuple[str, str], float]:
-    """The gain error of each (component, device); of several sources the largest."""
+def source_uncertainties(machine: MachineDescribed) -> dict[tuple[str, str], float]:
+    """Return the gain error of each (component, device); of several sources the largest."""
     known: dict[tuple[str, str], float] = {}
     for source in machine.sources:
         at = (str(source["component"]), str(source["device"]))
@@ -248,7 +248,7 @@ def unrecorded_seconds(
     begins = [start.seq for start in record.starts]
     for item in record.of(MachineDescribed):
         segment = max(0, int(np.searchsorted(begins, item.seq, side="right")) - 1)
-        for component, device in _uncertainties(item.fact):
+        for component, device in source_uncertainties(item.fact):
             covered.setdefault((segment, component, device), 0.0)
     missing: dict[tuple[str, str], float] = {}
     for (segment, component, device), seconds in sorted(covered.items()):

@@ -27,6 +27,41 @@ def weakest(methods: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Something that a figure is made from.
+
+    Attributes:
+        name: what it is, as the formula calls it.
+        value: the number, or a text.
+        unit: its unit; empty for a bare number.
+        method: how it is known.
+        figure: key of the figure that it is, where it is one.
+        record: number of the ledger's record that it stands in, where it is one of one record.
+        factor_id: of an emission factor: zone, accounting and vintage.
+        source: who says so.
+        vintage: of which year or edition.
+    """
+
+    name: str
+    value: float | str | None
+    unit: str = ""
+    method: str = ""
+    figure: str | None = None
+    record: int | None = None
+    factor_id: str | None = None
+    source: str = ""
+    vintage: str = ""
+
+    @classmethod
+    def of(cls, figure: Figure) -> Input:
+        """Take another figure as an input."""
+        return cls(
+            name=figure.label, value=figure.value, unit=figure.unit, method=figure.method,
+            figure=figure.key,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One figure.
 
@@ -37,7 +72,11 @@ class Figure:
         unit: the unit of ``value`` and ``sigma``.
         method: ``measured``, ``estimated``, ``assumed``, ``unknown`` or ``missing``.
         sigma: one standard deviation; 0 for a count that is exact, None where not known.
-        basis: how it is made: formula, inputs, factor, source, vintage.
+        basis: how it is made, in words: formula, inputs, factor, source, vintage.
+        low: the least that it may be, where a range is known rather than a spread.
+        high: the most.
+        formula: how it is made from ``inputs``.
+        inputs: what it is made from.
     """
 
     key: str
@@ -47,6 +86,10 @@ class Figure:
     method: str
     sigma: float | None
     basis: str
+    low: float | None = None
+    high: float | None = None
+    formula: str = ""
+    inputs: tuple[Input, ...] = ()
 
     @classmethod
     def missing(cls, key: str, label: str, unit: str, why: str) -> Figure:

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from carbon_trainer.ledger.chain import ChainHead
-from carbon_trainer.ledger.facts import (
-    RunOpened,
-)
+from carbon_trainer.ledger.facts import BoundaryStated, RunOpened
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports import derive, energy
 from carbon_trainer.reports.derive import FactorUse
+from carbon_trainer.reports.embodied import embodied_figure
 from carbon_trainer.reports.energy import Cell, Tally
 from carbon_trainer.reports.events import DataGap, Event, data_gaps, events_of
 from carbon_trainer.reports.figure import Figure
+from carbon_trainer.reports.outcome import Outcome, outcome_of
 from carbon_trainer.reports.provenance import Provenance, provenance_of
-from carbon_trainer.reports.record import RunRecord, read_run
+from carbon_trainer.reports.record import Correction, RunRecord, read_run
+from carbon_trainer.reports.scope2 import InstrumentUse, instrument_uses, market_figure
 from carbon_trainer.reports.segments import OPEN, Segment, segments_of
 from carbon_trainer.reports.series import EnergySeries, LossSeries, energy_series, loss_series
 
@@ -62,6 +63,10 @@ class RunFigures:
         component_figures: a figure for each of ``by_component``.
         factors: emission factors with their use.
         budgets: the budgets that were set last.
+        instruments: contractual instruments with what they cover.
+        outcome: the plan against what came; None where there was no plan.
+        boundary: whose machines the run was on; None where that is not stated.
+        corrections: what was corrected afterwards; every figure here has it in.
         gaps: what the record lacks.
         events: decisions, gaps, interruptions and segments' beginnings and ends, by time.
         provenance: corpus, model, machines, sources, settings.
@@ -99,6 +104,15 @@ class RunFigures:
     factors: tuple[FactorUse, ...]
     budgets: tuple[BudgetUse, ...]
     provenance: Provenance
+    emissions_market: Figure
+    embodied: Figure
+    training_compute: Figure
+    coverage: Figure
+    lost_energy: Figure
+    instruments: tuple[InstrumentUse, ...]
+    outcome: Outcome | None
+    boundary: BoundaryStated | None
+    corrections: tuple[Correction, ...]
     gaps: tuple[DataGap, ...]
     events: tuple[Event, ...]
     series: EnergySeries | None
@@ -114,12 +128,16 @@ class RunFigures:
         yield self.energy
         yield from self.component_figures
         yield self.facility_energy
-        yield self.emissions
+        yield from (self.emissions, self.emissions_market, self.embodied)
         if self.cost is not None:
             yield self.cost
-        yield from (self.duration, self.active_time, self.mean_power, self.peak_power)
+        yield from (self.duration, self.active_time, self.coverage)
+        yield from (self.mean_power, self.peak_power, self.lost_energy, self.training_compute)
         yield from (self.steps, self.tokens, self.tokens_per_kwh, self.kwh_per_million_tokens)
         yield from (self.train_loss, self.validation_loss, self.perplexity)
+        if self.outcome is not None:
+            told = self.outcome
+            yield from (told.planned, told.actual, told.at_once, told.saving)
 
 
 def run_figures(ledger: Ledger, run_id: str) -> RunFigures:
@@ -153,6 +171,8 @@ def figures_of(record: RunRecord) -> RunFigures:
     cost = derive.cost_figure(total, cells, factors)
     is_open = not segments or segments[-1].ended == OPEN
     duration, active = derive.time_figures(segments, is_open=is_open)
+    instruments = instrument_uses(record, facility)
+    work = derive.work_figures(record, energy_figure)
     mean, peak = derive.power_figures(energy_figure, active, series)
     return RunFigures(
         run_id=record.run_id,
@@ -177,13 +197,24 @@ def figures_of(record: RunRecord) -> RunFigures:
         cost=cost,
         duration=duration,
         active_time=active,
-        **derive.work_figures(record, energy_figure),
+        **work,
         mean_power=mean,
         peak_power=peak,
         **derive.loss_figures(record),
         factors=factors,
         budgets=_budgets(provenance.config, facility, emissions, cost),
         provenance=provenance,
+        emissions_market=market_figure(
+            emissions, facility, instruments, marginal=_marginal(factors)
+        ),
+        embodied=embodied_figure(provenance, by_device),
+        training_compute=derive.compute_figure(provenance.model, work["tokens"]),
+        coverage=derive.coverage_figure(total),
+        lost_energy=derive.lost_figure(segments),
+        instruments=instruments,
+        outcome=outcome_of(record, series, factors, emissions),
+        boundary=record.last(BoundaryStated),
+        corrections=record.corrections,
         gaps=data_gaps(record, segments, total, by_device),
         events=events_of(record),
         series=series,
@@ -204,6 +235,10 @@ def _cuts(
         energy.tallies(cells, lambda cell: (cell.component, cell.device), unrecorded),
         energy.tallies(unordered, lambda cell: ("", cell.phase)),
     )
+
+
+def _marginal(factors: Sequence[FactorUse]) -> bool:
+    return any(use.fact.accounting.startswith("marginal") for use in factors)
 
 
 def _total(cells: Sequence[Cell], unrecorded: dict[tuple[str, str], float]) -> Tally | None:

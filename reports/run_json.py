@@ -9,10 +9,14 @@ from typing import Any
 from carbon_trainer.reports.derive import FactorUse
 from carbon_trainer.reports.energy import CORRELATION, Tally
 from carbon_trainer.reports.figures import BudgetUse, RunFigures
+from carbon_trainer.reports.outcome import Outcome
+from carbon_trainer.reports.scope2 import InstrumentUse
+from carbon_trainer.reports.scopes import scope_of
 from carbon_trainer.reports.segments import Segment
 from carbon_trainer.reports.text import time_iso
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of ``schemas/run-report.schema.json``, which every document fits."""
 
 
 def run_json(figures: RunFigures) -> str:
@@ -36,6 +40,13 @@ def run_document(figures: RunFigures) -> dict[str, Any]:
         "energy": _energy(figures),
         "segments": [_segment(segment) for segment in figures.segments],
         "factors": [_factor(use) for use in figures.factors],
+        "instruments": [_instrument(use) for use in figures.instruments],
+        "boundary": _boundary(figures),
+        "outcome": _outcome(figures.outcome),
+        "corrections": [
+            {**dataclasses.asdict(one), "time": time_iso(one.time_ns)}
+            for one in figures.corrections
+        ],
         "budgets": [_budget(budget) for budget in figures.budgets],
         "corpus": None if made.corpus is None else dataclasses.asdict(made.corpus),
         "model": None if made.model is None else dataclasses.asdict(made.model),
@@ -62,6 +73,7 @@ def _run(figures: RunFigures) -> dict[str, Any]:
         "name": opened.name if opened else None,
         "project": opened.project if opened else None,
         "entry": opened.entry if opened else None,
+        "user": opened.user if opened else None,
         "status": figures.status,
         "open": figures.is_open,
         "reason": figures.reason,
@@ -105,6 +117,35 @@ def _factor(use: FactorUse) -> dict[str, Any]:
         "facility_kwh": use.facility_kwh,
         "emissions_kgco2e": use.emissions_kgco2e,
         "cost": use.cost,
+    }
+
+
+def _instrument(use: InstrumentUse) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(use.fact),
+        "record": use.seq,
+        "covered_kwh": use.covered_kwh,
+        "emissions_kgco2e": use.emissions_kgco2e,
+    }
+
+
+def _boundary(figures: RunFigures) -> dict[str, Any]:
+    scope = scope_of(figures.boundary)
+    stated = None if figures.boundary is None else dataclasses.asdict(figures.boundary)
+    return {
+        "stated": stated, "scope": scope.scope, "category": scope.category, "name": scope.name,
+    }  # fmt: skip
+
+
+def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
+    if outcome is None:
+        return None
+    return {
+        "plan_made": time_iso(outcome.made_ns),
+        "planned_finish": time_iso(outcome.planned_finish_ns),
+        "counterfactual": outcome.counterfactual,
+        "saving": outcome.saving.key,
+        "subtracted_from": [],
     }
 
 

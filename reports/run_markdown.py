@@ -11,7 +11,8 @@ def run_markdown(figures: RunFigures) -> str:
     """Write a run's report as Markdown; the same figures give the same text."""
     view = view_of(figures)
     tables = (
-        *view.energy_tables, view.results, view.budget, view.boundary, view.factor, view.segments,
-        *view.about, view.events, view.chain,
+        *view.energy_tables, view.results, view.budget, view.boundary, view.factor,
+        *(extra for extra in (view.instruments, view.corrections, view.outcome) if extra.rows),
+        view.segments, *view.about, view.events, view.chain,
     )  # fmt: skip
     return markdown_environment().get_template("run.md.j2").render(view=view, tables=tables)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from carbon_trainer.ledger.facts import Decision, Fact, Progress, Resumed, RunClosed
+from carbon_trainer.ledger.facts import Amendment, Decision, Fact, Progress, Resumed, RunClosed
 from carbon_trainer.reports.record import RunRecord, Stamped
 
 OPEN = "open"
@@ -65,7 +65,12 @@ def segments_of(record: RunRecord) -> tuple[Segment, ...]:
         within = [item for item in record.facts if start.seq <= item.seq < stop_seq]
         # What a later start has booked was written long after the segment's end.
         booked_ns = min((item.time_ns for item in within if _is_recovery(item)), default=None)
-        times = [item.time_ns for item in within if booked_ns is None or item.time_ns < booked_ns]
+        times = [
+            item.time_ns
+            for item in within
+            if (booked_ns is None or item.time_ns < booked_ns)
+            and not isinstance(item.fact, Amendment)
+        ]
         known_ns = max([int(last_ends.get(index, 0)), start.time_ns, *times])
         done = max((s.last_step or 0 for s in segments), default=0)
         segments.append(

@@ -190,6 +190,68 @@ def _factor_cells(use: FactorUse) -> dict[str, str]:
     }
 
 
+def instrument_table(figures: RunFigures) -> Table:
+    """Contractual instruments for the electricity, with their evidence."""
+    rows = tuple(
+        (
+            f"{use.fact.instrument} {use.fact.serial}",
+            use.fact.registry,
+            use.fact.vintage,
+            use.fact.market,
+            use.fact.source or "missing",
+            f"{number_text(use.fact.rate_gco2e_per_kwh)} gCO2e/kWh",
+            f"{number_text(use.covered_kwh)} kWh",
+            str(use.seq),
+        )
+        for use in figures.instruments
+    )
+    columns = (
+        "Instrument", "Registry", "Vintage", "Market", "Source", "Rate", "Covers", "Record",
+    )  # fmt: skip
+    return Table("instruments", "Instruments", columns, rows, frozenset({5, 6, 7}))
+
+
+def outcome_table(figures: RunFigures) -> Table:
+    """The plan against what came, and the saving against a case that did not happen."""
+    told = figures.outcome
+    if told is None:
+        return Table("outcome", "Plan and outcome", ("What", "Value"), ())
+    shown = (told.planned, told.actual, told.at_once, told.saving)
+    rows = [(figure.label, figure_text(figure)) for figure in shown]
+    rows += [
+        ("Plan made", time_text(told.made_ns)),
+        ("Planned to be done", time_text(told.planned_finish_ns)),
+        ("Done", "not yet" if figures.is_open else time_text(figures.ended_ns)),
+    ]
+    note = (
+        f"The saving is an estimate against {told.counterfactual}. It is in no total of this "
+        "report."
+    )
+    keys = tuple(figure.key for figure in shown)
+    return Table(
+        "outcome", "Plan, outcome and saving", ("What", "Value"), tuple(rows), frozenset({1}), note,
+        (*keys, "", "", ""),
+    )  # fmt: skip
+
+
+def correction_table(figures: RunFigures) -> Table:
+    """What was corrected afterwards."""
+    rows = tuple(
+        (
+            str(one.seq),
+            f"{one.of_seq} ({one.kind.replace('_', ' ')})",
+            ", ".join(f"{name}: {_setting(value)}" for name, value in one.before.items()),
+            ", ".join(f"{name}: {_setting(value)}" for name, value in one.after.items()),
+            one.reason,
+            f"{one.by}, {time_text(one.time_ns)}",
+        )
+        for one in figures.corrections
+    )
+    columns = ("Record", "Corrects", "Before", "Now", "Reason", "By")
+    note = "Every figure of this report has them in; the records before are unchanged."
+    return Table("corrections", "Corrections", columns, rows, frozenset({0}), note if rows else "")
+
+
 def source_table(figures: RunFigures) -> Table:
     """Where each device's energy figures come from."""
     rows = tuple(

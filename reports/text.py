@@ -37,6 +37,14 @@ def figure_text(figure: Figure, *, like: Figure | None = None) -> str:
         return MISSING_TEXT
     if figure.unit == "s":
         return duration_text(figure.value)
+    if figure.unit == "times":
+        return f"{number_text(figure.value, 3)} times"
+    if figure.unit == "FLOP":
+        return f"{figure.value:.1e} FLOP"
+    if figure.low is not None and figure.high is not None:
+        factor, unit = unit_for(figure.high, figure.unit)
+        low, high = number_text(figure.low / factor, 2), number_text(figure.high / factor, 2)
+        return f"{low} to {high} {unit}"
     if figure.unit in _COUNTS:
         return f"{figure.value:,.0f} {figure.unit}"
     scale = figure.value if like is None or like.value is None else like.value

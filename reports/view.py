@@ -7,16 +7,21 @@ from dataclasses import dataclass
 
 from carbon_trainer.reports import tables
 from carbon_trainer.reports.energy import CORRELATION
-from carbon_trainer.reports.figure import Figure
+from carbon_trainer.reports.figure import Figure, Input
 from carbon_trainer.reports.figures import RunFigures
+from carbon_trainer.reports.scopes import UNSTATED, scope_of
 from carbon_trainer.reports.tables import Table
 from carbon_trainer.reports.text import (
     component_text,
+    count_text,
     figure_text,
     number_text,
     percent_text,
     time_text,
 )
+
+MOST_INPUTS = 60
+"""A figure of very many parts shows the first ones; the JSON report has all."""
 
 _STATUS = {
     "finished": "finished",
@@ -38,6 +43,17 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class InputRow:
+    """An input of a figure, for people."""
+
+    name: str
+    value: str
+    method: str
+    origin: str
+    figure: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Derivation:
     """How a figure is made, for people."""
 
@@ -46,6 +62,8 @@ class Derivation:
     text: str
     method: str
     basis: str
+    formula: str
+    inputs: tuple[InputRow, ...]
 
 
 @dataclass(frozen=True)
@@ -74,6 +92,9 @@ class View:
     energy_tables: tuple[Table, ...]
     boundary: Table
     factor: Table
+    instruments: Table
+    outcome: Table
+    corrections: Table
     results: Table
     budget: Table
     segments: Table
@@ -105,6 +126,9 @@ def view_of(figures: RunFigures) -> View:
         ),
         boundary=_boundary(figures),
         factor=tables.factor_table(figures),
+        instruments=tables.instrument_table(figures),
+        outcome=tables.outcome_table(figures),
+        corrections=tables.correction_table(figures),
         results=_results(figures),
         budget=tables.budget_table(figures),
         segments=tables.segment_table(figures),
@@ -115,14 +139,31 @@ def view_of(figures: RunFigures) -> View:
         ),
         events=tables.event_table(figures),
         settings=tables.settings_table(figures),
-        derivations=tuple(
-            Derivation(f.key, f.label, figure_text(f), f.method, f.basis)
-            for f in figures.all_figures()
-        ),
+        derivations=tuple(derivation_of(figure) for figure in figures.all_figures()),
         correlation=CORRELATION,
         chain=_chain(figures),
         verify=f"carbon-train runs verify {figures.run_id}",
     )
+
+
+def derivation_of(figure: Figure) -> Derivation:
+    """Put into words how a figure is made."""
+    shown = tuple(_input_row(one) for one in figure.inputs[:MOST_INPUTS])
+    return Derivation(
+        figure.key, figure.label, figure_text(figure), figure.method, figure.basis, figure.formula,
+        shown,
+    )  # fmt: skip
+
+
+def _input_row(one: Input) -> InputRow:
+    value = one.value
+    text = (
+        "missing" if value is None else value if isinstance(value, str) else number_text(value, 6)
+    )
+    record = "" if one.record is None else f"record {one.record}"
+    vintage = f"vintage {one.vintage}" if one.vintage else ""
+    origin = "; ".join(part for part in (record, one.factor_id or "", one.source, vintage) if part)
+    return InputRow(one.name, f"{text} {one.unit}".strip(), one.method, origin, one.figure)
 
 
 def _tiles(figures: RunFigures) -> tuple[Tile, ...]:
@@ -182,6 +223,10 @@ def _status_sentences(figures: RunFigures) -> Iterable[str]:
             f"{_was(figures.status)}: {figures.reason.rstrip('.')}."
         )
 
+    if figures.corrections:
+        corrected = count_text(len(figures.corrections), "correction")
+        yield f"The record has {corrected} with a reason, which every figure has in."
+
 
 def _method_sentences(figures: RunFigures) -> Iterable[str]:
     for row in figures.by_component:
@@ -210,6 +255,10 @@ def _method_sentences(figures: RunFigures) -> Iterable[str]:
 
 def _results(figures: RunFigures) -> Table:
     parts = {figure.key for figure in figures.component_figures}
+    told = figures.outcome
+    if told is not None:
+        # Plan and saving stand in a box of their own.
+        parts |= {told.planned.key, told.actual.key, told.at_once.key, told.saving.key}
     shown = [figure for figure in figures.all_figures() if figure.key not in parts]
     rows = tuple((f.label, figure_text(f), f.method) for f in shown)
     keys = tuple(figure.key for figure in shown)
@@ -228,16 +277,19 @@ def _boundary(figures: RunFigures) -> Table:
         dict.fromkeys(f"PUE {u.fact.pue:g} ({u.fact.pue_method})" for u in figures.factors)
     )
     rows += [
+        ("Node", "Machines", _nodes(figures), "None is extrapolated from another."),
         ("Node", "Rest of the machine: board, fans, disks, power supply losses", "excluded", ""),
         ("Node", "Other work on the same devices", "included", "Meters cannot tell it apart."),
         ("Facility", "Cooling and power distribution", "only through PUE", pue or "missing"),
         ("Facility", "Network and storage outside the machine", "excluded", ""),
         ("Time", "Pauses between segments", "excluded", "Unless intervals are booked there."),
         ("Time", "Other runs, data preparation, use of the model", "excluded", ""),
-        ("Life cycle", "Making of the hardware (embodied)", "excluded", ""),
-        ("Accounting", "Scope 2, location-based", _accounting(figures), _accounting_note(figures)),
-        ("Accounting", "Scope 2, market-based", "missing", "No contractual instruments on record."),
-        ("Accounting", "Offsets", "not subtracted", ""),
+        ("Life cycle", "Making of the accelerators (embodied)", *_embodied(figures)),
+        ("Life cycle", "Making of CPUs, memory, boards, buildings", "excluded", ""),
+        ("Accounting", "Scope", _scope(figures), _scope_note(figures)),
+        ("Accounting", "Location-based", _accounting(figures), _accounting_note(figures)),
+        ("Accounting", "Market-based", *_market(figures)),
+        ("Accounting", "Offsets and savings", "not subtracted", ""),
     ]
     columns = ("Level", "What", "In this report", "How")
     return Table("boundary", "Boundary: what is counted", columns, tuple(rows))
@@ -250,6 +302,38 @@ def _component_boundary(component: str, figures: RunFigures) -> tuple[str, str, 
             how = "; ".join(figures.provenance.source_texts(component)) or "no source is described"
             return level, component_text(component), row.method, how
     return level, component_text(component), "excluded", "No intervals on record."
+
+
+def _nodes(figures: RunFigures) -> str:
+    hosts = dict.fromkeys(machine.host for machine in figures.provenance.machines)
+    return f"{len(hosts)} metered" if hosts else "missing"
+
+
+def _embodied(figures: RunFigures) -> tuple[str, str]:
+    if figures.embodied.value is None:
+        return "missing", figures.embodied.basis
+    return "apart, as a range", f"{figures.embodied.label}: {figure_text(figures.embodied)}."
+
+
+def _scope(figures: RunFigures) -> str:
+    return scope_of(figures.boundary).name
+
+
+def _scope_note(figures: RunFigures) -> str:
+    stated = figures.boundary
+    if stated is None:
+        return UNSTATED
+    parts = (stated.organisation, stated.provider, stated.region)
+    return ", ".join([f"stated by {stated.by}", *(part for part in parts if part)])
+
+
+def _market(figures: RunFigures) -> tuple[str, str]:
+    if figures.emissions_market.value is None:
+        return "missing", figures.emissions_market.basis
+    if not figures.instruments:
+        return "same as location-based", "No contractual instruments on record."
+    count = len([use for use in figures.instruments if use.covered_kwh])
+    return "by instruments", f"{count} with evidence, in the table of instruments."
 
 
 def _accounting(figures: RunFigures) -> str:

@@ -8,13 +8,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from carbon_trainer.ledger.amend import amend
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import (
+    BoundaryStated,
     CheckpointSaved,
     CorpusDescribed,
+    Corrected,
     Decision,
     Fact,
     Incomplete,
+    InstrumentHeld,
     IntensityUsed,
     Interruption,
     Interval,
@@ -233,7 +237,41 @@ def hostile(path: Path) -> Ledger:
     return chain.ledger
 
 
+def amended(path: Path) -> Ledger:
+    """Two minutes on own machines, with wind power for a part and a PUE that was wrong."""
+    ledger = finished(path)
+    for fact in (
+        BoundaryStated(operation="own", organisation="ACME", by="officer"),
+        InstrumentHeld(
+            instrument="guarantee of origin", registry="AIB", serial="GO-77", vintage="2026",
+            market="GB", rate_gco2e_per_kwh=0.0, energy_kwh=0.005, source="wind", by="officer",
+        ),
+        Corrected(of_seq=2, changes={"pue": 1.3}, reason="the hall's meter was read", by="officer"),
+    ):  # fmt: skip
+        amend(ledger, RUN, fact, T0_NS + 86_400 * S)
+    return ledger
+
+
+def planned(path: Path) -> Ledger:
+    """A plan after a minute; then two hours at another intensity each."""
+    chain = described(path)
+    chain.train(60)
+    plan = {
+        "made_ns": chain.now_ns, "before_mj": chain.ledger.energy_mj(RUN), "planned_kwh": 0.9,
+        "planned_kgco2e": 0.12, "planned_finish_ns": chain.now_ns + 7200 * S,
+        "at_once_kwh": 1.0, "at_once_kgco2e": 0.3, "at_once_start_ns": chain.now_ns,
+        "at_once_finish_ns": chain.now_ns + 3600 * S,
+    }  # fmt: skip
+    chain.put(Decision(decision="plan", why="to be done by noon", figures=plan))
+    for grams in (300.0, 100.0):
+        chain.put(dataclasses.replace(GB, intensity_gco2e_per_kwh=grams))
+        chain.train(3600, every_s=40)
+    chain.close()
+    return chain.ledger
+
+
 ALL = {
     "finished": finished, "resumed": resumed, "still_open": still_open,
-    "lost_gpu": lost_gpu, "empty": empty, "hostile": hostile,
+    "lost_gpu": lost_gpu, "empty": empty, "hostile": hostile, "amended": amended,
+    "planned": planned,
 }  # fmt: skip

@@ -156,7 +156,7 @@ def test_json_carries_every_figure_with_unit_method_sigma_and_basis(make):
     text = render_run(ledger, RUN, "json")
     document = json.loads(text)
     assert json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False) + "\n" == text
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     head = ledger.head(RUN)
     assert document["chain"] == {"seq": head.seq, "sha256": head.sha256}
     for figure in document["figures"].values():

@@ -1,0 +1,99 @@
+"""The forms that a run's report comes in, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.reports.exports.ai_act import ai_act
+from carbon_trainer.reports.exports.boamps import boamps
+from carbon_trainer.reports.exports.codecarbon import codecarbon
+from carbon_trainer.reports.exports.esrs import esrs
+from carbon_trainer.reports.exports.ghg import ghg
+from carbon_trainer.reports.exports.inventory import Inventory, inventory_of_run
+from carbon_trainer.reports.exports.latex import latex
+from carbon_trainer.reports.exports.sci import impact_framework, sci
+from carbon_trainer.reports.figures import RunFigures
+from carbon_trainer.reports.run_html import run_html
+from carbon_trainer.reports.run_json import run_json
+from carbon_trainer.reports.run_markdown import run_markdown
+from carbon_trainer.reports.text import time_iso
+
+Render = Callable[[Ledger, RunFigures], str | bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A form of a run's report.
+
+    Attributes:
+        file: the file's name.
+        about: what it is, for ``--help``.
+        render: makes it.
+        is_export: whether it is a form of others, for which the checks must find nothing.
+    """
+
+    file: str
+    about: str
+    render: Render
+    is_export: bool = True
+
+
+def _of(render: Callable[[RunFigures], str | bytes]) -> Render:
+    return lambda _, figures: render(figures)
+
+
+def _inventory(render: Callable[[Inventory], str]) -> Render:
+    def made(_: Ledger, figures: RunFigures) -> str:
+        begun = figures.ended_ns if figures.started_ns is None else figures.started_ns
+        start, end = time_iso(begun), time_iso(figures.ended_ns)
+        return render(inventory_of_run(figures, start, end))
+
+    return made
+
+
+def _card(figures: RunFigures) -> str:
+    # Only a model card needs the library that keeps YAML's comments.
+    from carbon_trainer.reports.exports.model_card import model_card
+
+    return model_card(figures)
+
+
+def _workbook(figures: RunFigures) -> bytes:
+    from carbon_trainer.reports.spreadsheet import run_workbook
+
+    return run_workbook(figures)
+
+
+def _samples(ledger: Ledger, figures: RunFigures) -> bytes:
+    from carbon_trainer.reports.samples import samples
+
+    return samples(ledger, figures)
+
+
+def _pdf(figures: RunFigures) -> bytes:
+    from carbon_trainer.reports.pdf import pdf
+
+    return pdf(run_html(figures))
+
+
+FORMATS: dict[str, Format] = {
+    "html": Format("report.html", "page for people", _of(run_html), is_export=False),
+    "md": Format("report.md", "the same as Markdown", _of(run_markdown), is_export=False),
+    "json": Format("report.json", "every figure with its derivation", _of(run_json),
+                   is_export=False),
+    "xlsx": Format("report.xlsx", "workbook", _of(_workbook), is_export=False),
+    "pdf": Format("report.pdf", "the page, printed", _of(_pdf), is_export=False),
+    "parquet": Format("samples.parquet", "raw intervals", _samples, is_export=False),
+    "boamps": Format("boamps.json", "BoAmps", _of(boamps)),
+    "modelcard": Format("model-card.md", "Hugging Face model card", _of(_card)),
+    "sci": Format("sci.json", "Software Carbon Intensity, ISO/IEC 21031", _of(sci)),
+    "if": Format("sci.yaml", "manifest of the Impact Framework", _of(impact_framework)),
+    "ghg": Format("ghg.json", "GHG Protocol, scopes 2 and 3", _inventory(ghg)),
+    "esrs": Format("esrs.json", "ESRS E1-5 and E1-6", _inventory(esrs)),
+    "aiact": Format("ai-act.json", "EU AI Act, Annex XI", _of(ai_act)),
+    "codecarbon": Format("emissions.csv", "CodeCarbon's emissions.csv", _of(codecarbon)),
+    "latex": Format("appendix.tex", "appendix of a paper", _of(latex)),
+}  # fmt: skip
+"""The forms of a run's report by name."""
