@@ -1,0 +1,1 @@
+"""Many runs together: over projects, users, purposes and months."""

@@ -1,0 +1,68 @@
+"""Writes a portfolio into a folder, whole files or none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.reports.build import check_formats, refuse, write_files
+from carbon_trainer.reports.checks import problems_of_inventory
+from carbon_trainer.reports.exports.esrs import esrs
+from carbon_trainer.reports.exports.ghg import ghg
+from carbon_trainer.reports.portfolio.document import portfolio_json
+from carbon_trainer.reports.portfolio.figures import Portfolio, portfolio_of
+from carbon_trainer.reports.portfolio.page import portfolio_html, portfolio_markdown
+from carbon_trainer.reports.portfolio.selection import Selection
+
+
+def _workbook(portfolio: Portfolio) -> bytes:
+    from carbon_trainer.reports.portfolio.workbook import portfolio_workbook
+
+    return portfolio_workbook(portfolio)
+
+
+def _pdf(portfolio: Portfolio) -> bytes:
+    from carbon_trainer.reports.pdf import pdf
+
+    return pdf(portfolio_html(portfolio))
+
+
+PORTFOLIO_FORMATS: dict[str, tuple[str, Callable[[Portfolio], str | bytes]]] = {
+    "html": ("portfolio.html", portfolio_html),
+    "md": ("portfolio.md", portfolio_markdown),
+    "json": ("portfolio.json", portfolio_json),
+    "xlsx": ("portfolio.xlsx", _workbook),
+    "pdf": ("portfolio.pdf", _pdf),
+    "ghg": ("portfolio-ghg.json", lambda portfolio: ghg(portfolio.inventory)),
+    "esrs": ("portfolio-esrs.json", lambda portfolio: esrs(portfolio.inventory)),
+}
+"""File and maker of each form of a portfolio, by name."""
+
+EXPORTS = ("ghg", "esrs")
+
+
+def write_portfolio(
+    ledger: Ledger, selection: Selection, directory: Path,
+    formats: Sequence[str] = ("html", "md", "json"),
+) -> dict[str, Path]:  # fmt: skip
+    """Write a portfolio, a file for each format.
+
+    Args:
+        ledger: where the runs are.
+        selection: which of them, in which period.
+        directory: the folder to write into; made if it is not there.
+        formats: names of ``PORTFOLIO_FORMATS``.
+
+    Raises:
+        InputError: if a format is not known, there is no such run, the figures fail a check that
+            exports need, or the folder cannot be written.
+        LedgerError: if the ledger cannot be read.
+    """
+    check_formats(formats, PORTFOLIO_FORMATS)
+    portfolio = portfolio_of(ledger, selection)
+    if set(formats) & set(EXPORTS):
+        refuse(problems_of_inventory(portfolio.inventory))
+    made = {name: PORTFOLIO_FORMATS[name] for name in formats}
+    files = {name: (file, render(portfolio)) for name, (file, render) in made.items()}
+    return write_files(directory, files)

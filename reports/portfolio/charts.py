@@ -1,0 +1,72 @@
+"""A portfolio's charts: energy by month, and who used it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from carbon_trainer.reports.charts import Chart, Legend
+from carbon_trainer.reports.portfolio.figures import Group, Portfolio
+from carbon_trainer.reports.svg import CSS, EMISSIONS, ENERGY, draw_svg
+from carbon_trainer.reports.text import number_text, unit_for
+from carbon_trainer.units import kwh_from_mj
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_MONTHS = 36
+MOST_PROJECTS = 12
+
+
+def portfolio_charts(portfolio: Portfolio) -> tuple[Chart, ...]:
+    """Draw a portfolio's charts; one without data is a sentence instead."""
+    months = portfolio.cuts["month"][-MOST_MONTHS:]
+    projects = portfolio.cuts["project"][:MOST_PROJECTS]
+    return (
+        _bars("chart-months", "Energy and emissions by month", "Month", months, portfolio),
+        _bars("chart-projects", "Energy and emissions by project", "Project", projects, portfolio),
+    )
+
+
+def _bars(key: str, title: str, what: str, groups: Sequence[Group], portfolio: Portfolio) -> Chart:
+    if not groups or not portfolio.energy.value:
+        return Chart(key, title, "There is nothing to draw: no energy is on record.")
+    kwh = [kwh_from_mj(group.sum.energy_mj) for group in groups]
+    kg = [group.sum.kg for group in groups]
+    known = portfolio.emissions.value is not None and all(value is not None for value in kg)
+    names = [_short(group.name) for group in groups]
+    top_kwh, kwh_unit = unit_for(max(kwh), "kWh")
+    top_kg, kg_unit = unit_for(max((value or 0.0 for value in kg), default=0.0), "kgCO2e")
+
+    def draw(axes: list[Axes]) -> None:
+        _panel(axes[0], names, [value / top_kwh for value in kwh], ENERGY)
+        axes[0].set_title(f"Energy of the machines, {kwh_unit}")
+        if known:
+            _panel(axes[1], names, [(value or 0.0) / top_kg for value in kg], EMISSIONS)
+            axes[1].set_title(f"Emissions, location-based, {kg_unit}")
+
+    most = max(groups, key=lambda group: group.sum.energy_mj)
+    desc = (
+        f"{most.name} has most energy, {number_text(max(kwh) / top_kwh, 3)} {kwh_unit}, of "
+        f"{len(groups):,} shown."
+    )
+    rows = tuple(
+        (group.name, number_text(energy, 4), "missing" if mass is None else number_text(mass, 4))
+        for group, energy, mass in zip(groups, kwh, kg, strict=True)
+    )
+    svg = draw_svg(key, title, desc, draw, panels=2 if known else 1)
+    legend = (Legend(CSS[ENERGY], "Energy"), Legend(CSS[EMISSIONS], "Emissions"))
+    columns = (what, "Energy, kWh", "Emissions, kgCO2e")
+    return Chart(key, title, desc, svg, legend[: 2 if known else 1], columns, rows)
+
+
+def _panel(ax: Axes, names: Sequence[str], values: Sequence[float], colour: str) -> None:
+    places = list(range(len(names)))
+    ax.bar(places, values, color=colour, width=0.7, linewidth=0)
+    every = max(1, len(names) // 12)
+    ax.set_xticks(places[::every], labels=[names[place] for place in places[::every]])
+    ax.set_xlim(-0.6, max(len(names) - 0.4, 3.4))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 14 else f"{name[:13]}…"

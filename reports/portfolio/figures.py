@@ -1,0 +1,255 @@
+"""All figures of a portfolio: totals, cuts, months, and each run's line."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from carbon_trainer.errors import InputError
+from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.reports.exports.inventory import Inventory, InventoryLine
+from carbon_trainer.reports.figure import Figure
+from carbon_trainer.reports.portfolio.cells import CORRELATION, Sum, add_up, cells_of
+from carbon_trainer.reports.portfolio.lines import Line, lines_of
+from carbon_trainer.reports.portfolio.runs import NOT_STATED, RunFacts, runs_of
+from carbon_trainer.reports.portfolio.selection import Selection
+from carbon_trainer.reports.portfolio.totals import (
+    cost_total,
+    embodied_total,
+    emissions_total,
+    energy_total,
+    facility_total,
+    final_factor_total,
+    lost_total,
+    market_total,
+    tokens_total,
+)
+from carbon_trainer.reports.scopes import scope_of
+from carbon_trainer.reports.segments import OPEN
+from carbon_trainer.reports.text import count_text, number_text
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Runs that agree in something: how many, and what they used."""
+
+    name: str
+    runs: int
+    sum: Sum
+
+
+@dataclass(frozen=True)
+class Portfolio:
+    """Many runs, counted up; nothing in it depends on when or where that is done.
+
+    Attributes:
+        selection: which runs, in which period.
+        lines: the runs, oldest first.
+        digest: SHA-256 over every run's id and chain head.
+        energy, facility_energy, emissions, emissions_market, embodied, cost, tokens: totals.
+        final_factor: energy of all runs over that of final ones.
+        cuts: the same energy cut by project, user, purpose, outcome, component, zone, month.
+        kinds: emissions by kind of factor.
+        inventory: by scope.
+        gaps: what the record lacks.
+    """
+
+    selection: Selection
+    lines: tuple[Line, ...]
+    digest: str
+    started_ns: int
+    ended_ns: int
+    energy: Figure
+    facility_energy: Figure
+    emissions: Figure
+    emissions_market: Figure
+    embodied: Figure
+    cost: Figure | None
+    tokens: Figure
+    lost_energy: Figure
+    final_factor: Figure
+    cuts: dict[str, tuple[Group, ...]]
+    kinds: tuple[Group, ...]
+    inventory: Inventory
+    gaps: tuple[str, ...]
+    correlation: str = CORRELATION
+
+    def all_figures(self) -> Iterator[Figure]:
+        """Yield every figure once, the important ones first."""
+        yield from (self.energy, self.facility_energy, self.emissions, self.emissions_market)
+        yield from (self.embodied, self.lost_energy, self.final_factor, self.tokens)
+        if self.cost is not None:
+            yield self.cost
+
+
+def portfolio_of(ledger: Ledger, selection: Selection) -> Portfolio:
+    """Count up the selected runs of a ledger.
+
+    Args:
+        ledger: where they are.
+        selection: which, in which period.
+
+    Raises:
+        InputError: if there is no such run.
+        LedgerError: if the ledger cannot be read.
+    """
+    runs = [run for run in runs_of(ledger) if selection.takes(run)]
+    cells = cells_of(ledger, runs)
+    cells = cells[selection.days(cells["day"].to_numpy())].reset_index(drop=True)
+    if selection.has_period:
+        # A run without energy in the period is in it by its start.
+        seen = set(cells["run"].tolist())
+        kept = [n for n, run in enumerate(runs) if n in seen or selection.starts_in(run)]
+        renumber = {old: new for new, old in enumerate(kept)}
+        runs = [runs[n] for n in kept]
+        cells["run"] = cells["run"].map(renumber)
+    if not runs:
+        raise InputError(
+            f"the ledger {ledger.name} has no run {selection.text}; `carbon-train runs list` shows "
+            "the ones it has."
+        )
+    return _count_up(selection, runs, cells)
+
+
+def _count_up(selection: Selection, runs: Sequence[RunFacts], cells: pd.DataFrame) -> Portfolio:
+    lines = lines_of(runs, cells)
+    total = add_up(cells)
+    emissions = emissions_total(cells, total, "emissions", "Emissions (location-based)")
+    started_ns, ended_ns = min(r.started_ns for r in runs), max(r.ended_ns for r in runs)
+    period = selection.period_or(started_ns, ended_ns)
+    digest = hashlib.sha256()
+    for run in sorted(runs, key=lambda run: run.run_id):
+        digest.update(f"{run.run_id} {run.head.seq} {run.head.sha256}\n".encode())
+    source = f"{count_text(len(runs), 'chain')}, SHA-256 of their heads {digest.hexdigest()}"
+    embodied = embodied_total(runs, cells)
+    return Portfolio(
+        selection=selection,
+        lines=lines,
+        digest=digest.hexdigest(),
+        started_ns=started_ns,
+        ended_ns=ended_ns,
+        energy=energy_total(total),
+        facility_energy=facility_total(total),
+        emissions=emissions,
+        emissions_market=market_total(lines, emissions, cells),
+        embodied=embodied,
+        cost=cost_total(runs, total),
+        tokens=tokens_total(runs),
+        lost_energy=lost_total(runs),
+        final_factor=final_factor_total(runs, cells),
+        cuts=_cuts(runs, cells),
+        kinds=_groups(cells, _kind_names(runs, cells)),
+        inventory=_inventory(runs, lines, cells, period, embodied, source),
+        gaps=tuple(_gaps(runs, total)),
+    )
+
+
+def _cuts(runs: Sequence[RunFacts], cells: pd.DataFrame) -> dict[str, tuple[Group, ...]]:
+    by_run: dict[str, Callable[[RunFacts], str]] = {
+        "project": lambda run: run.project,
+        "user": lambda run: run.user,
+        "purpose": lambda run: run.purpose,
+        "outcome": lambda run: run.status,
+        "zone": lambda run: ", ".join(run.zones) or NOT_STATED,
+    }
+    cuts = {
+        name: _groups(cells, _of_runs(runs, cells, key), runs, key) for name, key in by_run.items()
+    }
+    cuts["component"] = _groups(cells, cells["component"].astype(str))
+    months = cells["day"].to_numpy(np.int64).astype("datetime64[D]").astype("datetime64[M]")
+    cuts["month"] = tuple(
+        sorted(_groups(cells, pd.Series(months.astype(str))), key=lambda group: group.name)
+    )
+    return cuts
+
+
+def _of_runs(
+    runs: Sequence[RunFacts], cells: pd.DataFrame, key: Callable[[RunFacts], str]
+) -> pd.Series[str]:
+    names = np.array([key(run) for run in runs], dtype=object)
+    return pd.Series(names[cells["run"].to_numpy(np.int64)], index=cells.index)
+
+
+def _kind_names(runs: Sequence[RunFacts], cells: pd.DataFrame) -> pd.Series[str]:
+    return cells["kind"].astype(str)
+
+
+def _groups(
+    cells: pd.DataFrame, names: pd.Series[str], runs: Sequence[RunFacts] = (),
+    key: Callable[[RunFacts], str] | None = None,
+) -> tuple[Group, ...]:  # fmt: skip
+    """Add up cells by name, the largest first; runs without energy count where ``key`` is given."""
+    counts: dict[str, int] = {}
+    if key is not None:
+        for run in runs:
+            counts[key(run)] = counts.get(key(run), 0) + 1
+    found = []
+    for name, at in cells.groupby(names.to_numpy(), sort=True).indices.items():
+        part = cells.iloc[at]
+        count = counts.pop(str(name), None) or int(part["run"].nunique())
+        found.append(Group(str(name), count, add_up(part)))
+    empty = cells.iloc[:0]
+    found += [Group(name, count, add_up(empty)) for name, count in sorted(counts.items())]
+    return tuple(sorted(found, key=lambda group: (-group.sum.energy_mj, group.name)))
+
+
+def _inventory(
+    runs: Sequence[RunFacts], lines: Sequence[Line], cells: pd.DataFrame,
+    period: tuple[str, str], embodied: Figure, source: str,
+) -> Inventory:  # fmt: skip
+    found = []
+    operations = [run.boundary.operation if run.boundary else "" for run in runs]
+    for operation in ("own", "cloud", "colocation", ""):
+        chosen = [n for n, name in enumerate(operations) if name == operation]
+        if not chosen:
+            continue
+        part = cells[cells["run"].isin(chosen)].reset_index(drop=True)
+        mine = [lines[n] for n in chosen]
+        total = add_up(part)
+        location = emissions_total(part, total, "emissions", "Emissions (location-based)")
+        uses = [use for line in mine for use in line.instruments]
+        found.append(
+            InventoryLine(
+                scope=scope_of(runs[chosen[0]].boundary),
+                energy=facility_total(total),
+                location=location,
+                market=market_total(mine, location, part),
+                renewable_kwh=sum(use.covered_kwh for use in uses if use.is_renewable),
+                covered_kwh=sum(u.covered_kwh for u in uses if u.fact.energy_kwh is not None),
+                runs={line.run.run_id: line.sum.facility_kwh for line in mine},
+                zones=tuple(sorted({zone for line in mine for zone in line.run.zones})),
+            )
+        )
+    names = sorted({r.boundary.organisation for r in runs if r.boundary} - {""})
+    return Inventory(
+        title=count_text(len(runs), "run"), start=period[0], end=period[1], lines=tuple(found),
+        embodied=embodied, source=source, organisation=", ".join(names),
+    )  # fmt: skip
+
+
+def _gaps(runs: Sequence[RunFacts], total: Sum) -> Iterator[str]:
+    say = partial(_names, runs)
+    yield from say(lambda run: run.status == OPEN, "still open: their figures may grow")
+    yield from say(lambda run: not run.factors, "without an emission factor")
+    yield from say(
+        lambda run: "world" in run.zones, "without a zone: the world's average is assumed"
+    )
+    yield from say(lambda run: run.gaps > 0, "with a gap in the record, named in their reports")
+    yield from say(
+        lambda run: run.boundary is None,
+        "for which it is not stated whose machines they were on: they are in no scope",
+    )
+    if total.unknown_seconds:
+        yield f"{number_text(total.unknown_seconds)} device-seconds of unknown energy count as zero"
+
+
+def _names(runs: Sequence[RunFacts], lacks: Callable[[RunFacts], bool], what: str) -> Iterator[str]:
+    found = [run.run_id for run in runs if lacks(run)]
+    if found:
+        more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
+        yield f"{count_text(len(found), 'run')} {what} ({', '.join(found[:3])}{more})"
