@@ -5,39 +5,35 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from carbon_trainer.cli.options import ledger_options, open_ledger
+from carbon_trainer.cli import amend
+from carbon_trainer.cli.options import Verbs, ledger_options, open_ledger
 from carbon_trainer.clock import to_datetime
 from carbon_trainer.config import RunConfig
-from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.errors import InputError
 from carbon_trainer.launch.slurm import job_of, start_now
 from carbon_trainer.ledger.chain import ChainHead
+from carbon_trainer.ledger.codecarbon import import_emissions
 from carbon_trainer.ledger.facts import Decision, RunClosed, RunOpened
+from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.recovery import PHASE as RECOVERED
+from carbon_trainer.reports.signature import FILE as SIGNATURE
+from carbon_trainer.reports.signature import check_signature
 from carbon_trainer.session import RESUME_NOW
 from carbon_trainer.units import energy_text, kwh_from_mj
 
 
-class _Verbs(click.Group):
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], self.commands)
-            ctx.fail(f"there is no command {args[0]!r}.{hint}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group("runs", cls=_Verbs)
+@click.group("runs", cls=Verbs)
 def command() -> None:
-    """List, show and verify recorded runs."""
+    """List, show, verify and amend recorded runs."""
 
 
 @command.command("list")
@@ -85,35 +81,92 @@ def show(run: str, ledger: str | None, runs_dir: str | None) -> None:
 
 @command.command("verify")
 @click.argument("run", required=False)
+@click.option(
+    "--public-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="KEY.PEM",
+    help="Whose signature the reports should have.",
+)
 @ledger_options
-def verify_runs(run: str | None, ledger: str | None, runs_dir: str | None) -> None:
-    """Check that the records of RUN, or of all runs, are as they were written.
+def verify_runs(
+    run: str | None, public_key: Path | None, ledger: str | None, runs_dir: str | None
+) -> None:  # fmt: skip
+    """Check the records of RUN, or of all runs, and what their reports say.
 
-    Each record's hash covers the one before it; the report in the run's folder holds the last
-    hash, which shows whether the end was cut off. Exit status 1 if anything is wrong.
+    Each record's hash covers the one before it. The report in the run's folder holds the last
+    hash, which shows whether the end was cut off; every figure in it is computed again from the
+    raw records, and a signature beside it is checked. Exit status 1 if anything is wrong.
     """
     source = open_ledger(ledger, runs_dir)
     folder = Path(runs_dir or RunConfig.model_fields["runs_dir"].default)
     run_ids = [source.resolve(run)] if run else source.run_ids()
-    broken = 0
-    for run_id in run_ids:
-        result = verify(source, run_id, *_anchors(folder / run_id))
-        broken += not result.ok
-        verdict = f"BROKEN: {result.problem}" if result.problem else "all as written"
-        click.echo(f"{run_id}: {result.records} records, {verdict}")
-    sys.exit(1 if broken else 0)
+    wrong = [run_id for run_id in run_ids if not _verified(source, run_id, folder, public_key)]
+    sys.exit(1 if wrong else 0)
 
 
-def _anchors(run_dir: Path) -> list[tuple[str, ChainHead]]:
-    path = run_dir / "report.json"
+def _verified(source: Ledger, run_id: str, folder: Path, public_key: Path | None) -> bool:
+    """Check one run and say what was found."""
+    path = folder / run_id / "report.json"
+    report = _report(path)
+    result = verify(source, run_id, *_anchors(path, report))
+    found = [f"BROKEN: {result.problem}"] if result.problem else []
+    said = "all as written"
+    if report is not None and result.ok:
+        from carbon_trainer.reports.recompute import recompute
+
+        problems = recompute(source, run_id, report)
+        found += [f"{path}: {problem}." for problem in problems]
+        if not problems:
+            said += f"; {len(report['figures'])} figures of the report recomputed"
+    if (folder / run_id / SIGNATURE).exists():
+        problems, signer = check_signature(folder / run_id, public_key)
+        found += [f"{problem}." for problem in problems]
+        said += f"; signed by {signer[:16]}…"
+    elif public_key is not None:
+        found.append(f"{folder / run_id} has no {SIGNATURE}: the report is not signed.")
+    verdict = " ".join(found) if found else said
+    click.echo(f"{run_id}: {result.records} records, {verdict}")
+    return not found
+
+
+def _report(path: Path) -> dict[str, Any] | None:
+    """Return a published report; None where there is none, or it cannot be read."""
     try:
-        chain = json.loads(path.read_text(encoding="utf-8"))["chain"]
-        return [(str(path), ChainHead(int(chain["seq"]), str(chain["sha256"])))]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or not isinstance(document["figures"], dict):
+            raise TypeError("it is no report")  # noqa: TRY301 - told like any other
+        int(document["chain"]["seq"])
     except FileNotFoundError:
-        return []
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         click.echo(f"{path} cannot be read ({error}): it is not compared with.", err=True)
+        return None
+    return document
+
+
+def _anchors(path: Path, report: dict[str, Any] | None) -> list[tuple[str, ChainHead]]:
+    if report is None:
         return []
+    chain = report["chain"]
+    return [(str(path), ChainHead(int(chain["seq"]), str(chain["sha256"])))]
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--user", default="", help="Whom the runs are booked to.")
+@ledger_options
+def import_runs(file: Path, user: str, ledger: str | None, runs_dir: str | None) -> None:
+    """Take the rows of CodeCarbon's emissions.csv FILE into the ledger, a run each.
+
+    Taking the same file again changes nothing.
+    """
+    folder = Path(runs_dir) if runs_dir else RunConfig.model_fields["runs_dir"].default
+    target = Ledger.open(location_of(ledger, folder))
+    found = import_emissions(target, file, user)
+    new = [run for run in found if run.is_new]
+    for run in new:
+        click.echo(run.run_id)
+    click.echo(f"{len(new)} of {len(found)} rows of {file} are new runs in {target.name}.")
 
 
 @command.command("recover")
@@ -151,3 +204,7 @@ def resume_now(run: str, ledger: str | None, runs_dir: str | None) -> None:
     job_id = job_of(run_id)
     if job_id is not None and status == "released":
         click.echo(start_now(job_id))
+
+
+for amendment in (amend.correct, amend.state, amend.instrument):
+    command.add_command(amendment)
