@@ -1,4 +1,4 @@
-"""A run's report in a real browser: it draws, it is quiet, it asks for nothing."""
+"""Reports in a real browser: they draw, are quiet, ask for nothing and are open to everybody."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from carbon_trainer.reports.build import write_run_report
+from carbon_trainer.reports.portfolio.build import write_portfolio
+from carbon_trainer.reports.portfolio.selection import Selection
 from tests.reports import ledgers
+from tests.reports.portfolio.many import many
 
 pytestmark = pytest.mark.real
+
+REPORTS = [*sorted(ledgers.ALL), "many"]
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -47,6 +53,9 @@ def browser() -> Iterator[object]:
 
 @pytest.fixture
 def report(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    if request.param == "many":
+        paths = write_portfolio(many(tmp_path / "l.sqlite"), Selection(), tmp_path, ["html"])
+        return paths["html"].as_uri()
     ledger = ledgers.ALL[request.param](tmp_path / "l.sqlite")
     return write_run_report(ledger, ledgers.RUN, tmp_path, ["html"])["html"].as_uri()
 
@@ -74,7 +83,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("report", sorted(ledgers.ALL), indirect=True)
+@pytest.mark.parametrize("report", REPORTS, indirect=True)
 def test_it_says_nothing_and_asks_for_nothing_but_itself(browser, report):
     page = opened(browser, report)
     assert page.said == []
@@ -82,16 +91,16 @@ def test_it_says_nothing_and_asks_for_nothing_but_itself(browser, report):
     page.context.close()
 
 
-@pytest.mark.parametrize("report", ["finished", "resumed", "lost_gpu"], indirect=True)
+@pytest.mark.parametrize("report", ["finished", "resumed", "lost_gpu", "many"], indirect=True)
 def test_every_chart_is_drawn(browser, report):
     page = opened(browser, report)
     charts = page.evaluate(BOXES)
-    assert len(charts) == 3
+    assert len(charts) == (2 if "portfolio" in report else 3)
     assert all(chart["drawn"] >= 2 and chart["width"] > 300 for chart in charts), charts
     page.context.close()
 
 
-@pytest.mark.parametrize("report", ["resumed"], indirect=True)
+@pytest.mark.parametrize("report", ["resumed", "many"], indirect=True)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable_by_day_by_night_and_in_print(browser, report, scheme):
     page = opened(browser, report, color_scheme=scheme)
@@ -108,7 +117,7 @@ def test_it_is_readable_by_day_by_night_and_in_print(browser, report, scheme):
     page.context.close()
 
 
-@pytest.mark.parametrize("report", sorted(ledgers.ALL), indirect=True)
+@pytest.mark.parametrize("report", REPORTS, indirect=True)
 def test_a_phone_does_not_scroll_sideways(browser, report):
     page = opened(browser, report, viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -129,4 +138,38 @@ def test_a_figures_name_leads_to_how_it_is_made(browser, report):
     page.get_by_role("link", name="Emissions", exact=True).click()
     assert page.url.endswith("#how-emissions")
     assert page.locator("#how-emissions").is_visible()
+    page.context.close()
+
+
+@pytest.mark.parametrize("report", REPORTS, indirect=True)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_shuts_anybody_out(browser, report, scheme):
+    page = opened(browser, report, color_scheme=scheme, bypass_csp=True)
+    # What is folded away is checked as well.
+    page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:120]) for one in found] == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("report", ["amended", "many"], indirect=True)
+def test_the_keyboard_reaches_everything_that_opens_or_scrolls(browser, report):
+    page = opened(browser, report)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(600):
+        page.keyboard.press("Tab")
+        mark = page.evaluate(
+            "() => { const e = document.activeElement; e.dataset.seen = '1'; return e.tagName }"
+        )
+        if mark == "BODY":
+            break
+        reached.add(mark)
+    left = page.evaluate(
+        "() => [...document.querySelectorAll('summary, a[href]:not(.skip), [tabindex=\"0\"]')]"
+        ".filter(e => e.checkVisibility() && !e.dataset.seen).length"
+    )
+    assert left == 0
+    assert {"A", "SUMMARY", "DIV"} <= reached
     page.context.close()
