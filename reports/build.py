@@ -9,6 +9,7 @@ from pathlib import Path
 
 from carbon_trainer.errors import InputError, did_you_mean
 from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.ledger.verify import verify
 from carbon_trainer.reports.checks import problems_of_run
 from carbon_trainer.reports.figures import RunFigures, run_figures
 from carbon_trainer.reports.formats import FORMATS
@@ -61,9 +62,23 @@ def write_figures(
 ) -> dict[str, Path]:
     """Write the report of a run that is counted up; as ``write_run_report``."""
     if any(FORMATS[name].is_export for name in formats):
-        refuse(problems_of_run(figures))
+        check_exportable(ledger, figures)
     made = {name: FORMATS[name].render(ledger, figures) for name in formats}
     return write_files(directory, {name: (FORMATS[name].file, made[name]) for name in formats})
+
+
+def check_exportable(ledger: Ledger, figures: RunFigures) -> None:
+    """Refuse to give others figures of a broken record, or that cannot be right.
+
+    Raises:
+        InputError: naming what is wrong.
+    """
+    chain = verify(ledger, figures.run_id)
+    if chain.problem:
+        raise InputError(
+            f"nothing is exported, as the record of run {figures.run_id} is broken: {chain.problem}"
+        )
+    refuse(problems_of_run(figures))
 
 
 def write_files(directory: Path, made: Mapping[str, tuple[str, str | bytes]]) -> dict[str, Path]:

@@ -84,6 +84,10 @@ def data_gaps(
 ) -> tuple[DataGap, ...]:  # fmt: skip
     """List what the record says that it lacks, then what it shows that it lacks."""
     stated = [DataGap(i.fact.what, i.fact.why, i.seq) for i in record.of(Incomplete)]
+    if record.broken:
+        stated.insert(
+            0, DataGap("record", f"{record.broken}; `carbon-train runs verify` tells which")
+        )
     if total is None:
         stated.append(DataGap("energy", "the ledger has no interval of this run"))
     if not record.of(IntensityUsed):

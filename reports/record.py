@@ -74,6 +74,7 @@ class RunRecord:
         head: the last record that was read; later ones do not count.
         facts: all facts but the intervals, in order, each as corrected.
         corrections: what was corrected.
+        broken: what a quick look shows to be wrong with the record; empty where it shows nothing.
         intervals: a row per interval, columns as ``Interval``'s fields and ``segment``,
             ``factor``, ``machine``: the number of the run_opened/resumed, the intensity_used and
             the machine_described in force at its place in the chain. The first also holds before
@@ -85,6 +86,7 @@ class RunRecord:
     facts: tuple[Stamped[Fact], ...]
     intervals: pd.DataFrame
     corrections: tuple[Correction, ...] = ()
+    broken: str = ""
 
     def of(self, kind: type[F]) -> list[Stamped[F]]:
         """Return the facts of one kind in order."""
@@ -140,7 +142,16 @@ def read_run(ledger: Ledger, run_id: str, until: ChainHead | None = None) -> Run
         factor=_in_force(seqs, _of(facts, IntensityUsed)),
         machine=_in_force(seqs, _of(facts, MachineDescribed)),
     )
-    return RunRecord(run_id, head, facts, frame, corrections)
+    broken = _look(head, facts, frame)
+    return RunRecord(run_id, head, facts, frame, corrections, broken)
+
+
+def _look(head: ChainHead, facts: Sequence[Stamped[Fact]], frame: pd.DataFrame) -> str:
+    """Look for records that are gone, as far as that is cheap; ``verify`` finds all that is."""
+    missing = head.seq - len(facts) - len(frame)
+    if missing > 0:
+        return f"{missing:,} of {head.seq:,} records are missing"
+    return ""
 
 
 def corrected(

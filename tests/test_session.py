@@ -10,7 +10,14 @@ import pytest
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError, LedgerError
-from carbon_trainer.ledger.facts import Incomplete, MachineDescribed, Resumed, RunClosed
+from carbon_trainer.ledger.facts import (
+    BoundaryStated,
+    Incomplete,
+    MachineDescribed,
+    Resumed,
+    RunClosed,
+    RunOpened,
+)
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.session import Outcome, ResumePoint, RunSession
@@ -34,6 +41,20 @@ def test_a_run_leaves_all_that_a_report_needs(tmp_path: Path) -> None:
     assert {"machine_described", "progress"} <= set(kinds)
     assert run.ledger.energy_mj(run.run_id) == run.meter.summary().energy_mj > 0
     assert verify(run.ledger, run.run_id).ok
+
+
+def test_whose_run_it_is_and_on_whose_machines_is_written_down(tmp_path: Path) -> None:
+    run = _open(tmp_path, user="ada", operation="own", organisation="ACME")
+    run.close()
+    opened, boundary = run.ledger.facts(run.run_id, RunOpened, BoundaryStated)
+    assert opened.body["user"] == "ada"
+    assert boundary.body == {
+        "operation": "own", "organisation": "ACME", "provider": "", "region": "", "by": "ada",
+    }  # fmt: skip
+    nobody = _open(tmp_path / "other", user="")
+    nobody.close()
+    (opened,) = nobody.ledger.facts(nobody.run_id, RunOpened, BoundaryStated)
+    assert opened.body["user"] == ""
 
 
 def test_closing_twice_counts_once(tmp_path: Path) -> None:

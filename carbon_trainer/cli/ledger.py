@@ -56,6 +56,22 @@ def upgrade(ledger: str | None, runs_dir: str | None) -> None:
     click.echo(f"{source.name} has schema {schema.SCHEMA_VERSION}.")
 
 
+@command.command("rebuild-sums")
+@ledger_options
+def rebuild_sums(ledger: str | None, runs_dir: str | None) -> None:
+    """Make the sums that portfolios read anew from the intervals, where they differ.
+
+    They differ where an earlier carbon-trainer has written beside this one, or somebody has
+    changed them; `runs verify` tells.
+    """
+    source = open_ledger(ledger, runs_dir)
+    for run_id in source.run_ids():
+        found = source.rebuild_sums(run_id)
+        if found:
+            click.echo(f"{run_id}: made anew: {found}")
+    click.echo("The sums of all runs are those of their intervals.")
+
+
 @command.command("create")
 @click.argument("place")
 def create(place: str) -> None:

@@ -123,11 +123,10 @@ def _report_run(
     figures = run_figures(source, run_id)
     paths = write_figures(source, figures, folder, wanted)
     if card is not None:
-        from carbon_trainer.reports.build import refuse
-        from carbon_trainer.reports.checks import problems_of_run
+        from carbon_trainer.reports.build import check_exportable
         from carbon_trainer.reports.exports.model_card import model_card
 
-        refuse(problems_of_run(figures))
+        check_exportable(source, figures)
         text = model_card(figures, _existing(card))
         paths["card"] = write_files(card.parent, {"card": (card.name, text)})["card"]
     if key is not None:

@@ -26,7 +26,7 @@ from carbon_trainer.ledger.facts import (
     JsonDict,
 )
 from carbon_trainer.ledger.location import without_password
-from carbon_trainer.ledger.sums import Adder, add_sums, in_force_at, stored_sums
+from carbon_trainer.ledger.sums import Adder, add_sums, difference, in_force_at, stored_sums
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -324,6 +324,18 @@ class Ledger:
         Columns are those of ``schema.sums``.
         """
         return sum_columns(self._engine)
+
+    def rebuild_sums(self, run_id: str) -> str | None:
+        """Make a run's sums anew from its intervals; return how the old ones differed, if so."""
+        adder = Adder(run_id)
+        for seq, _, kind, body, _ in self.raw_records(run_id):
+            adder.add(seq, kind, json.loads(body or "{}") if kind == Interval.kind else {})
+        found = difference(adder.sums, self.stored_sums(run_id))
+        if found is not None:
+            with self._engine.begin() as connection:
+                connection.execute(schema.sums.delete().where(schema.sums.c.run_id == run_id))
+                add_sums(connection, adder.sums)
+        return found
 
     def stored_sums(self, run_id: str) -> Sums:
         """Return a run's sums as the ledger has them, for a check."""

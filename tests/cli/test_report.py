@@ -204,3 +204,13 @@ def test_published_figures_are_checked(carbon_train: Train, folder: Path) -> Non
     assert carbon_train("check", "card.yaml").status == 0
     Path("card.yaml").write_text("energy: 100\n")
     assert "Did you mean energy_kwh" in carbon_train("check", "card.yaml").err
+
+
+def test_sums_that_differ_are_found_and_made_anew(carbon_train: Train, folder: Path) -> None:
+    with sqlite3.connect("carbon_runs/ledger.sqlite") as connection:
+        connection.execute("UPDATE sums SET energy_mj=1")
+    ended = carbon_train("runs", "verify")
+    assert ended.status == 1
+    assert "but its intervals add up to" in ended.out
+    assert "made anew" in carbon_train("ledger", "rebuild-sums").out
+    assert carbon_train("runs", "verify").status == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,10 @@ def test_an_old_ledger_that_cannot_be_brought_up_to_date_is_said_so(old: Path) -
         connection.execute("CREATE TABLE sums (what TEXT)")
     with pytest.raises(LedgerError, match="cannot use the ledger"):
         Ledger.open(old)
+
+
+def test_several_processes_may_bring_it_up_to_date_at_once(old: Path) -> None:
+    code = f"from carbon_trainer.ledger.store import Ledger; Ledger.open({str(old)!r}).close()"
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    assert verify(Ledger.open(old), ledgers.RUN).ok

@@ -151,3 +151,13 @@ def test_a_key_that_cannot_sign_is_refused(signed_report, tmp_path, make):
     (folder / FILE).write_text("{}")
     with pytest.raises(InputError, match="is not a signature"):
         check_signature(folder, None)
+
+
+def test_missing_records_are_told_up_front_and_nothing_is_exported(make, tmp_path):
+    ledger = make("finished")
+    with sqlite3.connect(tmp_path / "finished.sqlite") as connection:
+        connection.execute("DELETE FROM facts WHERE kind='progress' AND seq < 100")
+    html = render_run(ledger, RUN, "html")
+    assert "records are missing" in html[: html.index('class="tiles"')]
+    with pytest.raises(InputError, match=r"nothing is exported, as the record of run .* is broken"):
+        write_run_report(ledger, RUN, tmp_path / "out", ["esrs"])
