@@ -6,6 +6,7 @@ training nor waiting stands still for one; until the first is there the run trai
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -119,7 +120,8 @@ class Schedule:
         table: what each power setting draws and does, as measured.
         forecast: tells the intensity from now to an hour after the deadline.
         say: takes a sentence for people and the record.
-        planned: takes the first plan, and the one of running at once at full power instead.
+        planned: takes the first plan that keeps the deadline, and the one of running at once at
+            full power instead.
         executor: where plans are made; a thread of its own by default.
     """
 
@@ -243,11 +245,21 @@ class Schedule:
         except InfeasibleError as error:
             self._tell(f"{str(error).rstrip('.')}; it trains until the budget ends it")
             decision = self._planner.update(position.now_ns, progress, forecast, Budgets())
-        if self._tell_planned is not None:
-            at_once = run_now(self._problem(position, hours, state, forecast))
-            self._tell_planned(decision.plan, at_once)
-            self._tell_planned = None
+        self._tell_first(decision, self._problem(position, hours, state, forecast))
         return decision
+
+    def _tell_first(self, decision: Decision, problem: PlanProblem) -> None:
+        """Tell the first plan that keeps the deadline, and what it is to be held against."""
+        if self._tell_planned is None:
+            return
+        try:
+            # Whatever the budgets are: what did not happen cannot have kept to them.
+            at_once = run_now(dataclasses.replace(problem, budgets=NO_BUDGETS))
+        except InfeasibleError:
+            # Even at full power the work does not fit: there is nothing to shift or to save.
+            return
+        self._tell_planned(decision.plan, at_once)
+        self._tell_planned = None
 
     def _problem(
         self, position: Position, hours: float, state: State, forecast: IntensitySeries

@@ -40,6 +40,13 @@ class WorldClock:
             return False
         return self._sleep(seconds, until)
 
+    def await_sleepers(self, count: int) -> None:
+        """Let no time pass until so many threads sleep: one that has only been started, and has
+        not run yet, would miss what passes meanwhile."""
+        with self._changed:
+            while len(self._wakes) < count:
+                self._changed.wait(0.05)
+
     def advance(self, seconds: float) -> None:
         """Let time pass, and every sleeper do its part at its time."""
         target_ns = self._now_ns + round(seconds * NS_PER_S)
