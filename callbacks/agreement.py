@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.distributed as dist
 
+from carbon_trainer.callbacks.groups import join_group, leave_group
 from carbon_trainer.nodes import Cadence
 from carbon_trainer.session import Outcome
 
@@ -90,12 +91,17 @@ class Agreement:
         self._group: Any = None
         if trainer.world_size > 1 and dist.is_available() and dist.is_initialized():
             # On a group of its own, ranks wait on their CPUs and do not keep GPUs busy.
-            self._group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+            self._group = join_group(TIMEOUT)
 
     @property
     def is_shared(self) -> bool:
         """Whether there are other ranks."""
         return self._group is not None
+
+    def leave(self) -> None:
+        """Let go of the other ranks, for good."""
+        group, self._group = self._group, None
+        leave_group(group)
 
     def is_due(self, step: int) -> bool:
         """Say whether to decide after this step."""

@@ -256,6 +256,7 @@ class Lead:
         for part in self.parts:
             part.left()
         self._finish_exchange(exception)
+        self._leave_groups()
         session = self._session
         if session is None or not self._owns_session:
             return
@@ -334,6 +335,11 @@ class Lead:
             self._session.incomplete("energy of other machines", why)
         if self._session is not None:
             self._session.end_elsewhere()
+
+    def _leave_groups(self) -> None:
+        for joined in (self._agreement, self._ranks):
+            if joined is not None:
+                joined.leave()
 
     def _take(self, reports: Sequence[NodeReport]) -> None:
         if self._session is None:

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 
 from carbon_trainer import machine
+from carbon_trainer.callbacks.groups import join_group, leave_group
 from carbon_trainer.energy.nvml import discover_gpus
 from carbon_trainer.nodes import Cadence, Duty, Member, NodeReport, duty_of, report_of
 
@@ -46,12 +47,13 @@ class Ranks:
         """
         if trainer.world_size == 1 or not dist.is_available() or not dist.is_initialized():
             return None
-        everyone = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        everyone = join_group(TIMEOUT)
         mine = Member(trainer.global_rank, _node(trainer), _gpus(trainer))
         members: list[Any] = [None] * trainer.world_size
         dist.all_gather_object(members, mine, group=everyone)
         meters = sorted({min(m.rank for m in members if m.node == one.node) for one in members})
-        group = dist.new_group(meters, backend="gloo", timeout=TIMEOUT)
+        group = join_group(TIMEOUT, meters)
+        leave_group(everyone)
         duty = duty_of(trainer.global_rank, members)
         return cls(trainer.global_rank, duty, group if duty and len(meters) > 1 else None)
 
@@ -78,6 +80,11 @@ class Ranks:
         if not self.is_due:
             return []
         return [report for _, report in self._gather(meter, 0, final=True) if report is not None]
+
+    def leave(self) -> None:
+        """Let go of the others, for good."""
+        group, self._group = self._group, None
+        leave_group(group)
 
     @property
     def broken(self) -> str:
