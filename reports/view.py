@@ -283,7 +283,8 @@ def _boundary(figures: RunFigures) -> Table:
         ("Facility", "Cooling and power distribution", "only through PUE", pue or "missing"),
         ("Facility", "Network and storage outside the machine", "excluded", ""),
         ("Time", "Pauses between segments", "excluded", "Unless intervals are booked there."),
-        ("Time", "Other runs, data preparation, use of the model", "excluded", ""),
+        ("Time", "Preparation of the data", *_preparation(figures)),
+        ("Time", "Other runs, use of the model", "excluded", ""),
         ("Life cycle", "Making of the accelerators (embodied)", *_embodied(figures)),
         ("Life cycle", "Making of CPUs, memory, boards, buildings", "excluded", ""),
         ("Accounting", "Scope", _scope(figures), _scope_note(figures)),
@@ -293,6 +294,13 @@ def _boundary(figures: RunFigures) -> Table:
     ]
     columns = ("Level", "What", "In this report", "How")
     return Table("boundary", "Boundary: what is counted", columns, tuple(rows))
+
+
+def _preparation(figures: RunFigures) -> tuple[str, str]:
+    # The phase that the main job books it under.
+    if any(row.name == "prepare" for row in figures.by_phase):
+        return "included", "Tokenizing and packing by this run, not what was done before."
+    return "excluded", ""
 
 
 def _component_boundary(component: str, figures: RunFigures) -> tuple[str, str, str, str]:

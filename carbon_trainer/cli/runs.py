@@ -117,7 +117,7 @@ def _verified(source: Ledger, run_id: str, folder: Path, public_key: Path | None
         problems = recompute(source, run_id, report)
         found += [f"{path}: {problem}." for problem in problems]
         if not problems:
-            said += f"; {len(report['figures'])} figures of the report recomputed"
+            said += f"; {_recomputed(report, result.records)}"
     if (folder / run_id / SIGNATURE).exists():
         problems, signer = check_signature(folder / run_id, public_key)
         found += [f"{problem}." for problem in problems]
@@ -127,6 +127,14 @@ def _verified(source: Ledger, run_id: str, folder: Path, public_key: Path | None
     verdict = " ".join(found) if found else said
     click.echo(f"{run_id}: {result.records} records, {verdict}")
     return not found
+
+
+def _recomputed(report: dict[str, Any], records: int) -> str:
+    said = f"{len(report['figures'])} figures of the report recomputed"
+    until = int(report["chain"]["seq"])
+    if until < records:
+        said += f", as of record {until}: write it again to have what came since"
+    return said
 
 
 def _report(path: Path) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ def ai_act_document(figures: RunFigures) -> dict[str, Any]:
         _row("Methodology for the computation", figures.training_compute.basis, "", "2(d)"),
         _row("Training time, range", _range(figures), "", "2(d)"),
         _row("Training time, wall clock", _days(figures), "days", "2(d)"),
-        _row("Training time, hardware", _hardware_days(figures), "accelerator-days", "2(d)"),
+        _hardware_days(figures),
         _row("Amount of energy used for training", _energy(figures), "MWh", "2(e)"),
         _row("Measured or estimated", figures.facility_energy.method, "", "2(e)"),
         _row("Methodology for the energy", _methodology(figures), "", "2(e)"),
@@ -75,11 +75,13 @@ def _days(figures: RunFigures) -> str | None:
     return None if seconds is None else significant(seconds / 86_400)
 
 
-def _hardware_days(figures: RunFigures) -> str | None:
+def _hardware_days(figures: RunFigures) -> dict[str, Any]:
     boards = [row for row in figures.by_device if row.component == "gpu"]
     rows = boards or [row for row in figures.by_device if row.component == "cpu"]
     seconds = sum(row.recorded_s + row.unrecorded_s for row in rows)
-    return significant(seconds / 86_400) if rows else None
+    days = significant(seconds / 86_400) if rows else None
+    unit = "accelerator-days" if boards else "machine-days, without accelerators"
+    return _row("Training time, hardware", days, unit, "2(d)")
 
 
 def _range(figures: RunFigures) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from carbon_trainer.errors import InputError
 from carbon_trainer.reports.exports.documents import json_text
 from carbon_trainer.reports.figures import RunFigures
 from carbon_trainer.reports.text import figure_text, time_text
@@ -22,12 +23,16 @@ _PLACES = {"own": "onPremise", "cloud": "publicCloud", "colocation": "other"}
 
 
 def boamps(figures: RunFigures) -> str:
-    """Write a run as a BoAmps report."""
+    """Write a run as a BoAmps report.
+
+    Raises:
+        InputError: if no energy is on record, as the schema asks for a measure.
+    """
     return json_text(boamps_document(figures))
 
 
 def boamps_document(figures: RunFigures) -> dict[str, Any]:
-    """Return a run as a BoAmps report."""
+    """Return a run as a BoAmps report; as ``boamps``."""
     document: dict[str, Any] = {
         "header": _header(figures),
         "task": _task(figures),
@@ -106,8 +111,10 @@ def _task(figures: RunFigures) -> dict[str, Any]:
 def _measures(figures: RunFigures) -> list[dict[str, Any]]:
     rows = figures.by_component
     if not rows:
-        # The schema asks for one; a run without intervals has used nothing that is known.
-        return [{"measurementMethod": "none: no energy is on record", "powerConsumption": 0.0}]
+        raise InputError(
+            f"run {figures.run_id} has no energy on record, and a BoAmps report cannot be without: "
+            "leave boamps out of --format."
+        )
     measures = []
     for row in rows:
         sources = figures.provenance.source_texts(row.name)

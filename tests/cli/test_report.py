@@ -124,6 +124,15 @@ def test_a_record_is_corrected_and_its_report_says_so(carbon_train: Train, folde
     assert carbon_train("runs", "verify").status == 0
 
 
+def test_a_report_older_than_its_record_is_said_to_be(carbon_train: Train, folder: Path) -> None:
+    assert carbon_train("report", "last").status == 0
+    assert "as of record" not in carbon_train("runs", "verify").out
+    carbon_train("runs", "state", "last", "--operation", "own", "--by", "x")
+    ended = carbon_train("runs", "verify")
+    assert ended.status == 0
+    assert "recomputed, as of record" in ended.out
+
+
 def test_an_instrument_is_booked_from_a_file(carbon_train: Train, folder: Path) -> None:
     Path("go.yaml").write_text(
         "instrument: guarantee of origin\nregistry: AIB\nserial: 1\nvintage: 2026\nmarket: EU\n"
