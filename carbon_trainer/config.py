@@ -21,10 +21,13 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 
 
-def setting(default: Any, help_text: str, unit: str | None = None, **limits: Any) -> Any:
-    """Declare a setting: its default, its help line and its unit, all shown by ``--help``."""
-    if unit:
-        limits["json_schema_extra"] = {"unit": unit}
+def setting(
+    default: Any, help_text: str, unit: str | None = None, *, also: str | None = None, **limits: Any
+) -> Any:
+    """Declare a setting: its default, help line, unit and a second flag, as shown by ``--help``."""
+    extra = {name: value for name, value in (("unit", unit), ("also", also)) if value}
+    if extra:
+        limits["json_schema_extra"] = extra
     return Field(default, description=help_text, **limits)
 
 
@@ -41,7 +44,9 @@ class RunConfig(BaseModel):
     # What to train, on what
     model: str = setting(
         "gpt-neox-tiny",
-        "Model: a recipe's name, a local pretrained folder, or a transformers config.json.",
+        "Model: a recipe's name (carbon-train recipes), a local pretrained folder, or a "
+        "transformers config.json.",
+        also="--recipe",
     )
     data: list[Path] = setting(
         [],

@@ -21,7 +21,7 @@ from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import CarbonTrainerError, InputError
 from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
-from carbon_trainer.models.recipes import RECIPES
+from carbon_trainer.models.recipes import recipes
 from carbon_trainer.session import Outcome, ResumePoint, RunSession
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class BudgetReachedError(CarbonTrainerError):
 
 def resolved(config: RunConfig) -> RunConfig:
     """Return the config with every None that a recipe has a value for filled in."""
-    recipe = RECIPES.get(config.model)
+    recipe = recipes().get(config.model)
     defaults = {
         name: getattr(recipe, name) if recipe else value for name, value in MIXED_DEFAULTS.items()
     }
@@ -300,14 +300,15 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
     """Return the model, the same on every rank, and whether it was pretrained."""
     import lightning
 
+    from carbon_trainer.models.build import build_model
     from carbon_trainer.models.module import TransformerModule
-    from carbon_trainer.models.recipes import build_model
 
     quieten()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     model, origin = build_model(
-        config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
-    )
+        config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size,
+        trains_here=config.strategy != "fsdp" and not _on_gpu(config),
+    )  # fmt: skip
     module = TransformerModule(
         model,
         learning_rate=_given(config.learning_rate),
@@ -318,6 +319,12 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
         tokenizer=data.tokenizer,
     )
     return module, origin.pretrained
+
+
+def _on_gpu(config: RunConfig) -> bool:
+    import torch
+
+    return config.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _run(

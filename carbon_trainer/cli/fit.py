@@ -227,7 +227,7 @@ def check_quickly(config: RunConfig) -> None:
         InputError: for an unknown zone or model, or a path that is not there.
     """
     from carbon_trainer.emissions import ZoneFactors
-    from carbon_trainer.models.recipes import check_model_name
+    from carbon_trainer.models.build import check_model_name
 
     ZoneFactors().intensity(config.zone)
     check_model_name(config.model)

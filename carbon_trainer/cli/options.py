@@ -55,7 +55,9 @@ def given(flags: dict[str, Any]) -> dict[str, Any]:
 def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     flag = f"--{name.replace('_', '-')}"
     extra = field.json_schema_extra
-    unit = str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else None
+    known = extra if isinstance(extra, dict) else {}
+    unit = str(known["unit"]) if "unit" in known else None
+    flags = [flag, str(known["also"])] if "also" in known else [flag]
     text = f"{field.description}{_default_text(field.default, unit)}"
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
@@ -64,7 +66,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         return click.option(flag, name, type=click.Choice(choices), help=text)
     many = typing.get_origin(field.annotation) is list
     metavar = unit.upper() if unit and len(unit) < 14 else _metavar(field.annotation)
-    return click.option(flag, name, type=str, multiple=many, metavar=metavar, help=text)
+    return click.option(*flags, name, type=str, multiple=many, metavar=metavar, help=text)
 
 
 def _default_text(default: Any, unit: str | None) -> str:

@@ -13,7 +13,8 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
-from carbon_trainer.models.recipes import build_model, recipe
+from carbon_trainer.models.build import build_model
+from carbon_trainer.models.recipes import recipe
 
 Batch = dict[str, torch.Tensor]
 
@@ -77,7 +78,7 @@ class TransformerModule(LightningModule):
         """Make a module from a recipe's name, with the recipe's settings where none are given.
 
         Args:
-            name: a key of ``RECIPES``.
+            name: a recipe's, such as ``gpt-neox-tiny``.
             vocab_size: tokens in the vocabulary.
             block_size: length of a training sequence, tokens.
             **settings: any of the module's own arguments.

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from carbon_trainer.data.module import TextDataModule
 from carbon_trainer.data.prepare import PreparedData
 from carbon_trainer.errors import InputError
+from carbon_trainer.models.build import build_model
 from carbon_trainer.models.module import TransformerModule
 from tests.data.texts import prepared
 from tests.models.tiny import tiny_model
@@ -59,6 +60,27 @@ def test_the_loss_falls(data: PreparedData) -> None:
     losses = _train(data, _module())
     assert losses[0] == pytest.approx(math.log(300), rel=0.05)
     assert sum(losses[-5:]) / 5 < 0.75 * losses[0]
+
+
+@pytest.mark.parametrize("family", ["gpt-neox", "gpt2", "llama", "opt", "palm"])
+def test_the_loss_of_each_recipe_falls_on_text_and_on_from_its_own_folder(
+    family: str, data: PreparedData, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    module = TransformerModule.from_recipe(
+        f"{family}-tiny", vocab_size=data.tokenizer.vocab_size, block_size=data.block_size,
+        max_steps=20, warmup_steps=2,
+    )  # fmt: skip
+    losses = _train(data, module, 20)
+    assert losses[0] == pytest.approx(math.log(300), rel=0.1)
+    assert sum(losses[-5:]) / 5 < 0.75 * losses[0]
+    module.save_pretrained(tmp_path / "saved")
+    model, origin = build_model(
+        str(tmp_path / "saved"), vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
+    )
+    assert origin.pretrained
+    onward = _train(data, _module(model, learning_rate=1e-4), 5)
+    assert sum(onward) / 5 < 0.75 * losses[0]
 
 
 def test_the_same_seed_gives_the_same_losses(data: PreparedData) -> None:

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, T5Config
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.models import recipes
-from carbon_trainer.models.recipes import RECIPES, build_model, check_model_name
+from carbon_trainer.models import build
+from carbon_trainer.models.build import build_model, check_model_name
+from carbon_trainer.models.recipes import recipe, recipes
 from tests.models.tiny import tiny_config, tiny_model
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -55,31 +56,66 @@ def _refusal(name: str | Path, vocab_size: int = 300, block_size: int = 16) -> s
 def test_recipes_have_as_many_parameters_beside_embeddings_as_pythia_publishes(
     name: str, published: int
 ) -> None:
-    recipe = RECIPES[name]
-    assert recipe.parameters() - 2 * recipe.vocab_size * recipe.width == published
+    chosen = recipe(name)
+    width = chosen.config["hidden_size"]
+    assert chosen.parameters() - 2 * chosen.vocab_size * width == published
 
 
-def test_the_largest_recipe_has_the_parameters_of_gpt_neox_20b() -> None:
-    assert RECIPES["gpt-neox-20b"].parameters() == 20_554_567_680
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        # Black et al. 2022 and the weights that their authors have published.
+        ("gpt-neox-20b", 20_554_567_680),
+        ("gpt2-124m", 124_439_808),
+        ("gpt2-1.5b", 1_557_611_200),
+        ("opt-125m", 125_239_296),
+        ("opt-350m", 331_196_416),
+        ("opt-1.3b", 1_315_758_080),
+        ("opt-6.7b", 6_658_473_984),
+        ("llama-7b", 6_738_415_616),
+        ("llama-65b", 65_285_660_672),
+        ("llama-3-8b", 8_030_261_248),
+        ("llama-3-70b", 70_553_706_496),
+    ],
+)
+def test_recipes_have_the_parameters_of_published_weights(name: str, published: int) -> None:
+    assert recipe(name).parameters() == published
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipes_count_of_parameters_is_that_of_the_model(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "billions"), [("palm-8b", 8.63), ("palm-62b", 62.50), ("palm-540b", 540.35)]
+)
+def test_palms_have_the_parameters_of_the_papers_table(name: str, billions: float) -> None:
+    assert recipe(name).parameters() / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+def test_palm_is_parallel_has_one_key_value_head_swiglu_no_biases_and_tied_embeddings() -> None:
+    model, _ = build_model("palm-tiny", vocab_size=300, block_size=16)
+    layer = model.model.layers[0]
+    assert not hasattr(layer, "post_attention_layernorm")
+    assert layer.self_attn.k_proj.out_features == 160 // 4
+    assert layer.mlp.gate_proj.out_features == 640
+    assert not any(name.endswith("bias") for name, _ in model.named_parameters())
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_says_where_it_is_from_and_makes_an_architecture(name: str) -> None:
+    chosen = recipe(name)
+    assert chosen.sources
+    assert 0 < chosen.learning_rate < 0.01
     with torch.device("meta"):
-        recipe = RECIPES[name]
-        config = tiny_config(
-            vocab_size=recipe.vocab_size, hidden_size=recipe.width, num_hidden_layers=recipe.layers,
-            num_attention_heads=recipe.heads, intermediate_size=4 * recipe.width,
-        )  # fmt: skip
-        model = AutoModelForCausalLM.from_config(config)
-    assert sum(p.numel() for p in model.parameters()) == recipe.parameters()
+        model = AutoModelForCausalLM.from_config(chosen.to_config(vocab_size=300))
+    assert model.config.model_type == chosen.architecture
+    assert model.get_input_embeddings().weight.shape[0] == 300
+    assert model.get_input_embeddings().padding_idx is None
 
 
 def test_a_recipe_makes_a_model_in_training_mode_that_is_not_pretrained() -> None:
     model, origin = build_model("gpt-neox-tiny", vocab_size=512, block_size=32)
     assert model.training
     assert not origin.pretrained
-    assert sum(p.numel() for p in model.parameters()) == RECIPES["gpt-neox-tiny"].parameters(512)
+    assert sum(p.numel() for p in model.parameters()) == recipe("gpt-neox-tiny").parameters(512)
 
 
 def test_a_pretrained_folder_gives_its_own_weights(folder: Path) -> None:
@@ -129,7 +165,7 @@ def test_no_connection_is_opened(monkeypatch: pytest.MonkeyPatch, folder: Path) 
 def test_a_mistyped_recipe_is_told_the_nearest() -> None:
     assert "Did you mean gpt-neox-125m" in _refusal("gpt-neox-125")
     with pytest.raises(InputError, match="Did you mean gpt-neox-tiny"):
-        recipes.recipe("gpt-neox-tny")
+        recipe("gpt-neox-tny")
 
 
 def test_a_name_on_a_hub_is_told_how_to_fetch_it() -> None:
@@ -207,6 +243,21 @@ def test_a_model_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.Mo
     class Memory:
         available = 4e9
 
-    monkeypatch.setattr(recipes.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(build.psutil, "virtual_memory", Memory)
     message = _refusal("gpt-neox-20b", vocab_size=50_432)
     assert "20,554,567,680 parameters, 82.2 GB for its weights alone, and 4.0 GB" in message
+    assert "the largest of its kind that fits is gpt-neox-410m" in message
+
+
+def test_training_in_the_same_memory_takes_four_times_as_much(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Memory:
+        available = 4e9
+
+    monkeypatch.setattr(build.psutil, "virtual_memory", Memory)
+    build_model("opt-125m", vocab_size=300, block_size=16, trains_here=True)
+    with pytest.raises(InputError) as caught:
+        build_model("opt-350m", vocab_size=50_272, block_size=16, trains_here=True)
+    assert "5.3 GB for weights, gradients and AdamW's moments" in str(caught.value)
+    assert "the largest of its kind that fits is opt-125m" in str(caught.value)

@@ -1,0 +1,228 @@
+"""How a model is found by a recipe's name or a path. Never by network."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.models.recipes import recipe, recipes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+WEIGHTS_BYTES = 4
+TRAINING_BYTES = 16
+"""Memory of one parameter in float32: alone, and with its gradient and AdamW's two moments."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOrigin:
+    """Where a model came from.
+
+    Attributes:
+        name: as the user named it.
+        pretrained: whether its weights were trained before.
+    """
+
+    name: str
+    pretrained: bool
+
+
+def check_model_name(model: str) -> None:
+    """Check what can be checked of a model's name without loading anything.
+
+    Raises:
+        InputError: if it is no recipe and no path.
+    """
+    known = recipes()
+    if model in known:
+        return
+    path = Path(model)
+    try:
+        if path.is_dir():
+            if not (path / "config.json").is_file():
+                raise InputError(f"the model folder {path} has no config.json.")
+            return
+        if path.is_file():
+            return
+    except OSError as error:
+        raise InputError(f"cannot read the model {model}: {error.strerror or error}.") from error
+    raise InputError(
+        f"there is no model {model!r}.{did_you_mean(model, known)} Give a recipe "
+        f"({', '.join(name for name in known if name.endswith('-tiny'))} …), a local folder of a "
+        f"pretrained model, or a transformers config.json; nothing is downloaded.{_hub_hint(model)}"
+    )
+
+
+def _hub_hint(model: str) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+        return ""
+    return (
+        f" For one from a hub, fetch it first, e.g. with `hf download {model} --local-dir FOLDER`, "
+        "and give that folder."
+    )
+
+
+def build_model(
+    name_or_path: str, *, vocab_size: int, block_size: int, trains_here: bool = False
+) -> tuple[PreTrainedModel, ModelOrigin]:
+    """Make a causal language model in float32, in training mode, without any network.
+
+    Args:
+        name_or_path: a recipe's name, a local pretrained folder, or a transformers config file.
+        vocab_size: tokens in the vocabulary; a pretrained model keeps its own.
+        block_size: length of a training sequence, tokens.
+        trains_here: whether gradients and optimizer will be in this memory too, as on a CPU.
+
+    Raises:
+        InputError: if there is no such model, it does not fit into memory, it is broken, or
+            it is not a causal one.
+    """
+    check_model_name(name_or_path)
+    path = Path(name_or_path)
+    is_recipe = name_or_path in recipes()
+    pretrained = not is_recipe and path.is_dir()
+    if is_recipe:
+        _check_memory(name_or_path, vocab_size, trains_here=trains_here)
+        chosen = recipe(name_or_path)
+        model = _from_config(chosen.to_config(vocab_size=vocab_size, block_size=block_size))
+    elif pretrained:
+        model = _pretrained(path)
+    else:
+        model = _from_config_file(path, vocab_size)
+    _check_fits(model, name_or_path, vocab_size, block_size)
+    model.train()
+    return model, ModelOrigin(name_or_path, pretrained=pretrained)
+
+
+def _check_memory(name: str, vocab_size: int, *, trains_here: bool) -> None:
+    """Refuse a model that the system would kill us for, which leaves no message."""
+    parameters = recipe(name).parameters(vocab_size)
+    each = TRAINING_BYTES if trains_here else WEIGHTS_BYTES
+    there = psutil.virtual_memory().available
+    if parameters * each <= there:
+        return
+    what = "weights, gradients and AdamW's moments" if trains_here else "its weights alone"
+    raise InputError(
+        f"the model {name} has {parameters:,} parameters, {parameters * each / 1e9:,.1f} GB for "
+        f"{what}, and {there / 1e9:,.1f} GB of memory are free: {_what_fits(name, there / each)}."
+    )
+
+
+def _what_fits(name: str, most_parameters: float) -> str:
+    """Name the largest of the family that would fit, each with the recipe's own vocabulary."""
+    family = recipe(name).family
+    counts = {other: one.parameters() for other, one in recipes().items() if one.family == family}
+    fitting = {other: count for other, count in counts.items() if count <= most_parameters}
+    if not fitting:
+        return "take a smaller one"
+    return f"the largest of its kind that fits is {max(fitting, key=lambda one: fitting[one])}"
+
+
+def _from_config(config: PreTrainedConfig) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    # A config that was saved in half precision would make AdamW step in half precision.
+    make: Any = AutoModelForCausalLM.from_config
+    model: PreTrainedModel = make(config, dtype=torch.float32, trust_remote_code=False)
+    return model
+
+
+def _from_config_file(path: Path, vocab_size: int) -> PreTrainedModel:
+    from transformers import AutoConfig
+
+    values = _read_config(path)
+    try:
+        config = AutoConfig.for_model(**values)
+        config.vocab_size = max(int(getattr(config, "vocab_size", 0)), vocab_size)
+    except Exception as error:
+        # Each architecture checks its settings with errors of its own.
+        raise InputError(f"{path} is not a transformers config: {_first_line(error)}") from error
+    _check_causal(config, path)
+    try:
+        return _from_config(config)
+    except Exception as error:
+        raise InputError(f"no model can be made from {path}: {_first_line(error)}") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a transformers config: {_first_line(error)}") from error
+    if not isinstance(values, dict) or "model_type" not in values:
+        raise InputError(f"{path} is not a transformers config: it has no model_type.")
+    return values
+
+
+def _pretrained(folder: Path) -> PreTrainedModel:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        _check_causal(config, folder)
+        load: Any = AutoModelForCausalLM.from_pretrained
+        model, loaded = load(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except InputError:
+        raise
+    except Exception as error:
+        # safetensors, pickle and transformers each have errors of their own for broken files.
+        raise InputError(f"cannot load the model in {folder}: {_first_line(error)}") from error
+    if missing := sorted(loaded["missing_keys"]):
+        # transformers would go on with random values in their place.
+        raise InputError(
+            f"the model in {folder} is not whole: it has no weights {', '.join(missing[:3])}"
+            f"{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}."
+        )
+    checked: PreTrainedModel = model
+    return checked
+
+
+def _check_causal(config: PreTrainedConfig, place: Path) -> None:
+    """Refuse models that see the tokens which they are to predict."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise InputError(
+            f"{place} is an encoder-decoder ({config.model_type}); only causal language models can "
+            "be trained."
+        )
+    # BERT and its kin become causal only when asked to; GPT-NeoX has the setting without a use.
+    if getattr(config, "is_decoder", True) is False and "gpt_neox" not in config.model_type:
+        raise InputError(
+            f"{place} is an encoder ({config.model_type}) that sees the tokens to be predicted; "
+            "only causal language models can be trained: set is_decoder to true in its config."
+        )
+
+
+def _check_fits(model: PreTrainedModel, name: str, vocab_size: int, block_size: int) -> None:
+    known = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
+    if known < vocab_size:
+        raise InputError(
+            f"the model {name} knows {known} tokens and its tokenizer has {vocab_size}: they do "
+            "not belong together."
+        )
+    longest = getattr(model.config, "max_position_embeddings", None)
+    if isinstance(longest, int) and 0 < longest < block_size:
+        raise InputError(
+            f"the model {name} takes at most {longest} tokens at a time, and block_size is "
+            f"{block_size}: lower it."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300].rstrip(".") + "."
