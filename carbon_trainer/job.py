@@ -21,6 +21,7 @@ from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import CarbonTrainerError, InputError
 from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
+from carbon_trainer.models.export import FOLDER as MODEL_FOLDER
 from carbon_trainer.models.recipes import recipes
 from carbon_trainer.session import Outcome, ResumePoint, RunSession
 
@@ -293,7 +294,16 @@ def _train(
         profiling=profiling,
         console=None if config.progress == "off" else console,
     )
+    _keep_settings(module, session.run_dir / MODEL_FOLDER)
     _run(trainer, module, data, config, interrupts, resume)
+
+
+def _keep_settings(module: TransformerModule, folder: Path) -> None:
+    """Keep what a checkpoint does not tell of its model; training never fails by our disk."""
+    try:
+        module.save_settings(folder)
+    except OSError as error:
+        log.warning("config and tokenizer cannot be kept in %s: %s", folder, error)
 
 
 def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerModule, bool]:

@@ -81,6 +81,28 @@ def check_exportable(ledger: Ledger, figures: RunFigures) -> None:
     refuse(problems_of_run(figures))
 
 
+def write_card(ledger: Ledger, figures: RunFigures, card: Path) -> Path:
+    """Write a run's emissions into a model card, and leave all else in it as it is.
+
+    Raises:
+        InputError: if the card cannot be read or written, or the figures may not be given away.
+    """
+    from carbon_trainer.reports.exports.model_card import model_card
+
+    check_exportable(ledger, figures)
+    text = model_card(figures, _existing(card))
+    return write_files(card.parent, {"card": (card.name, text)})["card"]
+
+
+def _existing(card: Path) -> str:
+    try:
+        return card.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the model card {card}: {error}.") from error
+
+
 def write_files(directory: Path, made: Mapping[str, tuple[str, str | bytes]]) -> dict[str, Path]:
     """Write files by name and content into a folder.
 

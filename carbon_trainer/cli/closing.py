@@ -41,6 +41,8 @@ def _lines(result: FitResult) -> list[str]:
     lines = [f"{outcome.status}: {outcome.reason.rstrip('.')}."]
     if checkpoint:
         lines.append(f"checkpoint: {checkpoint}")
+    if checkpoint and outcome.status == "finished":
+        lines.append(f"for transformers: carbon-train export {result.run_id}")
     if checkpoint and outcome.status not in ("finished", "released"):
         more = " with a larger budget" if outcome.status == "budget" else ""
         lines.append(f"go on{more}: carbon-train fit --resume {result.run_id}")

@@ -19,6 +19,7 @@ VERBS = {
     "grid": "Carbon intensity: who tells it, a zone's course, as CSV.",
     "simulate": "Tell what policies would have saved over a year of starts on a trace.",
     "runs": "List, show, verify and amend recorded runs.",
+    "export": "Write a trained model for transformers to load, its emissions in its card.",
     "report": "Write a run's report, or one over many runs, in any of their forms.",
     "check": "Say whether published figures of a training can be right.",
     "ledger": "Bring ledgers together, or one of an earlier version up to date.",

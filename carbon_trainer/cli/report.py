@@ -115,7 +115,7 @@ def _report_run(
     source: Ledger, run_id: str, folder: Path, wanted: list[str], card: Path | None,
     key: Path | None,
 ) -> None:  # fmt: skip
-    from carbon_trainer.reports.build import check_formats, write_figures, write_files
+    from carbon_trainer.reports.build import check_formats, write_card, write_figures, write_files
     from carbon_trainer.reports.figures import run_figures
     from carbon_trainer.reports.formats import FORMATS
 
@@ -123,12 +123,7 @@ def _report_run(
     figures = run_figures(source, run_id)
     paths = write_figures(source, figures, folder, wanted)
     if card is not None:
-        from carbon_trainer.reports.build import check_exportable
-        from carbon_trainer.reports.exports.model_card import model_card
-
-        check_exportable(source, figures)
-        text = model_card(figures, _existing(card))
-        paths["card"] = write_files(card.parent, {"card": (card.name, text)})["card"]
+        paths["card"] = write_card(source, figures, card)
     if key is not None:
         from carbon_trainer.reports.signature import FILE, signed
 
@@ -137,12 +132,3 @@ def _report_run(
         paths["signature"] = write_files(folder, {"signature": (FILE, text)})["signature"]
     for path in paths.values():
         click.echo(str(path))
-
-
-def _existing(card: Path) -> str:
-    try:
-        return card.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the model card {card}: {error}.") from error

@@ -165,6 +165,13 @@ class TransformerModule(LightningModule):
         """Return how many tokens a batch has."""
         return int(batch["input_ids"].numel())
 
+    def save_settings(self, folder: Path) -> None:
+        """Write config and tokenizer without weights, so that a checkpoint can be exported."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.config.save_pretrained(folder)
+        if self._tokenizer is not None:
+            self._tokenizer.save_pretrained(folder)
+
     def save_pretrained(self, folder: Path) -> None:
         """Write the model, and its tokenizer if there is one, for transformers to load.
 

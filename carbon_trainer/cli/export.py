@@ -1,0 +1,44 @@
+"""``carbon-train export``: a trained model for transformers, with its emissions in its card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from carbon_trainer.checkpoints import newest_whole
+from carbon_trainer.cli.options import ledger_options, open_ledger
+from carbon_trainer.config import RunConfig
+from carbon_trainer.errors import InputError
+
+
+@click.command("export")
+@click.argument("run")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to write it.  [default: RUN's folder, model/]",
+)
+@ledger_options
+def command(run: str, folder: Path | None, ledger: str | None, runs_dir: str | None) -> None:
+    """Write the model of RUN (an id, the beginning of one, or `last`) for transformers to load.
+
+    Its weights are those of the newest checkpoint that is whole. README.md gets the run's energy
+    and emissions, and keeps all else that is in it.
+    """
+    from carbon_trainer.models.export import FOLDER, export_model
+
+    source = open_ledger(ledger, runs_dir)
+    run_id = source.resolve(run)
+    place = Path(runs_dir or RunConfig.model_fields["runs_dir"].default) / run_id
+    checkpoint = newest_whole(place / "checkpoints")
+    if checkpoint is None:
+        raise InputError(f"{place / 'checkpoints'} has no checkpoint that is whole.")
+    target = folder or place / FOLDER
+    parameters = export_model(place / FOLDER, checkpoint, target)
+    click.echo(f"{target}: {parameters:,} parameters of {checkpoint.name}")
+    from carbon_trainer.reports.build import write_card
+    from carbon_trainer.reports.figures import run_figures
+
+    click.echo(str(write_card(source, run_figures(source, run_id), target / "README.md")))

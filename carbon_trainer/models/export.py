@@ -1,0 +1,94 @@
+"""From a training checkpoint to a folder that transformers loads."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from carbon_trainer.errors import InputError
+
+FOLDER = "model"
+"""Where in a run's folder the model's config and tokenizer are kept from its first step on."""
+
+_PREFIX = "model."
+
+
+def export_model(settings: Path, checkpoint: Path, folder: Path) -> int:
+    """Write the weights of a checkpoint, with config and tokenizer, for transformers to load.
+
+    Args:
+        settings: the folder with the model's config and tokenizer.
+        checkpoint: a checkpoint in one file.
+        folder: where to write; made if it is not there.
+
+    Returns:
+        How many parameters were written, tied ones once.
+
+    Raises:
+        InputError: if something cannot be read, does not fit together, or cannot be written.
+    """
+    from transformers import AutoConfig
+
+    if not (settings / "config.json").is_file():
+        raise InputError(
+            f"{settings} has no config.json, so the model's shape is not known: runs keep it from "
+            "their first step on; go on with this one for a step, then export it."
+        )
+    if checkpoint.is_dir():
+        raise InputError(f"{checkpoint} is in shards, and only a checkpoint in one file is taken.")
+    config = AutoConfig.from_pretrained(settings, local_files_only=True, trust_remote_code=False)
+    model = _filled(config, _weights(checkpoint), checkpoint)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save_pretrained(folder)
+        if folder.resolve() != settings.resolve():
+            _copy_missing(settings, folder)
+    except OSError as error:
+        raise InputError(
+            f"cannot write the model into {folder}: {error.strerror or error}. Give another folder."
+        ) from error
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _weights(checkpoint: Path) -> dict[str, Any]:
+    import torch
+
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        weights = state["state_dict"]
+    except Exception as error:
+        # Each kind of damage has an error of its own.
+        raise InputError(
+            f"{checkpoint} is not a checkpoint of carbon-train ({type(error).__name__})."
+        ) from error
+    return {
+        name.removeprefix(_PREFIX): value
+        for name, value in weights.items()
+        if name.startswith(_PREFIX)
+    }
+
+
+def _filled(config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    make: Any = AutoModelForCausalLM.from_config
+    model = make(config, dtype=torch.float32, trust_remote_code=False)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"{checkpoint} and the config beside it are not of one model: "
+            f"{' '.join(str(error).split())[:200]}"
+        ) from error
+    return model
+
+
+def _copy_missing(settings: Path, folder: Path) -> None:
+    """Bring the tokenizer along; what the model itself has just written stays."""
+    for file in sorted(settings.iterdir()):
+        if file.is_file() and file.suffix in (".json", ".txt", ".model"):
+            target = folder / file.name
+            if not target.exists():
+                shutil.copyfile(file, target)
