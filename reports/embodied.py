@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from carbon_trainer.reports.accelerators import accelerator_of
+from carbon_trainer.accelerators import accelerator_of
 from carbon_trainer.reports.energy import Tally
 from carbon_trainer.reports.figure import ASSUMED, Figure, Input
 from carbon_trainer.reports.provenance import Provenance

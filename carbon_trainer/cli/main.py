@@ -15,6 +15,7 @@ VERBS = {
     "recipes": "List the architectures and sizes that can be trained by name.",
     "submit": "Send a run to Slurm, as a job that may wait and comes back.",
     "profile": "Measure what each power setting costs in speed, on this model and machine.",
+    "estimate": "Say what a training would take, before it starts.",
     "plan": "Find when to run and at which power, for least carbon or cost; draw it.",
     "grid": "Carbon intensity: who tells it, a zone's course, as CSV.",
     "simulate": "Tell what policies would have saved over a year of starts on a trace.",

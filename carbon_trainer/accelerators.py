@@ -11,7 +11,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """A board as its makers and others describe it; see ``data/accelerators.csv`` for sources.
+    """A board as its makers and others describe it; see ``accelerators.csv`` for sources.
 
     Attributes:
         name: its name.
@@ -33,7 +33,7 @@ class Accelerator:
 @cache
 def accelerators() -> tuple[Accelerator, ...]:
     """Return all boards that are known."""
-    text = files("carbon_trainer.reports").joinpath("data/accelerators.csv").read_text("utf-8")
+    text = files("carbon_trainer").joinpath("accelerators.csv").read_text("utf-8")
     return tuple(_accelerator(row) for row in csv.DictReader(text.splitlines()))
 
 

@@ -1,0 +1,212 @@
+"""From parameters, tokens and hardware to hours, energy, emissions and cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from carbon_trainer.accelerators import Accelerator, accelerators
+from carbon_trainer.emissions import ZoneFactors
+from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
+from carbon_trainer.estimate.published import FLOPS_PER_PARAMETER_AND_TOKEN, published_runs
+from carbon_trainer.grid.intensity import Intensity
+
+SHORT_LIFE_H, LONG_LIFE_H = 3 * 8766.0, 6 * 8766.0
+"""An accelerator's life, three to six years, as assumed in reports too."""
+
+SPARSE_TOLERANCE = 0.03
+"""Makers' peaks with 2:4 sparsity are twice the dense ones, but for rounding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A training that is thought of.
+
+    Attributes:
+        parameters: the model's; of a mixture of experts those that a token meets.
+        tokens: to train on, repeated ones as often as they are repeated.
+        gpu: the accelerator's name.
+        gpus: how many.
+        zone: the grid; None for the world's average.
+        pue: of the building.
+        price_per_kwh: of electricity; None where it is not told.
+        mfu: utilisation while training, if it is known; None to take what published runs had.
+        peak_tflops: the accelerator's dense 16-bit peak; None to take the datasheet's.
+        development: all computing over that of the final run; 1 is the final run alone.
+        start: when it begins; None where it does not matter.
+    """
+
+    parameters: float
+    tokens: float
+    gpu: str
+    gpus: int = 1
+    zone: str | None = None
+    pue: float = 1.0
+    price_per_kwh: float | None = None
+    mfu: float | None = None
+    peak_tflops: float | None = None
+    development: float = 1.0
+    start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a job would take. Every figure is an estimate, with its 80 % interval.
+
+    Attributes:
+        job: what was asked.
+        board: the accelerator.
+        flops: operations of training.
+        effective_mfu: share of the peak that all hours together get done.
+        gpu_hours: accelerator-hours.
+        days: from the first step to the last, on all accelerators.
+        power_w: of one accelerator with its share of the host, before PUE.
+        energy_kwh: what the building draws.
+        emissions_kgco2e: by the zone's annual mean.
+        cost: None where no price is told.
+        embodied_kgco2e: the accelerators' share, least and most; None where no figure is known.
+        intensity: the zone's.
+    """
+
+    job: Job
+    board: Accelerator
+    flops: float
+    effective_mfu: Spread
+    gpu_hours: Spread
+    days: Spread
+    power_w: Spread
+    energy_kwh: Spread
+    emissions_kgco2e: Spread
+    cost: Spread | None
+    embodied_kgco2e: tuple[float, float] | None
+    intensity: Intensity
+
+    @property
+    def ends(self) -> datetime | None:
+        """When it would be done; None where no start is told, or it lies beyond all calendars."""
+        if self.job.start is None:
+            return None
+        try:
+            return self.job.start + timedelta(days=self.days.value)
+        except OverflowError:
+            return None
+
+
+def estimate(job: Job) -> Estimate:
+    """Say what a job would take.
+
+    Energy is accelerator-hours x power x PUE; hours are operations over peak x effective MFU.
+
+    Raises:
+        InputError: if a figure cannot be, or the accelerator or zone is not known.
+    """
+    _check(job)
+    board = _with_peak(board_of(job.gpu), job.peak_tflops)
+    intensity = ZoneFactors().intensity(job.zone)
+    flops = FLOPS_PER_PARAMETER_AND_TOKEN * job.parameters * job.tokens * job.development
+    effective = (
+        calibrated().predict(job.parameters, board.name)
+        if job.mfu is None
+        else goodput().scaled(job.mfu)
+    )
+    most_h = Spread(flops / (3600 * board.peak_bf16_tflops * 1e12), 0.0)
+    hours = most_h.over(effective)
+    power = power_share().scaled(board.tdp_w)
+    energy = hours.times(power).scaled(job.pue / 1000)
+    grid = Spread(intensity.intensity_gco2e_per_kwh / 1000, intensity.uncertainty)
+    return Estimate(
+        job=job,
+        board=board,
+        flops=flops,
+        effective_mfu=effective,
+        gpu_hours=hours,
+        days=hours.scaled(1 / (24 * job.gpus)),
+        power_w=power,
+        energy_kwh=energy,
+        emissions_kgco2e=energy.times(grid),
+        cost=None if job.price_per_kwh is None else energy.scaled(job.price_per_kwh),
+        embodied_kgco2e=_embodied(board, hours),
+        intensity=intensity,
+    )
+
+
+def power_share() -> Spread:
+    """Return an accelerator's power, its share of the host included, over its board's limit.
+
+    From the published runs whose system power was measured.
+    """
+    shares = [
+        run.system_power_w / run.board_power_w
+        for run in published_runs()
+        if run.system_power_w is not None and run.board_power_w is not None
+    ]
+    return spread_of(shares)
+
+
+def board_of(name: str) -> Accelerator:
+    """Return the accelerator that somebody means: ``A100``, ``H100-SXM``, ``RTX 4090``.
+
+    Of several that fit, the first of the table: SXM boards before PCIe's.
+
+    Raises:
+        InputError: if none is known, with the nearest names.
+    """
+    boards = accelerators()
+    wanted = _plain(name)
+    found = [board for board in boards if _plain(board.name).startswith(wanted)]
+    if not wanted or not found:
+        names = [board.name for board in boards]
+        raise InputError(
+            f"the accelerator {name!r} is not known here.{did_you_mean(name, names)} Known are "
+            f"{', '.join(names)}."
+        )
+    return found[0]
+
+
+def _with_peak(board: Accelerator, peak_tflops: float | None) -> Accelerator:
+    if peak_tflops is None:
+        return board
+    dense = board.peak_bf16_tflops
+    if abs(peak_tflops / dense - 2) < SPARSE_TOLERANCE:
+        raise InputError(
+            f"--peak-tflops {peak_tflops:g} is the sparse peak of {board.name}: training is dense, "
+            f"which is {dense:g}."
+        )
+    return dataclasses.replace(board, peak_bf16_tflops=peak_tflops)
+
+
+def _plain(name: str) -> str:
+    text = "".join(letter for letter in name.upper() if letter.isalnum())
+    return text.removeprefix("NVIDIA").removeprefix("TESLA")
+
+
+def _check(job: Job) -> None:
+    positive = {
+        "--params": job.parameters, "--tokens": job.tokens, "--gpus": job.gpus,
+        "--pue": job.pue, "--development": job.development,
+    }  # fmt: skip
+    optional = {"--price-per-kwh": job.price_per_kwh, "--peak-tflops": job.peak_tflops}
+    positive |= {flag: value for flag, value in optional.items() if value is not None}
+    for flag, value in positive.items():
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"{flag} is {value:g}, but should be more than 0.")
+    for flag, value in (("--pue", job.pue), ("--development", job.development)):
+        if value < 1:
+            raise InputError(f"{flag} is {value:g}, but cannot be less than 1.")
+    if job.mfu is not None and not 0 < job.mfu <= 1:
+        raise InputError(
+            f"--mfu is {job.mfu:g}, but is a share of the dense peak, more than 0 and at most 1: "
+            "35 % is 0.35. A figure over the sparse peak has to be doubled."
+        )
+
+
+def _embodied(board: Accelerator, hours: Spread) -> tuple[float, float] | None:
+    """SCI (ISO/IEC 21031): embodied x time reserved / lifetime, from least to most."""
+    if board.embodied_kgco2e is None:
+        return None
+    low, high = hours.interval
+    least, most = board.embodied_kgco2e
+    return least * low / LONG_LIFE_H, most * high / SHORT_LIFE_H

@@ -1,0 +1,148 @@
+"""What a training would take, from published runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.estimate import best_constant, forty_percent, left_out, ours
+from carbon_trainer.accelerators import accelerators
+from carbon_trainer.errors import InputError
+from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
+from carbon_trainer.estimate.estimate import Job, board_of, estimate, power_share
+from carbon_trainer.estimate.published import calibrating_runs, published_runs
+
+JOB = Job(parameters=20e9, tokens=400e9, gpu="A100", gpus=96, zone="DE")
+SIZES = st.floats(1e7, 2e12)
+TOKENS = st.floats(1e9, 1e14)
+BOARDS = st.sampled_from([board.name for board in accelerators()])
+
+
+def test_hours_of_left_out_runs_are_foretold_better_than_by_any_one_utilisation() -> None:
+    runs = calibrating_runs()
+    error, inside = left_out(ours, runs)
+    assert error < 0.175
+    assert error < left_out(best_constant, runs)[0] - 0.02
+    assert error < left_out(forty_percent, runs)[0] - 0.05
+    assert 0.75 <= inside <= 0.85
+
+
+def test_each_published_run_has_a_source_and_a_reason_if_it_is_not_learnt_from() -> None:
+    runs = published_runs()
+    assert all(run.source for run in runs)
+    assert len({run.model for run in runs}) == len(runs)
+    for run in calibrating_runs():
+        assert 0.2 < run.effective_mfu < 0.6, run.model
+
+
+def test_hopper_and_small_models_get_less_of_their_peak_done() -> None:
+    model = calibrated()
+    assert model.predict(7e9, "H100-SXM5-80GB").value < model.predict(7e9, "A100-SXM4-80GB").value
+    assert model.predict(1e8, "A100-SXM4-80GB").value < model.predict(1e10, "A100").value
+    assert model.predict(1e10, "A100").value == model.predict(1e12, "A100").value
+
+
+@settings(deadline=None)
+@given(SIZES, TOKENS, BOARDS, st.integers(1, 100_000), st.floats(1, 3))
+def test_figures_agree_with_each_other(
+    parameters: float, tokens: float, gpu: str, gpus: int, pue: float
+) -> None:
+    job = Job(parameters=parameters, tokens=tokens, gpu=gpu, gpus=gpus, pue=pue, zone="FR")
+    found = estimate(job)
+    kwh = found.gpu_hours.value * found.power_w.value * pue / 1000
+    assert found.energy_kwh.value == pytest.approx(kwh)
+    assert found.days.value == pytest.approx(found.gpu_hours.value / gpus / 24)
+    assert found.emissions_kgco2e.value == pytest.approx(
+        kwh * found.intensity.intensity_gco2e_per_kwh / 1000
+    )
+    for figure in (found.gpu_hours, found.energy_kwh, found.emissions_kgco2e):
+        low, high = figure.interval
+        assert low < figure.value < high
+    # What is made of more uncertain parts is known less well.
+    assert found.emissions_kgco2e.log_sigma > found.energy_kwh.log_sigma > found.gpu_hours.log_sigma
+
+
+@settings(deadline=None)
+@given(SIZES, TOKENS, st.floats(1.01, 10))
+def test_more_tokens_or_development_take_more_in_proportion(
+    parameters: float, tokens: float, more: float
+) -> None:
+    job = dataclasses.replace(JOB, parameters=parameters, tokens=tokens)
+    once = estimate(job).energy_kwh.value
+    assert estimate(dataclasses.replace(job, tokens=tokens * more)).energy_kwh.value == (
+        pytest.approx(once * more)
+    )
+    assert estimate(dataclasses.replace(job, development=more)).energy_kwh.value == (
+        pytest.approx(once * more)
+    )
+
+
+def test_a_known_utilisation_still_loses_hours_to_downtime() -> None:
+    found = estimate(dataclasses.replace(JOB, mfu=0.5))
+    assert found.effective_mfu.value == pytest.approx(0.5 * goodput().value)
+    assert 0.6 < goodput().value < 1
+
+
+def test_power_is_what_published_systems_drew() -> None:
+    assert 0.64 < power_share().value < 1.1
+    assert estimate(JOB).power_w.value == pytest.approx(400 * power_share().value)
+
+
+def test_a_product_of_spreads_is_as_uncertain_as_both() -> None:
+    product = Spread(2.0, 0.3).times(Spread(3.0, 0.4))
+    assert product.value == pytest.approx(6.0)
+    assert product.log_sigma == pytest.approx(0.5)
+    low, high = product.interval
+    reach = math.exp(1.2816 * 0.5)
+    assert (low, high) == pytest.approx((6 / reach, 6 * reach), rel=1e-3)
+
+
+def test_few_values_make_a_wide_interval() -> None:
+    few, many = spread_of([1.0, 1.2]), spread_of([1.0, 1.2] * 20)
+    assert few.interval[1] - few.interval[0] > many.interval[1] - many.interval[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "board"),
+    [
+        ("A100", "A100-SXM4-40GB"), ("h100", "H100-SXM5-80GB"), ("H100-PCIE", "H100-PCIE-80GB"),
+        ("NVIDIA H100 PCIe", "H100-PCIE-80GB"), ("rtx4090", "RTX 4090"), ("MI300X", "MI300X"),
+    ],
+)  # fmt: skip
+def test_a_board_is_found_by_what_people_call_it(name: str, board: str) -> None:
+    assert board_of(name).name == board
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"parameters": 0}, "--params is 0, but should be more than 0"),
+        ({"tokens": -1}, "--tokens is -1"),
+        ({"tokens": math.inf}, "--tokens is inf"),
+        ({"gpus": 0}, "--gpus is 0"),
+        ({"pue": 0.9}, "--pue is 0.9, but cannot be less than 1"),
+        ({"development": 0.5}, "--development is 0.5"),
+        ({"mfu": 35}, "--mfu is 35, but is a share"),
+        ({"mfu": 0}, "--mfu is 0"),
+        ({"gpu": "H100", "peak_tflops": 1979}, "is the sparse peak of H100-SXM5-80GB"),
+        ({"gpu": "A10O"}, "Did you mean A10G"),
+        ({"gpu": ""}, "is not known here"),
+        ({"zone": "XX"}, "XX"),
+        ({"price_per_kwh": -0.1}, "--price-per-kwh is -0.1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(changed: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        estimate(dataclasses.replace(JOB, **changed))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_board_whose_making_is_unknown_has_no_embodied_range() -> None:
+    assert estimate(dataclasses.replace(JOB, gpu="RTX 4090")).embodied_kgco2e is None
+    low, high = estimate(JOB).embodied_kgco2e or (0, 0)
+    assert 0 < low < high
