@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -182,11 +182,14 @@ def _print_published() -> None:
 
     from carbon_trainer.estimate.published import published_runs
 
+    runs = published_runs()
+    distinct = dict.fromkeys(run.source for run in runs)
+    sources = {source: number for number, source in enumerate(distinct, 1)}
     table = Table(box=None, pad_edge=False)
-    for heading in ("model", "parameters", "tokens", "accelerator", "hours", "got done", "source"):
-        right = heading in ("parameters", "tokens", "hours", "got done")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    for run in published_runs():
+    for heading in ("model", "params", "tokens", "on", "hours", "done", "#"):
+        justify: Literal["left", "right"] = "left" if heading in ("model", "on") else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
+    for run in runs:
         known = run.tokens is not None and run.accelerator_hours is not None
         table.add_row(
             run.model,
@@ -195,6 +198,14 @@ def _print_published() -> None:
             run.accelerator,
             "" if run.accelerator_hours is None else f"{run.accelerator_hours:,.0f}",
             f"{run.effective_mfu:.0%}" if known else "",
-            run.source + (f" (not learnt from: {run.excluded})" if run.excluded else ""),
+            str(sources[run.source]),
         )
-    Console(highlight=False, soft_wrap=True).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("\ndone: share of the dense peak that all hours together got done. #: source")
+    for source, number in sources.items():
+        console.print(f"{number}. {source}", soft_wrap=True)
+    console.print("\nNot learnt from:")
+    for run in runs:
+        if run.excluded:
+            console.print(f"  {run.model}: {run.excluded}", soft_wrap=True)

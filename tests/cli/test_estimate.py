@@ -39,10 +39,11 @@ def test_a_run_of_the_size_that_is_said_of_gpt_4_can_be_estimated(carbon_train: 
 
 def test_published_runs_are_listed_with_their_sources(carbon_train: Train) -> None:
     lines = carbon_train("estimate", "--list").out.splitlines()
-    assert any("Pythia 12B" in line and "arXiv 2304.01373" in line for line in lines)
-    assert any(
-        "OPT-175B" in line and "not learnt from: hours are assumed" in line for line in lines
-    )
+    (pythia,) = [line for line in lines if line.startswith("Pythia 12B")]
+    assert "72,300" in pythia
+    (source,) = [line for line in lines if "arXiv 2304.01373" in line]
+    assert source.split(".")[0] == pythia.split()[-1]
+    assert any("OPT-175B: hours are assumed" in line for line in lines)
 
 
 @pytest.mark.parametrize(
