@@ -105,7 +105,7 @@ def _check_memory(name: str, vocab_size: int, *, trains_here: bool) -> None:
     """Refuse a model that the system would kill us for, which leaves no message."""
     parameters = recipe(name).parameters(vocab_size)
     each = TRAINING_BYTES if trains_here else WEIGHTS_BYTES
-    there = psutil.virtual_memory().available
+    there = free_bytes()
     if parameters * each <= there:
         return
     what = "weights, gradients and AdamW's moments" if trains_here else "its weights alone"
@@ -113,6 +113,11 @@ def _check_memory(name: str, vocab_size: int, *, trains_here: bool) -> None:
         f"the model {name} has {parameters:,} parameters, {parameters * each / 1e9:,.1f} GB for "
         f"{what}, and {there / 1e9:,.1f} GB of memory are free: {_what_fits(name, there / each)}."
     )
+
+
+def free_bytes() -> int:
+    """Return how much memory is free, bytes."""
+    return int(psutil.virtual_memory().available)
 
 
 def _what_fits(name: str, most_parameters: float) -> str:

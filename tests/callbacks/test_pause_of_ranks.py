@@ -15,7 +15,7 @@ from carbon_trainer.ledger.store import Ledger
 from tests.callbacks.test_ranks import ROOT, free_port
 
 RANK = """
-import json, sys, warnings
+import json, sys, time, warnings
 from datetime import timedelta
 from pathlib import Path
 warnings.filterwarnings("ignore")
@@ -44,6 +44,12 @@ class PauseOnce(CarbonCallback):
             return Pause(self.until_ns, "a test")
 
 
+class Slow(TinyModule):
+    def training_step(self, batch, index):
+        time.sleep(0.02)  # Ranks agree about four times a second: there must be time for some.
+        return super().training_step(batch, index)
+
+
 data = DataLoader(TensorDataset(torch.ones(400, 4)), batch_size=2)
 strategy = DDPStrategy(process_group_backend="gloo", timeout=timedelta(seconds=timeout_s))
 metering = EnergyMetering(runs_dir=folder / "runs", host_metering=False)
@@ -52,7 +58,7 @@ trainer = lightning.Trainer(
     enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     callbacks=[metering, PauseOnce()],
 )
-trainer.fit(TinyModule(), data)
+trainer.fit(Slow(), data)
 (folder / f"rank{trainer.global_rank}.json").write_text(json.dumps(trainer.global_step))
 """
 

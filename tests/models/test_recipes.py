@@ -240,10 +240,7 @@ def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path) -> None:
 
 
 def test_a_model_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Memory:
-        available = 4e9
-
-    monkeypatch.setattr(build.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(build, "free_bytes", lambda: 4_000_000_000)
     message = _refusal("gpt-neox-20b", vocab_size=50_432)
     assert "20,554,567,680 parameters, 82.2 GB for its weights alone, and 4.0 GB" in message
     assert "the largest of its kind that fits is gpt-neox-410m" in message
@@ -252,10 +249,7 @@ def test_a_model_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.Mo
 def test_training_in_the_same_memory_takes_four_times_as_much(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Memory:
-        available = 4e9
-
-    monkeypatch.setattr(build.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(build, "free_bytes", lambda: 4_000_000_000)
     build_model("opt-125m", vocab_size=300, block_size=16, trains_here=True)
     with pytest.raises(InputError) as caught:
         build_model("opt-350m", vocab_size=50_272, block_size=16, trains_here=True)
