@@ -14,7 +14,12 @@ import numpy as np
 
 from carbon_trainer.estimate.efficiency import Spread, calibrate
 from carbon_trainer.estimate.estimate import power_share
-from carbon_trainer.estimate.published import PublishedRun, calibrating_runs, published_runs
+from carbon_trainer.estimate.published import (
+    FLOPS_PER_PARAMETER_AND_TOKEN,
+    PublishedRun,
+    calibrating_runs,
+    published_runs,
+)
 
 Method = Callable[[Sequence[PublishedRun], PublishedRun], Spread]
 CONSTANTS = np.arange(0.2, 0.6, 0.005)
@@ -61,7 +66,8 @@ def energy_rows() -> list[tuple[str, float, float]]:
             continue
         others = [one for one in calibrating_runs() if one.family != run.family]
         mfu = calibrate(others).predict(run.active_parameters, run.accelerator).value
-        hours = 6 * run.active_parameters * run.tokens / (mfu * run.peak_flops * 3600)
+        flops = FLOPS_PER_PARAMETER_AND_TOKEN * run.active_parameters * run.tokens
+        hours = flops / (mfu * run.peak_flops * 3600)
         watts = power_share().value * run.board_power_w
         rows.append((run.model, run.measured_mwh, hours * watts * (run.pue or 1) / 1e6))
     return rows

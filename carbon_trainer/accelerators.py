@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+SHORT_LIFE_YEARS = 3.0
+LONG_LIFE_YEARS = 6.0
+"""How long a board is used, assumed: from the one to the other."""
+
+SECONDS_PER_YEAR = 365.25 * 86_400
+
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:

@@ -312,12 +312,13 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
 
     from carbon_trainer.models.build import build_model
     from carbon_trainer.models.module import TransformerModule
+    from carbon_trainer.trainer import trains_on_gpu
 
     quieten()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     model, origin = build_model(
         config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size,
-        trains_here=config.strategy != "fsdp" and not _on_gpu(config),
+        trains_here=config.strategy != "fsdp" and not trains_on_gpu(config),
     )  # fmt: skip
     module = TransformerModule(
         model,
@@ -329,12 +330,6 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
         tokenizer=data.tokenizer,
     )
     return module, origin.pretrained
-
-
-def _on_gpu(config: RunConfig) -> bool:
-    import torch
-
-    return config.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _run(

@@ -81,12 +81,16 @@ class CarbonTrainer(Trainer):
         )
 
 
+def trains_on_gpu(config: RunConfig) -> bool:
+    """Say whether a run trains on NVIDIA or AMD GPUs here."""
+    return config.accelerator != "cpu" and torch.cuda.is_available()
+
+
 def precision_of(config: RunConfig) -> str:
     """Return the arithmetic to use: what was asked for, or the best that the hardware has."""
     if config.precision != "auto":
         return config.precision
-    on_gpu = config.accelerator != "cpu" and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
+    return "bf16-mixed" if trains_on_gpu(config) and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def _options(config: RunConfig) -> dict[str, Any]:

@@ -13,15 +13,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from carbon_trainer.accelerators import accelerator_of
+from carbon_trainer.accelerators import (
+    LONG_LIFE_YEARS,
+    SECONDS_PER_YEAR,
+    SHORT_LIFE_YEARS,
+    accelerator_of,
+)
 from carbon_trainer.reports.energy import Tally
 from carbon_trainer.reports.figure import ASSUMED, Figure, Input
 from carbon_trainer.reports.provenance import Provenance
 from carbon_trainer.reports.text import duration_text, number_text
-
-SHORT_LIFE_YEARS = 3.0
-LONG_LIFE_YEARS = 6.0
-SECONDS_PER_YEAR = 365.25 * 86_400
 
 
 @dataclass(frozen=True, slots=True)

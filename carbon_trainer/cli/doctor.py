@@ -14,8 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from carbon_trainer import machine
-from carbon_trainer.cli.options import ledger_options
-from carbon_trainer.config import RunConfig
+from carbon_trainer.cli.options import ledger_options, runs_folder
 from carbon_trainer.energy.host import host_sources
 from carbon_trainer.energy.nvml import GpuDescription, NvmlDescription, describe_nvml
 from carbon_trainer.energy.source import Component, Method
@@ -64,7 +63,7 @@ def command(ledger: str | None, runs_dir: str | None, restore: bool) -> None:
         f"{machine.cpu_cores()} cores, {machine.memory_bytes() / 2**30:.0f} GiB",
         soft_wrap=True,
     )
-    folder = Path(runs_dir or RunConfig.model_fields["runs_dir"].default)
+    folder = runs_folder(runs_dir)
     findings, rows = device_findings()
     findings.append(ledger_finding(ledger, folder))
     if rows:

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from carbon_trainer.checkpoints import newest_whole
-from carbon_trainer.cli.options import ledger_options, open_ledger
-from carbon_trainer.config import RunConfig
+from carbon_trainer.cli.options import ledger_options, open_ledger, runs_folder
 from carbon_trainer.errors import InputError
 
 
@@ -31,7 +30,7 @@ def command(run: str, folder: Path | None, ledger: str | None, runs_dir: str | N
 
     source = open_ledger(ledger, runs_dir)
     run_id = source.resolve(run)
-    place = Path(runs_dir or RunConfig.model_fields["runs_dir"].default) / run_id
+    place = runs_folder(runs_dir) / run_id
     checkpoint = newest_whole(place / "checkpoints")
     if checkpoint is None:
         raise InputError(f"{place / 'checkpoints'} has no checkpoint that is whole.")

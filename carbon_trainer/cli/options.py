@@ -39,8 +39,13 @@ def open_ledger(ledger: str | None, runs_dir: str | None, *, upgrade: bool = Fal
     Raises:
         LedgerError: if there is none.
     """
-    folder = Path(runs_dir) if runs_dir else RunConfig.model_fields["runs_dir"].default
+    folder = runs_folder(runs_dir)
     return Ledger.open(location_of(ledger, folder), create=False, upgrade=upgrade)
+
+
+def runs_folder(runs_dir: str | None) -> Path:
+    """Return the folder of runs: the flag's, or the one that runs are put in by default."""
+    return Path(runs_dir or RunConfig.model_fields["runs_dir"].default)
 
 
 def given(flags: dict[str, Any]) -> dict[str, Any]:

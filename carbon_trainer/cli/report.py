@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from carbon_trainer.cli.options import ledger_options, open_ledger
-from carbon_trainer.config import RunConfig
+from carbon_trainer.cli.options import ledger_options, open_ledger, runs_folder
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.store import Ledger
 
@@ -82,7 +81,7 @@ def command(
     given = {name: chosen[name] for name in _SELECTIONS if chosen[name] is not None}
     _check(run, many, given, card, key)
     source = open_ledger(ledger, runs_dir)
-    folder = Path(runs_dir) if runs_dir else Path(RunConfig.model_fields["runs_dir"].default)
+    folder = runs_folder(runs_dir)
     if many:
         _report_many(source, given, out or folder, wanted)
         return

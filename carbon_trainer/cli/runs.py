@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from carbon_trainer.cli import amend
-from carbon_trainer.cli.options import Verbs, ledger_options, open_ledger
+from carbon_trainer.cli.options import Verbs, ledger_options, open_ledger, runs_folder
 from carbon_trainer.clock import to_datetime
-from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import InputError
 from carbon_trainer.launch.slurm import job_of, start_now
 from carbon_trainer.ledger.chain import ChainHead
@@ -98,7 +97,7 @@ def verify_runs(
     raw records, and a signature beside it is checked. Exit status 1 if anything is wrong.
     """
     source = open_ledger(ledger, runs_dir)
-    folder = Path(runs_dir or RunConfig.model_fields["runs_dir"].default)
+    folder = runs_folder(runs_dir)
     run_ids = [source.resolve(run)] if run else source.run_ids()
     wrong = [run_id for run_id in run_ids if not _verified(source, run_id, folder, public_key)]
     sys.exit(1 if wrong else 0)
@@ -168,7 +167,7 @@ def import_runs(file: Path, user: str, ledger: str | None, runs_dir: str | None)
 
     Taking the same file again changes nothing.
     """
-    folder = Path(runs_dir) if runs_dir else RunConfig.model_fields["runs_dir"].default
+    folder = runs_folder(runs_dir)
     target = Ledger.open(location_of(ledger, folder))
     found = import_emissions(target, file, user)
     new = [run for run in found if run.is_new]
@@ -201,7 +200,7 @@ def resume_now(run: str, ledger: str | None, runs_dir: str | None) -> None:
     status = closed[-1].body["status"] if closed else "open"
     if status not in ("open", "released"):
         raise InputError(f"run {run_id} does not wait: it ended as {status}.")
-    folder = Path(runs_dir) if runs_dir else RunConfig.model_fields["runs_dir"].default
+    folder = runs_folder(runs_dir)
     try:
         (folder / run_id / RESUME_NOW).touch()
     except OSError as error:

@@ -7,15 +7,18 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from carbon_trainer.accelerators import Accelerator, accelerators
+from carbon_trainer.accelerators import (
+    LONG_LIFE_YEARS,
+    SECONDS_PER_YEAR,
+    SHORT_LIFE_YEARS,
+    Accelerator,
+    accelerators,
+)
 from carbon_trainer.emissions import ZoneFactors
 from carbon_trainer.errors import InputError, did_you_mean
 from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
 from carbon_trainer.estimate.published import FLOPS_PER_PARAMETER_AND_TOKEN, published_runs
 from carbon_trainer.grid.intensity import Intensity
-
-SHORT_LIFE_H, LONG_LIFE_H = 3 * 8766.0, 6 * 8766.0
-"""An accelerator's life, three to six years, as assumed in reports too."""
 
 SPARSE_TOLERANCE = 0.03
 """Makers' peaks with 2:4 sparsity are twice the dense ones, but for rounding."""
@@ -209,4 +212,5 @@ def _embodied(board: Accelerator, hours: Spread) -> tuple[float, float] | None:
         return None
     low, high = hours.interval
     least, most = board.embodied_kgco2e
-    return least * low / LONG_LIFE_H, most * high / SHORT_LIFE_H
+    years = [3600 * reserved_h / SECONDS_PER_YEAR for reserved_h in (low, high)]
+    return least * years[0] / LONG_LIFE_YEARS, most * years[1] / SHORT_LIFE_YEARS

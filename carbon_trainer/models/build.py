@@ -91,7 +91,7 @@ def build_model(
     if is_recipe:
         _check_memory(name_or_path, vocab_size, trains_here=trains_here)
         chosen = recipe(name_or_path)
-        model = _from_config(chosen.to_config(vocab_size=vocab_size, block_size=block_size))
+        model = model_of(chosen.to_config(vocab_size=vocab_size, block_size=block_size))
     elif pretrained:
         model = _pretrained(path)
     else:
@@ -130,7 +130,8 @@ def _what_fits(name: str, most_parameters: float) -> str:
     return f"the largest of its kind that fits is {max(fitting, key=lambda one: fitting[one])}"
 
 
-def _from_config(config: PreTrainedConfig) -> PreTrainedModel:
+def model_of(config: PreTrainedConfig) -> PreTrainedModel:
+    """Make a config's causal language model in float32, with random weights."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -152,7 +153,7 @@ def _from_config_file(path: Path, vocab_size: int) -> PreTrainedModel:
         raise InputError(f"{path} is not a transformers config: {_first_line(error)}") from error
     _check_causal(config, path)
     try:
-        return _from_config(config)
+        return model_of(config)
     except Exception as error:
         raise InputError(f"no model can be made from {path}: {_first_line(error)}") from error
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.models.build import model_of
 
 FOLDER = "model"
 """Where in a run's folder the model's config and tokenizer are kept from its first step on."""
@@ -70,11 +71,7 @@ def _weights(checkpoint: Path) -> dict[str, Any]:
 
 
 def _filled(config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    make: Any = AutoModelForCausalLM.from_config
-    model = make(config, dtype=torch.float32, trust_remote_code=False)
+    model: Any = model_of(config)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

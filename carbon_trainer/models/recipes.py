@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from carbon_trainer.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-NO_TOKEN = 0
+END_OF_TEXT = 0
 """The tokenizers that are trained here begin with the token that ends a document."""
 
 
@@ -46,7 +46,7 @@ class Recipe:
     batch_size: int
     learning_rate: float
     max_steps: int
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str]
 
     def to_config(
         self, *, vocab_size: int | None = None, block_size: int | None = None
@@ -65,8 +65,8 @@ class Recipe:
             **self.config,
             **{self.positions: max(self.block_size, block_size or 0)},
             vocab_size=vocab_size or self.vocab_size,
-            bos_token_id=NO_TOKEN,
-            eos_token_id=NO_TOKEN,
+            bos_token_id=END_OF_TEXT,
+            eos_token_id=END_OF_TEXT,
             # Blocks are full. A padding token's embedding would never be trained.
             pad_token_id=None,
             use_cache=False,

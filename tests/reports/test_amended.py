@@ -7,11 +7,16 @@ import math
 
 import pytest
 
-from carbon_trainer.accelerators import accelerator_of, accelerators
+from carbon_trainer.accelerators import (
+    LONG_LIFE_YEARS,
+    SHORT_LIFE_YEARS,
+    accelerator_of,
+    accelerators,
+)
 from carbon_trainer.ledger.amend import amend
 from carbon_trainer.ledger.facts import BoundaryStated, Corrected, InstrumentHeld
 from carbon_trainer.reports.build import render_run
-from carbon_trainer.reports.embodied import LONG_LIFE_YEARS, SHORT_LIFE_YEARS, embodied_of
+from carbon_trainer.reports.embodied import embodied_of
 from carbon_trainer.reports.figures import run_figures
 from tests.reports import ledgers
 from tests.reports.ledgers import RUN, T0_NS, S
