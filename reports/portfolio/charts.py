@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from carbon_trainer.reports.charts import Chart, Legend
 from carbon_trainer.reports.portfolio.figures import Group, Portfolio
@@ -18,23 +20,43 @@ MOST_MONTHS = 36
 MOST_PROJECTS = 12
 
 
+class _Bar(NamedTuple):
+    name: str
+    kwh: float
+    kg: float | None
+
+
 def portfolio_charts(portfolio: Portfolio) -> tuple[Chart, ...]:
     """Draw a portfolio's charts; one without data is a sentence instead."""
-    months = portfolio.cuts["month"][-MOST_MONTHS:]
-    projects = portfolio.cuts["project"][:MOST_PROJECTS]
+    months = _without_holes(_bars_of(portfolio.cuts["month"]))[-MOST_MONTHS:]
+    projects = _bars_of(portfolio.cuts["project"][:MOST_PROJECTS])
     return (
         _bars("chart-months", "Energy and emissions by month", "Month", months, portfolio),
         _bars("chart-projects", "Energy and emissions by project", "Project", projects, portfolio),
     )
 
 
-def _bars(key: str, title: str, what: str, groups: Sequence[Group], portfolio: Portfolio) -> Chart:
-    if not groups or not portfolio.energy.value:
+def _bars_of(groups: Sequence[Group]) -> list[_Bar]:
+    return [_Bar(one.name, kwh_from_mj(one.sum.energy_mj), one.sum.kg) for one in groups]
+
+
+def _without_holes(months: list[_Bar]) -> list[_Bar]:
+    """Put in the months without a run, so that the axis is one of time."""
+    if not months:
+        return []
+    there = {bar.name: bar for bar in months}
+    first, last = np.datetime64(months[0].name, "M"), np.datetime64(months[-1].name, "M")
+    names = [str(month) for month in np.arange(first, last + 1)]
+    return [there.get(name, _Bar(name, 0.0, 0.0)) for name in names]
+
+
+def _bars(key: str, title: str, what: str, bars: Sequence[_Bar], portfolio: Portfolio) -> Chart:
+    if not bars or not portfolio.energy.value:
         return Chart(key, title, "There is nothing to draw: no energy is on record.")
-    kwh = [kwh_from_mj(group.sum.energy_mj) for group in groups]
-    kg = [group.sum.kg for group in groups]
+    kwh = [bar.kwh for bar in bars]
+    kg = [bar.kg for bar in bars]
     known = portfolio.emissions.value is not None and all(value is not None for value in kg)
-    names = [_short(group.name) for group in groups]
+    names = [_short(bar.name) for bar in bars]
     top_kwh, kwh_unit = unit_for(max(kwh), "kWh")
     top_kg, kg_unit = unit_for(max((value or 0.0 for value in kg), default=0.0), "kgCO2e")
 
@@ -45,14 +67,14 @@ def _bars(key: str, title: str, what: str, groups: Sequence[Group], portfolio: P
             _panel(axes[1], names, [(value or 0.0) / top_kg for value in kg], EMISSIONS)
             axes[1].set_title(f"Emissions, location-based, {kg_unit}")
 
-    most = max(groups, key=lambda group: group.sum.energy_mj)
+    most = max(bars, key=lambda bar: bar.kwh)
     desc = (
         f"{most.name} has most energy, {number_text(max(kwh) / top_kwh, 3)} {kwh_unit}, of "
-        f"{len(groups):,} shown."
+        f"{len(bars):,} shown."
     )
     rows = tuple(
-        (group.name, number_text(energy, 4), "missing" if mass is None else number_text(mass, 4))
-        for group, energy, mass in zip(groups, kwh, kg, strict=True)
+        (bar.name, number_text(bar.kwh, 4), "missing" if bar.kg is None else number_text(bar.kg, 4))
+        for bar in bars
     )
     svg = draw_svg(key, title, desc, draw, panels=2 if known else 1)
     legend = (Legend(CSS[ENERGY], "Energy"), Legend(CSS[EMISSIONS], "Emissions"))

@@ -14,6 +14,7 @@ import pytest
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.portfolio.build import PORTFOLIO_FORMATS, write_portfolio
+from carbon_trainer.reports.portfolio.charts import portfolio_charts
 from carbon_trainer.reports.portfolio.figures import portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection
 from tests.reports import ledgers
@@ -52,6 +53,16 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert "script" not in page.tags
+
+
+def test_months_without_a_run_keep_their_place_on_the_axis(tmp_path: Path) -> None:
+    portfolio = portfolio_of(many(tmp_path / "l.sqlite"), ALL)
+    months = portfolio_charts(portfolio)[0]
+    rows = {row[0]: row[1] for row in months.rows}
+    assert list(rows) == [*(f"2026-{month:02}" for month in range(1, 13)), "2027-01"]
+    assert [name for name, energy in rows.items() if energy != "0"] == [
+        group.name for group in portfolio.cuts["month"]
+    ]
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
