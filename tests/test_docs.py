@@ -26,6 +26,8 @@ from carbon_trainer.cli import options
 from carbon_trainer.cli.amend import _instrument
 from carbon_trainer.cli.main import VERBS, cli
 from carbon_trainer.config import RunConfig, read_yaml
+from carbon_trainer.grid.providers import infos
+from carbon_trainer.reports.formats import FORMATS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -236,6 +238,20 @@ def test_every_setting_is_in_the_reference_under_a_heading(site: Path) -> None:
     for name in RunConfig.model_fields:
         assert text.index(f"<td><code>{name}</code>") > first, name
     assert "<!-- settings -->" not in text
+
+
+def test_every_provider_is_told_with_what_it_needs(site: Path) -> None:
+    text = (site / "carbon-intensity.html").read_text()
+    for info in infos():
+        assert f"<td><code>{info.name}</code></td>" in text
+        for key in info.keys:
+            assert f"<code>{key}</code>" in text
+
+
+def test_every_form_of_a_report_is_told() -> None:
+    text = (ROOT / "docs" / "reports.md").read_text()
+    for name in FORMATS:
+        assert f"`{name}`" in text, name
 
 
 def test_every_public_name_is_in_the_reference(pages: dict[Path, Page], site: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is written into the pages when the site is built: the settings of a run, from RunConfig."""
+"""What is written into pages when the site is built: tables of what the code has."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import re
 from typing import Any, get_args
 
 from carbon_trainer.config import RunConfig
-
-MARK = "<!-- settings -->"
+from carbon_trainer.grid.providers import infos
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Put the tables of settings in the place of their mark."""
-    return markdown.replace(MARK, settings()) if MARK in markdown else markdown
+    """Put each table in the place of its mark, such as ``<!-- settings -->``."""
+    for table in (settings, providers):
+        mark = f"<!-- {table.__name__} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, table())
+    return markdown
 
 
 def settings() -> str:
@@ -25,6 +28,18 @@ def settings() -> str:
             lines += ["", f"## {heading}", "", "| setting | default | what |", "|---|---|---|"]
         lines.append(_row(name))
     return "\n".join(lines)
+
+
+def providers() -> str:
+    """Return a table of those who tell carbon intensity."""
+    rows = [
+        f"| `{info.name}` | {info.zones} | {info.accounting} | {info.step_minutes} min | "
+        f"{info.forecast_hours or 'none'}{' h' if info.forecast_hours else ''} | "
+        f"{', '.join(f'`{key}`' for key in info.keys) or 'nothing'} | {info.licence} |"
+        for info in infos()
+    ]
+    head = ["provider", "zones", "counts", "step", "forecast", "needs", "licence"]
+    return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows])
 
 
 def _headings() -> dict[str, str]:
