@@ -10,6 +10,7 @@ import click
 import yaml
 
 from carbon_trainer import machine
+from carbon_trainer.cli import complete
 from carbon_trainer.cli.options import ledger_options, open_ledger
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.errors import InputError, did_you_mean
@@ -31,7 +32,7 @@ def _by(command: Command) -> Command:
 
 
 @click.command("correct")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option("--record", "seq", type=int, required=True, help="Number of the wrong record.")
 @click.option(
     "--set",
@@ -57,7 +58,7 @@ def correct(
 
 
 @click.command("state")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option(
     "--operation",
     type=click.Choice(OPERATIONS),
@@ -83,7 +84,7 @@ def state(
 
 
 @click.command("instrument")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.argument("file", type=click.Path(path_type=Path))
 @_by
 @ledger_options

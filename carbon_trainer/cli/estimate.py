@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from carbon_trainer.cli import complete
 from carbon_trainer.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,9 +38,19 @@ class Amount(click.ParamType[float]):
 @click.command("estimate")
 @click.option("--params", type=Amount(), help="Parameters; of a mixture of experts those in use.")
 @click.option("--tokens", type=Amount(), help="Tokens to train on: 400e9 or 400B.")
-@click.option("--gpu", default="H100", show_default=True, help="Accelerator: A100, H100, MI300X …")
+@click.option(
+    "--gpu",
+    default="H100",
+    show_default=True,
+    shell_complete=complete.boards,
+    help="Accelerator: A100, H100, MI300X …",
+)
 @click.option("--gpus", default=1, show_default=True, help="How many.")
-@click.option("--zone", help="Grid: GB, FR, US-CA.  [default: the world's average]")
+@click.option(
+    "--zone",
+    shell_complete=complete.zones,
+    help="Grid: GB, FR, US-CA.  [default: the world's average]",
+)
 @click.option("--start", help="When it begins (2026-12-01), to say when it would end.")
 @click.option(
     "--pue", default=1.0, show_default=True, help="The building's energy over the machines'."

@@ -7,12 +7,13 @@ from pathlib import Path
 import click
 
 from carbon_trainer.checkpoints import newest_whole
+from carbon_trainer.cli import complete
 from carbon_trainer.cli.options import ledger_options, open_ledger, runs_folder
 from carbon_trainer.errors import InputError
 
 
 @click.command("export")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option(
     "--to",
     "folder",

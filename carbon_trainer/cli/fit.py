@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from carbon_trainer.checkpoints import newest_whole
+from carbon_trainer.cli import complete
 from carbon_trainer.cli.options import config_options, given
 from carbon_trainer.clock import to_datetime
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
@@ -39,6 +40,7 @@ ORDERLY = (3, RELEASED_STATUS)
 @click.option(
     "--resume",
     metavar="RUN",
+    shell_complete=complete.runs,
     help="Go on with a run: its id, the beginning of one, `last`, or a checkpoint's path. Its "
     "settings hold, except those given now.",
 )
@@ -46,6 +48,7 @@ ORDERLY = (3, RELEASED_STATUS)
 @click.option(
     "--run-id",
     metavar="ID",
+    shell_complete=complete.runs,
     help="The run's id: goes on with that run if there is one, with its settings, else begins it. "
     "The same command then serves the first start and every restart.",
 )

@@ -11,6 +11,7 @@ from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
+from carbon_trainer.cli import complete
 from carbon_trainer.cli.problem import trace_of
 from carbon_trainer.emissions import ZoneFactors
 from carbon_trainer.errors import InputError
@@ -52,8 +53,13 @@ def list_providers() -> None:
 
 
 @command.command("show")
-@click.argument("zone")
-@click.option("--provider", "name", help="Ask this provider; offline climatology by default.")
+@click.argument("zone", shell_complete=complete.zones)
+@click.option(
+    "--provider",
+    "name",
+    shell_complete=complete.providers,
+    help="Ask this provider; offline climatology by default.",
+)
 @click.option("--trace", type=click.Path(path_type=Path), help="Show a CSV file instead.")
 @click.option("--start", metavar="TIME", help="From when on; now by default.")
 @click.option("--hours", type=click.IntRange(1, 24 * 366), default=48, show_default=True)
@@ -75,8 +81,10 @@ def show(zone: str, name: str | None, trace: Path | None, start: str | None, hou
 
 
 @command.command("fetch")
-@click.argument("zone")
-@click.option("--provider", "name", required=True, help="Who is asked.")
+@click.argument("zone", shell_complete=complete.zones)
+@click.option(
+    "--provider", "name", shell_complete=complete.providers, required=True, help="Who is asked."
+)
 @click.option("--start", metavar="TIME", help="History from then on; a forecast by default.")
 @click.option("--end", metavar="TIME", help="Until then; now by default.")
 @click.option("--last", metavar="DURATION", help="History of the last 7d, 24h, …")

@@ -6,6 +6,7 @@ import importlib
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from carbon_trainer import __version__
 from carbon_trainer.errors import CarbonTrainerError, did_you_mean
@@ -25,6 +26,7 @@ VERBS = {
     "check": "Say whether published figures of a training can be right.",
     "ledger": "Bring ledgers together, or one of an earlier version up to date.",
     "doctor": "Say what can be measured here, what is estimated, and what to do about it.",
+    "completion": "Print the script that lets a shell complete commands, runs, zones and more.",
 }
 """Each verb's help line, so that ``--help`` needs to import none of them."""
 
@@ -49,6 +51,13 @@ class _Verbs(click.Group):
             ctx.fail(f"there is no command {args[0]!r}.{did_you_mean(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a verb by its name alone: none is imported for it."""
+        if not incomplete or incomplete[0].isalnum():
+            found = [name for name in VERBS if name.startswith(incomplete)]
+            return [CompletionItem(name, help=VERBS[name]) for name in found]
+        return super().shell_complete(ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
@@ -68,7 +77,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line and exit."""
     try:
-        cli(standalone_mode=True)
+        cli(prog_name="carbon-train")
     except CarbonTrainerError as error:
         click.echo(f"carbon-train: {error}", err=True)
         sys.exit(error.exit_status)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from pydantic.fields import FieldInfo
 
+from carbon_trainer.cli import complete
 from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import did_you_mean
 from carbon_trainer.ledger.location import location_of
@@ -64,6 +65,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
     unit = str(known["unit"]) if "unit" in known else None
     flags = [flag, str(known["also"])] if "also" in known else [flag]
     text = f"{field.description}{_default_text(field.default, unit)}"
+    completed = complete.SETTINGS.get(name)
     if field.annotation is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
     choices = _choices(field.annotation)
@@ -71,7 +73,9 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
         return click.option(flag, name, type=click.Choice(choices), help=text)
     many = typing.get_origin(field.annotation) is list
     metavar = unit.upper() if unit and len(unit) < 14 else _metavar(field.annotation)
-    return click.option(*flags, name, type=str, multiple=many, metavar=metavar, help=text)
+    return click.option(
+        *flags, name, type=str, multiple=many, metavar=metavar, shell_complete=completed, help=text
+    )
 
 
 def _default_text(default: Any, unit: str | None) -> str:

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from carbon_trainer.cli import complete
 from carbon_trainer.cli.problem import idles_of, job_options, levels_of, trace_of, work_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
@@ -25,8 +26,16 @@ from carbon_trainer.units import emissions_text, energy_text
 @click.command("plan")
 @click.argument("run_file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--trace", type=click.Path(path_type=Path), help="CSV: time_utc,gco2e_per_kwh.")
-@click.option("--zone", help="Grid, where no trace is given: its usual course, offline.")
-@click.option("--provider", help="Ask this provider for the zone's forecast: see grid list.")
+@click.option(
+    "--zone",
+    shell_complete=complete.zones,
+    help="Grid, where no trace is given: its usual course, offline.",
+)
+@click.option(
+    "--provider",
+    shell_complete=complete.providers,
+    help="Ask this provider for the zone's forecast: see grid list.",
+)
 @click.option("--start", metavar="TIME", help="Now; the trace's start by default.")
 @click.option("--deadline", metavar="TIME", required=True, help="48h, 3d, or an instant.")
 @job_options

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from carbon_trainer.cli import complete
 from carbon_trainer.cli.options import ledger_options, open_ledger, runs_folder
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.store import Ledger
@@ -31,13 +32,13 @@ class _Formats(click.Command):
 
 
 @click.command("report", cls=_Formats)
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @click.option("--all", "many", is_flag=True, help="Report over many runs instead of one.")
 @click.option("--project", help="With --all: runs of this project only.")
 @click.option("--user", help="With --all: runs of this user only.")
 @click.option("--purpose", help="With --all: runs of this purpose only (final, development …).")
 @click.option("--status", help="With --all: runs that ended like this only (finished, failed …).")
-@click.option("--zone", help="With --all: runs on this grid only.")
+@click.option("--zone", shell_complete=complete.zones, help="With --all: runs on this grid only.")
 @click.option("--year", type=int, help="With --all: energy used in this year (UTC) only.")
 @click.option("--from", "first", metavar="DAY", help="With --all: from this day on.")
 @click.option("--to", "last", metavar="DAY", help="With --all: up to and with this day.")
@@ -47,6 +48,7 @@ class _Formats(click.Command):
     default=DEFAULT,
     show_default=True,
     metavar="LIST",
+    shell_complete=complete.formats,
     help="Formats to write, with commas between.",
 )
 @click.option(

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from carbon_trainer.cli import amend
+from carbon_trainer.cli import amend, complete
 from carbon_trainer.cli.options import Verbs, ledger_options, open_ledger, runs_folder
 from carbon_trainer.clock import to_datetime
 from carbon_trainer.errors import InputError
@@ -68,7 +68,7 @@ def _row(source: Ledger, run_id: str) -> tuple[str, ...]:
 
 
 @command.command("show")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @ledger_options
 def show(run: str, ledger: str | None, runs_dir: str | None) -> None:
     """Print the report of RUN as Markdown."""
@@ -79,7 +79,7 @@ def show(run: str, ledger: str | None, runs_dir: str | None) -> None:
 
 
 @command.command("verify")
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete.runs)
 @click.option(
     "--public-key",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -187,7 +187,7 @@ def recover_records(file: Path, ledger: str | None, runs_dir: str | None) -> Non
 
 @command.command("resume-now")
 @ledger_options
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 def resume_now(run: str, ledger: str | None, runs_dir: str | None) -> None:
     """Ask RUN, which waits for a cleaner grid, to go on at once.
 

@@ -69,11 +69,13 @@ class EnergyMeter:
             marked in the GPU's time, which runs behind the Python thread's, without waiting.
 
     Example:
+        ```python
         with EnergyMeter() as meter:
             for batch in data:
                 with meter.step():
                     train(batch)
         print(meter.summary())
+        ```
     """
 
     def __init__(

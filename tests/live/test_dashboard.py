@@ -107,9 +107,8 @@ def test_every_panel_has_a_unit_and_a_place_of_its_own() -> None:
         taken |= cells
 
 
-def test_every_metric_that_the_guide_names_is_exported(exported: Scrape) -> None:
-    guide = (PATH.parent / "guide.md").read_text()
-    section = guide.split("## Live figures for Prometheus")[1].split("\n## ")[0]
-    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+def test_every_metric_that_the_documentation_names_is_exported(exported: Scrape) -> None:
+    page = (PATH.parent / "prometheus.md").read_text()
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     names = {re.sub(r"\{.*", "", name) for row in rows for name in re.findall(r"`(\w[^`]*)`", row)}
     assert {f"carbon_trainer_{name}" for name in names} == set(exported.samples)

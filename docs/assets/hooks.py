@@ -1,0 +1,73 @@
+"""What is written into pages when the site is built: tables of what the code has."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, get_args
+
+from carbon_trainer.config import RunConfig
+from carbon_trainer.grid.providers import infos
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put each table in the place of its mark, such as ``<!-- settings -->``."""
+    for table in (settings, providers):
+        mark = f"<!-- {table.__name__} -->"
+        if mark in markdown:
+            markdown = markdown.replace(mark, table())
+    return markdown
+
+
+def settings() -> str:
+    """Return a table for each group of settings, under the comment that heads it in the class."""
+    lines: list[str] = []
+    for name in RunConfig.model_fields:
+        heading = _headings().get(name)
+        if heading:
+            lines += ["", f"## {heading}", "", "| setting | default | what |", "|---|---|---|"]
+        lines.append(_row(name))
+    return "\n".join(lines)
+
+
+def providers() -> str:
+    """Return a table of those who tell carbon intensity."""
+    rows = [
+        f"| `{info.name}` | {info.zones} | {info.accounting} | {info.step_minutes} min | "
+        f"{info.forecast_hours or 'none'}{' h' if info.forecast_hours else ''} | "
+        f"{', '.join(f'`{key}`' for key in info.keys) or 'nothing'} | {info.licence} |"
+        for info in infos()
+    ]
+    head = ["provider", "zones", "counts", "step", "forecast", "needs", "licence"]
+    return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows])
+
+
+def _headings() -> dict[str, str]:
+    """Return the comment above the first setting of each group, by that setting's name."""
+    pairs = re.findall(r"^    # (.+)\n    (\w+):", inspect.getsource(RunConfig), re.MULTILINE)
+    return {name: comment for comment, name in pairs}
+
+
+def _row(name: str) -> str:
+    field = RunConfig.model_fields[name]
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+    unit = f" {extra['unit']}" if "unit" in extra else ""
+    default = "" if field.default in (None, "", []) else f"`{_yaml(field.default)}`{unit}"
+    what = str(field.description).replace("|", "\\|")
+    choices = [f"`{choice}`" for choice in _choices(field.annotation)]
+    if choices:
+        what += f" One of {', '.join(choices)}."
+    if unit and not default:
+        what += f" In{unit}."
+    also = f", `{extra['also']}`" if "also" in extra else ""
+    return f"| `{name}`{also} | {default} | {what} |"
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """Return the words that a setting may be; none where it is no choice."""
+    found = [arg for part in (annotation, *get_args(annotation)) for arg in get_args(part)]
+    return [arg for arg in dict.fromkeys(found) if isinstance(arg, str)]

@@ -1,0 +1,56 @@
+"""A budgeted run from Python: settings as a RunConfig, trained by a CarbonTrainer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from carbon_trainer import CarbonTrainer, RunConfig, TransformerModule
+from carbon_trainer.ledger.facts import RunClosed
+from carbon_trainer.ledger.store import Ledger
+
+BLOCK = 128
+
+
+class Counting(Dataset[dict[str, torch.Tensor]]):
+    """Blocks of tokens in which each follows the one before."""
+
+    def __len__(self) -> int:
+        return 10_000
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"input_ids": (torch.arange(BLOCK) + index) % 2048}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--budget-kwh", type=float, default=0.001)
+    parser.add_argument("--runs-dir", type=Path, default=Path("carbon_runs"))
+    args = parser.parse_args()
+
+    # The names are those of the flags and of a run file; a mistake is one sentence, as there.
+    config = RunConfig(
+        budget_kwh=args.budget_kwh,
+        zone="FR",
+        max_steps=args.steps,
+        project="examples",
+        runs_dir=args.runs_dir,
+    )
+    module = TransformerModule.from_recipe("gpt-neox-tiny", block_size=BLOCK, max_steps=args.steps)
+    trainer = CarbonTrainer(config, logger=False, default_root_dir=args.runs_dir)
+    trainer.fit(module, DataLoader(Counting(), batch_size=8))
+
+    # How it ended: "finished", or "budget" with a checkpoint to go on from.
+    ledger = Ledger.open(args.runs_dir / "ledger.sqlite", create=False)
+    run_id = ledger.resolve("last")
+    for closed in ledger.facts(run_id, RunClosed):
+        print(f"{run_id}: {closed.body['status']} after {closed.body['step']} steps")
+    print(f"{ledger.energy_mj(run_id) / 1000:.1f} J of {args.budget_kwh * 3.6e6:.1f} J")
+
+
+if __name__ == "__main__":
+    main()
