@@ -1,8 +1,8 @@
 # carbon-train in a container; docs/container.md says how to run it, with GPUs and without.
 FROM python:3.11-slim-bookworm
 
-# The PyTorch build: cpu, or a CUDA version as in the names of PyTorch's wheel indexes (cu126, cu130).
-ARG TORCH=cpu
+# Address of PyTorch's wheels for CPUs or for another CUDA version; the usual ones if not given.
+ARG TORCH_INDEX=
 
 ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
@@ -13,7 +13,7 @@ ENV PIP_NO_CACHE_DIR=1 \
 WORKDIR /src
 COPY constraints.txt ./
 # By itself, so that a change of the code does not fetch PyTorch again.
-RUN pip install --index-url "https://download.pytorch.org/whl/${TORCH}" \
+RUN pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} \
         "$(grep '^torch==' constraints.txt)"
 
 COPY pyproject.toml README.md LICENSE ./

@@ -88,10 +88,20 @@ def test_all_that_a_wheel_is_made_of_is_copied() -> None:
 
 def test_pytorch_is_pinned_as_tested_and_its_build_can_be_chosen() -> None:
     (first, second) = _all("RUN")
-    assert _all("ARG") == ["TORCH=cpu"]
-    assert "whl/${TORCH}" in first
+    assert _all("ARG") == ["TORCH_INDEX="]
+    chosen = re.search(r"pip install (\$\{.*?\}\"\})", first)
     found = re.search(r"\$\((.*)\)", first)
+    assert chosen is not None
     assert found is not None
+    for index, flags in (
+        ("", "\n"),
+        ("https://wheels.example", "--index-url https://wheels.example\n"),
+    ):
+        said = subprocess.run(
+            ["sh", "-c", f"echo {chosen[1]}"], env={"TORCH_INDEX": index}, capture_output=True,
+            text=True, check=True,
+        ).stdout  # fmt: skip
+        assert said == flags
     pin = subprocess.run(
         ["sh", "-c", found[1]], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
