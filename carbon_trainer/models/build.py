@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from carbon_trainer.errors import InputError, did_you_mean
-from carbon_trainer.models.recipes import recipe, recipes
+from carbon_trainer.models.recipes import recipe, recipes, unpublished_hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -53,6 +53,8 @@ def check_model_name(model: str) -> None:
             return
     except OSError as error:
         raise InputError(f"cannot read the model {model}: {error.strerror or error}.") from error
+    if hint := unpublished_hint(model):
+        raise InputError(hint)
     raise InputError(
         f"there is no model {model!r}.{did_you_mean(model, known)} Give a recipe "
         f"({', '.join(name for name in known if name.endswith('-tiny'))} …), a local folder of a "

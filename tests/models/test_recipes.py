@@ -89,6 +89,30 @@ def test_palms_have_the_parameters_of_the_papers_table(name: str, billions: floa
     assert recipe(name).parameters() / 1e9 == pytest.approx(billions, abs=0.01)
 
 
+@pytest.mark.parametrize("name", recipes())
+@pytest.mark.parametrize("vocab_size", [None, 300])
+def test_parameters_are_counted_as_in_a_model_that_is_made(
+    name: str, vocab_size: int | None
+) -> None:
+    chosen = recipe(name)
+    assert chosen.parameters(vocab_size) == chosen.made_parameters(vocab_size)
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt-4", "GPT4o", "gpt-4.1-mini", "o3", "Claude-3-opus", "gemini-2.5-pro"]
+)
+def test_a_model_of_unpublished_size_cannot_be_trained_but_estimated(name: str) -> None:
+    for refuse in (check_model_name, recipe):
+        with pytest.raises(InputError, match=r"not published.*carbon-train estimate --params"):
+            refuse(name)
+
+
+@pytest.mark.parametrize("name", ["gpt-3", "gpt4all", "gemini-nano", "gpt2-40b"])
+def test_other_unknown_names_are_just_unknown(name: str) -> None:
+    with pytest.raises(InputError, match="there is no recipe"):
+        recipe(name)
+
+
 def test_palm_is_parallel_has_one_key_value_head_swiglu_no_biases_and_tied_embeddings() -> None:
     model, _ = build_model("palm-tiny", vocab_size=300, block_size=16)
     layer = model.model.layers[0]
