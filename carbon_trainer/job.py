@@ -266,8 +266,10 @@ def _train(
     from carbon_trainer.trainer import CarbonTrainer, precision_of
 
     config = session.config
-    module, pretrained = _seeded_module(config, data)
     devices, nodes = launched() or (config.devices, config.nodes)
+    if warning := _check_memory(config, data, devices, nodes):
+        console.print(f"warning: {warning}", soft_wrap=True)
+    module, pretrained = _seeded_module(config, data)
     batch = _given(config.batch_size) * config.accumulate * devices * nodes
     tokens_per_step = batch * data.block_size
     parameters = sum(p.numel() for p in module.model.parameters())
@@ -298,6 +300,30 @@ def _train(
     _run(trainer, module, data, config, interrupts, resume)
 
 
+def _check_memory(config: RunConfig, data: PreparedData, devices: int, nodes: int) -> str:
+    """Refuse a recipe whose training will not fit; return a warning where it is too close to say.
+
+    Where a device's memory is not known, nothing is said.
+    """
+    from carbon_trainer.models.memory import Setup, check_training, free_bytes, gpu_bytes
+    from carbon_trainer.trainer import precision_of, trains_on_gpu
+
+    on_gpu = trains_on_gpu(config)
+    there = gpu_bytes() if on_gpu else free_bytes() // devices
+    if config.model not in recipes() or there is None:
+        return ""
+    setup = Setup(
+        vocab_size=data.tokenizer.vocab_size,
+        block_size=data.block_size,
+        batch_size=_given(config.batch_size),
+        precision=precision_of(config),
+        ranks=devices * nodes,
+        sharded=config.strategy == "fsdp",
+        on_gpu=on_gpu,
+    )
+    return check_training(config.model, setup, there)
+
+
 def _keep_settings(module: TransformerModule, folder: Path) -> None:
     """Keep what a checkpoint does not tell of its model; training never fails by our disk."""
     try:
@@ -312,14 +338,12 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
 
     from carbon_trainer.models.build import build_model
     from carbon_trainer.models.module import TransformerModule
-    from carbon_trainer.trainer import trains_on_gpu
 
     quieten()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     model, origin = build_model(
-        config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size,
-        trains_here=config.strategy != "fsdp" and not trains_on_gpu(config),
-    )  # fmt: skip
+        config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
+    )
     module = TransformerModule(
         model,
         learning_rate=_given(config.learning_rate),

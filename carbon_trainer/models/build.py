@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from carbon_trainer.errors import InputError, did_you_mean
-from carbon_trainer.models.recipes import recipe, recipes
+from carbon_trainer.models.memory import check_weights
+from carbon_trainer.models.recipes import recipe, recipes, unpublished_hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
-WEIGHTS_BYTES = 4
-TRAINING_BYTES = 16
-"""Memory of one parameter in float32: alone, and with its gradient and AdamW's two moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +48,8 @@ def check_model_name(model: str) -> None:
             return
     except OSError as error:
         raise InputError(f"cannot read the model {model}: {error.strerror or error}.") from error
+    if hint := unpublished_hint(model):
+        raise InputError(hint)
     raise InputError(
         f"there is no model {model!r}.{did_you_mean(model, known)} Give a recipe "
         f"({', '.join(name for name in known if name.endswith('-tiny'))} …), a local folder of a "
@@ -70,7 +67,7 @@ def _hub_hint(model: str) -> str:
 
 
 def build_model(
-    name_or_path: str, *, vocab_size: int, block_size: int, trains_here: bool = False
+    name_or_path: str, *, vocab_size: int, block_size: int
 ) -> tuple[PreTrainedModel, ModelOrigin]:
     """Make a causal language model in float32, in training mode, without any network.
 
@@ -78,7 +75,6 @@ def build_model(
         name_or_path: a recipe's name, a local pretrained folder, or a transformers config file.
         vocab_size: tokens in the vocabulary; a pretrained model keeps its own.
         block_size: length of a training sequence, tokens.
-        trains_here: whether gradients and optimizer will be in this memory too, as on a CPU.
 
     Raises:
         InputError: if there is no such model, it does not fit into memory, it is broken, or
@@ -89,7 +85,7 @@ def build_model(
     is_recipe = name_or_path in recipes()
     pretrained = not is_recipe and path.is_dir()
     if is_recipe:
-        _check_memory(name_or_path, vocab_size, trains_here=trains_here)
+        check_weights(name_or_path, vocab_size)
         chosen = recipe(name_or_path)
         model = model_of(chosen.to_config(vocab_size=vocab_size, block_size=block_size))
     elif pretrained:
@@ -99,35 +95,6 @@ def build_model(
     _check_fits(model, name_or_path, vocab_size, block_size)
     model.train()
     return model, ModelOrigin(name_or_path, pretrained=pretrained)
-
-
-def _check_memory(name: str, vocab_size: int, *, trains_here: bool) -> None:
-    """Refuse a model that the system would kill us for, which leaves no message."""
-    parameters = recipe(name).parameters(vocab_size)
-    each = TRAINING_BYTES if trains_here else WEIGHTS_BYTES
-    there = free_bytes()
-    if parameters * each <= there:
-        return
-    what = "weights, gradients and AdamW's moments" if trains_here else "its weights alone"
-    raise InputError(
-        f"the model {name} has {parameters:,} parameters, {parameters * each / 1e9:,.1f} GB for "
-        f"{what}, and {there / 1e9:,.1f} GB of memory are free: {_what_fits(name, there / each)}."
-    )
-
-
-def free_bytes() -> int:
-    """Return how much memory is free, bytes."""
-    return int(psutil.virtual_memory().available)
-
-
-def _what_fits(name: str, most_parameters: float) -> str:
-    """Name the largest of the family that would fit, each with the recipe's own vocabulary."""
-    family = recipe(name).family
-    counts = {other: one.parameters() for other, one in recipes().items() if one.family == family}
-    fitting = {other: count for other, count in counts.items() if count <= most_parameters}
-    if not fitting:
-        return "take a smaller one"
-    return f"the largest of its kind that fits is {max(fitting, key=lambda one: fitting[one])}"
 
 
 def model_of(config: PreTrainedConfig) -> PreTrainedModel:

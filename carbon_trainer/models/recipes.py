@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.models.shape import Shape, is_counted, shape_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -28,7 +30,7 @@ class Recipe:
         family: the name that it has here, without its size.
         architecture: transformers' name of it (``model_type``).
         config: its settings there, but for vocabulary and positions.
-        positions: the setting that holds the longest sequence.
+        names: what the architecture calls layers, width, heads, feed-forward and positions.
         vocab_size: size of the vocabulary, tokens.
         block_size: length of a training sequence, tokens.
         batch_size: sequences in a batch of one device.
@@ -40,7 +42,7 @@ class Recipe:
     family: str
     architecture: str
     config: Mapping[str, Any]
-    positions: str
+    names: Mapping[str, str]
     vocab_size: int
     block_size: int
     batch_size: int
@@ -63,7 +65,7 @@ class Recipe:
         return AutoConfig.for_model(
             self.architecture,
             **self.config,
-            **{self.positions: max(self.block_size, block_size or 0)},
+            **{self.names["positions"]: max(self.block_size, block_size or 0)},
             vocab_size=vocab_size or self.vocab_size,
             bos_token_id=END_OF_TEXT,
             eos_token_id=END_OF_TEXT,
@@ -72,8 +74,26 @@ class Recipe:
             use_cache=False,
         )
 
+    @property
+    def shape(self) -> Shape | None:
+        """Its sizes; None where the parameters of its architecture are not counted here."""
+        if not is_counted(self.architecture):
+            return None
+        return shape_of(self.architecture, self.config, self.names, self.block_size)
+
     def parameters(self, vocab_size: int | None = None) -> int:
         """Return how many parameters the model has, tied ones once; nothing is allocated.
+
+        Args:
+            vocab_size: tokens in the vocabulary; the recipe's own if not given.
+        """
+        shape = self.shape
+        if shape is not None:
+            return shape.parameters(vocab_size or self.vocab_size)
+        return self.made_parameters(vocab_size)
+
+    def made_parameters(self, vocab_size: int | None = None) -> int:
+        """Count the parameters of a model that is made without memory; needs torch.
 
         Args:
             vocab_size: tokens in the vocabulary; the recipe's own if not given.
@@ -101,6 +121,27 @@ def recipes() -> Mapping[str, Recipe]:
     return MappingProxyType(found)
 
 
+UNPUBLISHED = re.compile(
+    r"(gpt-?(3\.5|4|5)|o[134]|claude|gemini-?(pro|ultra|[123])|grok-?[234])(?=$|[-.o])"
+)
+"""Models whose makers have told neither size nor shape."""
+
+
+def unpublished_hint(name: str) -> str:
+    """Say that a model cannot be trained here because its size is not public; else nothing.
+
+    Args:
+        name: what the user named.
+    """
+    if not UNPUBLISHED.match(re.sub(r"[\s_]+", "-", name.casefold())):
+        return ""
+    return (
+        f"the size and shape of {name} are not published, so it cannot be trained here; a training "
+        "of assumed size can be estimated: carbon-train estimate --params 280e9 --tokens 13e12 "
+        "(your own assumption)."
+    )
+
+
 def recipe(name: str) -> Recipe:
     """Return a recipe by its name.
 
@@ -109,6 +150,8 @@ def recipe(name: str) -> Recipe:
     """
     known = recipes()
     if name not in known:
+        if hint := unpublished_hint(name):
+            raise InputError(hint)
         raise InputError(
             f"there is no recipe {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}."
         )
@@ -127,7 +170,7 @@ def _recipe(name: str, family: Mapping[str, Any], size: Mapping[str, Any]) -> Re
         family=name,
         architecture=family["architecture"],
         config={**shape, **family.get("config", {}), **size.get("config", {})},
-        positions=names["positions"],
+        names=names,
         vocab_size=given["vocab_size"],
         block_size=given["block_size"],
         batch_size=given["batch_size"],

@@ -13,7 +13,6 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, T5Config
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.models import build
 from carbon_trainer.models.build import build_model, check_model_name
 from carbon_trainer.models.recipes import recipe, recipes
 from tests.models.tiny import tiny_config, tiny_model
@@ -87,6 +86,30 @@ def test_recipes_have_the_parameters_of_published_weights(name: str, published: 
 )
 def test_palms_have_the_parameters_of_the_papers_table(name: str, billions: float) -> None:
     assert recipe(name).parameters() / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+@pytest.mark.parametrize("name", recipes())
+@pytest.mark.parametrize("vocab_size", [None, 300])
+def test_parameters_are_counted_as_in_a_model_that_is_made(
+    name: str, vocab_size: int | None
+) -> None:
+    chosen = recipe(name)
+    assert chosen.parameters(vocab_size) == chosen.made_parameters(vocab_size)
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt-4", "GPT4o", "gpt-4.1-mini", "o3", "Claude-3-opus", "gemini-2.5-pro"]
+)
+def test_a_model_of_unpublished_size_cannot_be_trained_but_estimated(name: str) -> None:
+    for refuse in (check_model_name, recipe):
+        with pytest.raises(InputError, match=r"not published.*carbon-train estimate --params"):
+            refuse(name)
+
+
+@pytest.mark.parametrize("name", ["gpt-3", "gpt4all", "gemini-nano", "gpt2-40b"])
+def test_other_unknown_names_are_just_unknown(name: str) -> None:
+    with pytest.raises(InputError, match="there is no recipe"):
+        recipe(name)
 
 
 def test_palm_is_parallel_has_one_key_value_head_swiglu_no_biases_and_tied_embeddings() -> None:
@@ -237,21 +260,3 @@ def test_a_block_longer_than_the_model_takes_is_refused(folder: Path) -> None:
 
 def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path) -> None:
     assert "knows 300 tokens and its tokenizer has 301" in _refusal(folder, vocab_size=301)
-
-
-def test_a_model_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "free_bytes", lambda: 4_000_000_000)
-    message = _refusal("gpt-neox-20b", vocab_size=50_432)
-    assert "20,554,567,680 parameters, 82.2 GB for its weights alone, and 4.0 GB" in message
-    assert "the largest of its kind that fits is gpt-neox-410m" in message
-
-
-def test_training_in_the_same_memory_takes_four_times_as_much(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(build, "free_bytes", lambda: 4_000_000_000)
-    build_model("opt-125m", vocab_size=300, block_size=16, trains_here=True)
-    with pytest.raises(InputError) as caught:
-        build_model("opt-350m", vocab_size=50_272, block_size=16, trains_here=True)
-    assert "5.3 GB for weights, gradients and AdamW's moments" in str(caught.value)
-    assert "the largest of its kind that fits is opt-125m" in str(caught.value)
