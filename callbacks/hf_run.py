@@ -19,6 +19,7 @@ from carbon_trainer.callbacks.hf_facts import epoch_may_end, tokens_in, usual_fo
 from carbon_trainer.callbacks.hf_state import leave_state
 from carbon_trainer.callbacks.member import RunMember, state_of
 from carbon_trainer.checkpoints import size_of
+from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.session import RunSession, budget_reached
 
 if TYPE_CHECKING:
@@ -84,8 +85,6 @@ class TrainerRun:
     def note(self, decision: str, why: str) -> None:
         """Write something down that a reader of the record should know."""
         if self.session is not None:
-            from carbon_trainer.ledger.facts import Decision
-
             self.session.put(Decision(decision=decision, why=why))
 
     def retries(self, error: BaseException) -> bool:
@@ -238,7 +237,8 @@ class TrainerRun:
     def _seal(self, session: RunSession, folder: Path, save_s: float, step: int) -> None:
         began_s = time.monotonic()
         try:
-            leave_state(folder, state_of(session, self._tokens, step=step))
+            ahead_mj = self._watch.ahead_mj if self._watch is not None else 0
+            leave_state(folder, state_of(session, self._tokens, step=step, ahead_mj=ahead_mj))
             size = size_of(folder)
         except OSError as error:
             session.incomplete(f"checkpoint at step {step}", f"{error.strerror or error}")

@@ -226,7 +226,7 @@ class CarbonAwareCallback(TrainerCallback):
         self.outcome, self.run_dir = None, session.run_dir
         if self._given is None:
             self._unseen = weakref.finalize(self, _close_at_exit, member, self._formats)
-        reason = watch.reason_to_begin_not()
+        reason = watch.reason_to_begin_not(int(kept["ahead_mj"]) if kept is not None else 0)
         if reason is not None:
             session.stop_with(budget_reached(reason))
             self._run.has_nothing_left = control.should_training_stop = True

@@ -199,10 +199,22 @@ class BudgetWatch:
             self._forecast.observe(max(0, used_mj - self._last_used_mj))
         self._last_used_mj = used_mj
 
-    def reason_to_begin_not(self) -> str | None:
-        """Say why not even a first step may be done; None where it may."""
+    @property
+    def ahead_mj(self) -> int:
+        """What a step and the end of the run are expected to use, as far as is known, millijoules.
+
+        Kept in a checkpoint, it lets the next segment know before it has metered anything.
+        """
+        return self._need(0, self._forecast.next_mj).total_mj
+
+    def reason_to_begin_not(self, ahead_mj: int = 0) -> str | None:
+        """Say why not even a first step may be done; None where it may.
+
+        Args:
+            ahead_mj: what an earlier segment has expected of a step and the end of the run.
+        """
         budget = self.budget
-        if budget is None or not self._need(self._last_used_mj, 0).exceeds(budget):
+        if budget is None or not self._need(self._last_used_mj, ahead_mj).exceeds(budget):
             return None
         return self._reason(budget)
 

@@ -276,20 +276,39 @@ def test_a_resumed_run_is_one_run_whose_budget_counts_all_segments_until_it_is_r
     steps: list[int] = []
     for kwh in (small_kwh, small_kwh, 1.0):
         callback = aware(tmp_path, budget_kwh=kwh)
-        trainer = tiny.sft(tmp_path, callback, max_steps=150, logging_steps=50)
+        trainer = tiny.sft(tmp_path, callback, max_steps=120, logging_steps=50)
         trainer.add_callback(Slow())
         trainer.train(resume_from_checkpoint=True if steps else None)
         steps.append(trainer.state.global_step)
     ledger, run_id = record(tmp_path)
     assert closings(ledger, run_id) == ["budget", "budget", "finished"]
     resumed = [fact.body for fact in ledger.facts(run_id) if fact.kind == "resumed"]
-    # What the first has kept in reserve is left to the second.
-    assert 0 < steps[0] <= steps[1] < steps[2] == 150
-    at_second_end_kwh = resumed[1]["energy_before_mj"] / 1000 / J_PER_KWH
-    assert at_second_end_kwh <= small_kwh
-    assert ledger.intervals(run_id)["steps"].sum() == 150
+    # What is left of the first budget is what a step and the end of the run were known to need.
+    assert 0 < steps[0] == steps[1] < steps[2] == 120
+    assert resumed[1]["energy_before_mj"] / 1000 / J_PER_KWH <= small_kwh
+    assert ledger.intervals(run_id)["steps"].sum() == 120
     assert [body["step"] for body in resumed] == steps[:2]
-    assert resumed[1]["energy_before_mj"] > resumed[0]["energy_before_mj"] > 0
+    assert resumed[1]["energy_before_mj"] >= resumed[0]["energy_before_mj"] > 0
+
+
+def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path, gpu: Any) -> None:
+    saving = {"save_strategy": "steps", "save_steps": 3}
+    tiny.plain(tmp_path, aware(tmp_path), **saving).train()
+    counted = _CountSteps()
+    callback = aware(tmp_path, budget_kwh=1e-9)
+    trainer = tiny.plain(tmp_path, callback, eval_strategy="epoch", num_train_epochs=5)
+    trainer.add_callback(counted)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-3"))
+    assert (counted.steps, trainer.state.global_step) == (0, 3)
+    assert callback.outcome is not None
+    assert callback.outcome.status == "budget"
+
+
+class _CountSteps(TrainerCallback):
+    steps = 0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.steps += 1
 
 
 def test_a_resumed_run_ends_with_the_weights_that_it_has_without_it(
@@ -334,14 +353,14 @@ def test_when_energy_can_no_longer_be_known_it_does_what_it_was_told_to(
     tmp_path: Path, gpu: SimulatedGpu, choice: str, status: str
 ) -> None:
     callback = aware(tmp_path, budget_kwh=1.0, on_meter_loss=choice)
-    trainer = tiny.plain(tmp_path, callback, max_steps=120, logging_steps=50)
+    trainer = tiny.plain(tmp_path, callback, max_steps=80, logging_steps=50)
     for more in (Slow(), _LoseAt(gpu, 5)):
         trainer.add_callback(more)
     trainer.train()
     ledger, run_id = record(tmp_path)
     assert closings(ledger, run_id) == [status]
     assert ledger.facts(run_id, Incomplete)
-    assert (trainer.state.global_step < 120) == (choice == "stop")
+    assert (trainer.state.global_step < 80) == (choice == "stop")
 
 
 class _LoseAt(TrainerCallback):
@@ -383,6 +402,26 @@ def test_an_exception_in_training_closes_the_run_as_failed(tmp_path: Path, gpu: 
     ledger, run_id = record(tmp_path)
     assert closings(ledger, run_id) == ["failed"]
     assert (callback.run_dir / "report.html").exists()  # type: ignore[operator]
+
+
+def test_a_run_whose_end_nobody_told_is_closed_before_the_next_begins(
+    tmp_path: Path, gpu: Any
+) -> None:
+    trainer = tiny.plain(tmp_path, aware(tmp_path))
+    unseen = _FailsAtBegin()
+    trainer.add_callback(unseen)
+    with pytest.raises(ValueError, match="before any step"):
+        trainer.train()
+    trainer.remove_callback(unseen)
+    trainer.train()
+    ledger = Ledger.open(tmp_path / "runs" / "ledger.sqlite", create=False)
+    runs = sorted(ledger.run_ids(), key=lambda run_id: ledger.opened_ns(run_id) or 0)
+    assert [closings(ledger, run_id) for run_id in runs] == [["failed"], ["finished"]]
+
+
+class _FailsAtBegin(TrainerCallback):
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        raise ValueError("before any step")
 
 
 def test_a_trainer_that_finds_its_batch_size_goes_on_with_the_same_run(
