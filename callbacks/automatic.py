@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_info
 
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.carbon_aware import CarbonAware
@@ -60,6 +61,11 @@ class Unasked(CarbonAware):
             if trainer.is_global_zero:
                 log.warning("this training is neither metered nor under a budget: %s", error)
             log.debug("opening a run", exc_info=True)
+        else:
+            lead = self._lead
+            if lead is not None and lead.records:
+                # As Lightning tells its own news: a script that knows nothing of us shows it.
+                rank_zero_info("carbon-trainer records this training in %s", lead.session.run_dir)
 
     def _tell(self, event: str, *args: Any) -> None:
         """Pass an event on; nothing that is wrong with a setting ends training either."""

@@ -59,12 +59,14 @@ def test_without_the_variable_nothing_is_added_or_written(installed: Path) -> No
 
 
 def test_with_it_a_script_that_knows_nothing_of_us_is_recorded_and_reported(
-    installed: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CARBON_TRAINER", "1")
     monkeypatch.setenv("CARBON_TRAINER_ZONE", "FR")
     monkeypatch.setenv("CARBON_TRAINER_NAME", "unasked")
-    trainer(installed).fit(TinyModule(), loader())
+    with caplog.at_level(logging.INFO):
+        trainer(installed).fit(TinyModule(), loader())
+    assert "carbon-trainer records this training in carbon_runs/" in caplog.text
     (closed,) = _closed(installed)
     assert (closed["status"], closed["step"]) == ("finished", 6)
     assert list(installed.glob("carbon_runs/*/report.html"))
