@@ -154,6 +154,38 @@ def test_a_step_can_be_any_block_of_a_loop(source: ConstantSource) -> None:
     assert (closed.body["step"], closed.body["tokens"]) == (4, 28)
 
 
+def test_on_a_gpu_steps_are_marked_in_its_own_time(
+    source: ConstantSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[bool] = []
+
+    class Event:
+        """As torch.cuda.Event, of a GPU that is never behind."""
+
+        def __init__(self, enable_timing: bool = False) -> None:
+            made.append(enable_timing)
+
+        def record(self) -> None:
+            self.at_s = time.perf_counter()
+
+        def query(self) -> bool:
+            return True
+
+        def elapsed_time(self, end_event: Event) -> float:
+            return 1000 * (end_event.at_s - self.at_s)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    with RunRecorder(formats=()) as run:
+        for _ in run.steps(_slow(3)):
+            pass
+    assert len(made) >= 2
+    assert all(made)
+    ledger = _ledger()
+    assert ledger.intervals(_only_run(ledger))["steps"].sum() == 3
+
+
 def test_a_loop_left_by_break_counts_its_last_step(source: ConstantSource) -> None:
     with RunRecorder() as run:
         for number, _ in enumerate(run.steps(range(10), tokens=lambda _: 3)):
