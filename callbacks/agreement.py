@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -75,6 +75,8 @@ class Train:
 
 Action = Stop | Power | Pause | Train
 
+Shared = TypeVar("Shared")
+
 
 class Agreement:
     """This rank's part in deciding together.
@@ -122,17 +124,24 @@ class Agreement:
         if self.is_shared:
             dist.barrier(group=self._group)
 
-    def told(self, decide: Callable[[], tuple[Action | None, int]], step: int) -> Action | None:
+    def shared(self, value: Shared) -> Shared:
+        """Return rank 0's value on every rank; plain types only."""
+        if not self.is_shared:
+            return value
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box, src=0, group=self._group)
+        told: Shared = box[0]
+        return told
+
+    def told(self, decide: Callable[[], tuple[Shared, int]], step: int) -> Shared:
         """Return rank 0's decision on every rank.
 
         Args:
             decide: decides, on rank 0: what to do, and in how many steps to decide again.
             step: the step after which this is.
         """
-        decision = decide() if self._rank == 0 else (None, 1)
+        mine: Any = decide() if self._rank == 0 else None
+        decision: tuple[Shared, int] = self.shared(mine)
         if self.is_shared:
-            box = [decision]
-            dist.broadcast_object_list(box, src=0, group=self._group)
-            decision = box[0]
             self._cadence.agreed(step, decision[1])
         return decision[0]

@@ -127,7 +127,7 @@ class TrainerRun:
             if is_due and not control.should_log:
                 session.progress(step, self._tokens)
         agreement = self.member.agreement
-        if agreement is not None and agreement.is_due(step):
+        if agreement.is_due(step):
             stop = agreement.told(lambda: self._proposed(args, state, control), step)
             if isinstance(stop, Stop):
                 self._obey(stop, control)
@@ -147,7 +147,7 @@ class TrainerRun:
     ) -> tuple[Stop | None, int]:
         """Decide, on rank 0; what breaks is ours, and never leaves other ranks waiting."""
         session, agreement, watch = self.session, self.member.agreement, self._watch
-        if session is None or agreement is None or watch is None:
+        if session is None or watch is None:
             return None, 1
         try:
             session.follow_intensity()

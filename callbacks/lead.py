@@ -71,10 +71,17 @@ class Lead:
         if state:
             lead._tokens = lead.session.tokens = int(state["tokens"])
             lead.waited_ns = int(state.get("waited_ns", 0))
-        for part in parts:
-            part.joined(lead, trainer)
-        for part in parts:
-            part.began(lead, trainer)
+        try:
+            for part in parts:
+                part.joined(lead, trainer)
+            for part in parts:
+                part.began(lead, trainer)
+        except Exception as error:
+            # The other ranks wait for this one, and have to hear that it will not begin.
+            member.agreement.shared((str(error) or repr(error), False))
+            lead.close(trainer, error)
+            raise
+        member.agreement.shared(("", trainer.should_stop))
         return lead
 
     @classmethod
@@ -82,9 +89,17 @@ class Lead:
         """Stand in on a rank other than 0: takes part in decisions, records nothing.
 
         The first rank of another machine meters that machine.
+
+        Raises:
+            InputError: if rank 0 could not begin.
         """
         parts = [part for member in members for part in member.parts]
-        lead = cls(RunMember.follow(_merged_settings(parts), place_of(trainer)), parts)
+        member = RunMember.follow(_merged_settings(parts), place_of(trainer))
+        lead = cls(member, parts)
+        refusal, trainer.should_stop = member.agreement.shared(("", False))
+        if refusal:
+            member.close(None)
+            raise InputError(refusal)
         for part in parts:
             part.joined(lead, trainer)
         return lead
@@ -234,10 +249,11 @@ class Lead:
     def _decided(self, trainer: Trainer, batch_index: int) -> Action | None:
         """Return what is to be done now, the same on every rank; None for going on."""
         agreement, step = self._member.agreement, trainer.global_step
-        if agreement is None or not (self.waiting or agreement.is_due(step)):
+        if not (self.waiting or agreement.is_due(step)):
             return None
         self.signal = agreement.strongest(max((part.signal() for part in self.parts), default=0))
-        return agreement.told(lambda: self._proposed(trainer, batch_index, agreement), step)
+        decide = partial(self._proposed, trainer, batch_index, agreement)
+        return agreement.told(decide, step)
 
     def _proposed(
         self, trainer: Trainer, batch_index: int, agreement: Agreement

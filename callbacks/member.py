@@ -10,6 +10,7 @@ from carbon_trainer.callbacks.failures import note_failure, outcome_of
 from carbon_trainer.callbacks.ranks import Place, Ranks
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
+from carbon_trainer.errors import InputError
 from carbon_trainer.nodes import NodeReport
 from carbon_trainer.session import FINISHED, ResumePoint, RunSession
 
@@ -29,9 +30,9 @@ class RunMember:
         self,
         session: RunSession | None,
         *,
+        agreement: Agreement,
         ranks: Ranks | None = None,
         meter: EnergyMeter | None = None,
-        agreement: Agreement | None = None,
         owns_session: bool = False,
     ) -> None:
         self.session = session
@@ -59,20 +60,34 @@ class RunMember:
         Raises:
             InputError: if a setting does not fit what is there.
         """
-        ranks = Ranks.join(place)
-        session = given or _opened(config, resume, ranks)
-        agreement = Agreement(place)
+        ranks, agreement = Ranks.join(place), Agreement(place)
+        try:
+            session = given or _opened(config, resume, ranks)
+        except Exception as error:
+            # The other ranks wait for this one, and have to hear that it will not begin.
+            agreement.shared(str(error) or repr(error))
+            cls(None, ranks=ranks, agreement=agreement).close(error)
+            raise
+        agreement.shared("")
         return cls(session, ranks=ranks, agreement=agreement, owns_session=given is None)
 
     @classmethod
     def follow(cls, config: RunConfig, place: Place) -> RunMember:
-        """Stand in on a rank other than 0: takes part in decisions, records nothing."""
-        ranks = Ranks.join(place)
+        """Stand in on a rank other than 0: takes part in decisions, records nothing.
+
+        Raises:
+            InputError: if rank 0 could not open the run.
+        """
+        ranks, agreement = Ranks.join(place), Agreement(place)
+        refusal = agreement.shared("")
+        if refusal:
+            cls(None, ranks=ranks, agreement=agreement).close(None)
+            raise InputError(refusal)
         meter = None
         if ranks is not None and ranks.duty is not None:
             meter = EnergyMeter(host=config.host_metering, gpus=ranks.duty.gpus)
             meter.start()
-        return cls(None, ranks=ranks, meter=meter, agreement=Agreement(place))
+        return cls(None, ranks=ranks, meter=meter, agreement=agreement)
 
     @property
     def gpus(self) -> tuple[str, ...] | None:
@@ -110,9 +125,9 @@ class RunMember:
             The session that was closed, if it was.
         """
         self._finish_exchange(exception)
-        for joined in (self.agreement, self._ranks):
-            if joined is not None:
-                joined.leave()
+        self.agreement.leave()
+        if self._ranks is not None:
+            self._ranks.leave()
         if self.session is None or not self._owns_session:
             return None
         self.session.close(FINISHED if exception is None else outcome_of(exception))

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from carbon_trainer.callbacks.recorder import RunRecorder as RunRecorder
     from carbon_trainer.config import RunConfig as RunConfig
     from carbon_trainer.energy.meter import EnergyMeter as EnergyMeter
     from carbon_trainer.models.module import TransformerModule as TransformerModule
@@ -17,10 +18,18 @@ _HOMES = {
     "CarbonTrainer": "carbon_trainer.trainer",
     "EnergyMeter": "carbon_trainer.energy.meter",
     "RunConfig": "carbon_trainer.config",
+    "RunRecorder": "carbon_trainer.callbacks.recorder",
     "TransformerModule": "carbon_trainer.models.module",
 }
 
-__all__ = ["CarbonTrainer", "EnergyMeter", "RunConfig", "TransformerModule", "__version__"]
+__all__ = [
+    "CarbonTrainer",
+    "EnergyMeter",
+    "RunConfig",
+    "RunRecorder",
+    "TransformerModule",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

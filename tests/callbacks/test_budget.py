@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from carbon_trainer.callbacks import CarbonAware, EnergyBudget
 from carbon_trainer.callbacks.budget import validation_follows
 from carbon_trainer.errors import InputError
-from carbon_trainer.ledger.facts import CheckpointSaved, Decision
+from carbon_trainer.ledger.facts import CheckpointSaved, Decision, RunClosed
+from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.session import RunSession
 from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
 from tests.simulation.source import ConstantSource
@@ -99,10 +100,17 @@ def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("options", [{"min_steps": 5}, {"min_epochs": 2, "max_epochs": 3}])
-def test_a_trainer_that_must_go_on_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_trainer_that_must_go_on_is_refused_and_its_run_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     budget = EnergyBudget(budget_kwh=1)
     with pytest.raises(InputError, match="min_steps or min_epochs"):
         trainer(tmp_path, budget, **options).fit(TinyModule(), loader())
+    ledger = Ledger.open(tmp_path / "carbon_runs" / "ledger.sqlite", create=False)
+    (closed,) = ledger.facts(ledger.run_ids()[0], RunClosed)
+    assert closed.body["status"] == "failed"
+    assert "min_steps or min_epochs" in closed.body["reason"]
 
 
 def test_when_energy_can_no_longer_be_known_a_run_stops_if_it_was_told_to(tmp_path: Path) -> None:

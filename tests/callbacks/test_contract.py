@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import pkgutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,12 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 import carbon_trainer.callbacks as exported
+from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.errors import InputError
+from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
-from tests.callbacks.training import TinyModule, loader, trainer, validation_loader
+from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
 
 NAMES = exported.__all__
 
@@ -88,7 +93,36 @@ def test_each_state_survives_a_checkpoint(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_works_on_the_other_lightning(name: str, tmp_path: Path) -> None:
+def test_making_one_opens_and_starts_nothing(name: str, tmp_path: Path) -> None:
+    threads = threading.active_count()
+    getattr(exported, name)()
+    assert threading.active_count() == threads
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_bug_of_ours_is_logged_once_and_recorded_and_training_goes_on(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("our own bug")
+
+    callback = getattr(exported, name)()
+    for part in callback.parts:
+        monkeypatch.setattr(part, "step_done", broken)
+    module = TinyModule()
+    with caplog.at_level(logging.WARNING, "carbon_trainer"):
+        trainer(tmp_path, callback).fit(module, loader())
+    assert len(module.losses) == 6
+    assert caplog.text.count("our own bug") == 1
+    ledger = _runs(tmp_path)
+    gaps = [fact.body["why"] for fact in ledger.facts(ledger.run_ids()[0], Incomplete)]
+    assert sum("our own bug" in why for why in gaps) == 1
+    assert _statuses(ledger) == ["finished"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_goes_on_from_a_checkpoint_of_the_other_lightning(name: str, tmp_path: Path) -> None:
     other = pytest.importorskip("pytorch_lightning")
 
     class Module(other.LightningModule):
@@ -102,11 +136,47 @@ def test_each_works_on_the_other_lightning(name: str, tmp_path: Path) -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=0.01)
 
-    other.Trainer(
-        max_steps=4, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, callbacks=[getattr(exported, name)()],
-    ).fit(Module(), loader())  # fmt: skip
-    assert _statuses(_runs(tmp_path)) == ["finished"]
+    def fit(steps: int, **options: Any) -> Any:
+        fitted = other.Trainer(
+            max_steps=steps, accelerator="cpu", logger=False, enable_progress_bar=False,
+            callbacks=[
+                getattr(exported, name)(),
+                other.callbacks.ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=4),
+            ],
+        )  # fmt: skip
+        fitted.fit(Module(), loader(), **options)
+
+    fit(4)
+    fit(6, ckpt_path=tmp_path / "step=4.ckpt", weights_only=True)
+    ledger = _runs(tmp_path)
+    (run_id,) = ledger.run_ids()
+    closed = [(fact.body["status"], fact.body["step"]) for fact in ledger.facts(run_id, RunClosed)]
+    assert closed == [("finished", 4), ("finished", 6)]
+    assert verify(ledger, run_id).ok
+
+
+def test_a_budget_stops_the_other_lightning_with_a_checkpoint(tmp_path: Path) -> None:
+    other = pytest.importorskip("pytorch_lightning")
+    demos = pytest.importorskip("pytorch_lightning.demos.boring_classes")
+
+    class Module(demos.BoringModel):
+        def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+            if self.trainer.global_step == 3:
+                run.meter_loss = "the device is gone"
+
+    run = session(tmp_path, budget_kwh=1, on_meter_loss="stop")
+    fitted = other.Trainer(
+        max_steps=50, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, callbacks=[exported.CarbonAware(session=run)],
+    )  # fmt: skip
+    fitted.fit(Module())
+    run.close()
+    assert fitted.global_step == 4
+    (saved,) = run.ledger.facts(run.run_id, CheckpointSaved)
+    assert saved.body["step"] == 4
+    assert Path(saved.body["path"]).exists()
+    assert run.outcome is not None
+    assert run.outcome.status == "budget"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -125,6 +195,20 @@ def test_an_unknown_zone_ends_before_training_starts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Did you mean GB"):
         trainer(tmp_path, exported.EmissionsTracking(zone="UK")).fit(module, loader())
     assert module.losses == []
+
+
+PARTS_OF_THE_COMMAND = {"CarbonCallback", "StopOnSignal", "StopWhenMeasured", "Unasked"}
+"""What nobody gives to a trainer of his own; every other callback has to be exported."""
+
+
+def test_no_callback_is_forgotten() -> None:
+    for module in pkgutil.iter_modules(exported.__path__):
+        importlib.import_module(f"carbon_trainer.callbacks.{module.name}")
+    found = {CarbonCallback}
+    while more := {one for known in found for one in known.__subclasses__()} - found:
+        found |= more
+    ours = {one.__name__ for one in found if one.__module__.startswith("carbon_trainer.")}
+    assert ours - PARTS_OF_THE_COMMAND == set(NAMES)
 
 
 def test_everything_exported_exists_and_is_documented() -> None:

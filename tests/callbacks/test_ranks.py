@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -27,7 +28,9 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def train(folder: Path, nodes: list[list[float]], ranks_a_node: int, **options: Any) -> Ledger:
+def start(
+    folder: Path, nodes: list[list[float]], ranks_a_node: int, **options: Any
+) -> list[subprocess.Popen[str]]:
     """Start each rank as a launcher does; a node's GPUs have these constant powers, watts."""
     usual = {"pause_s": 0.02, "steps": 100, "nodes": len(nodes), "settings": {}}
     settings = {"host_metering": False, "zone": "FR", **options.pop("settings", {})}
@@ -64,7 +67,12 @@ def train(folder: Path, nodes: list[list[float]], ranks_a_node: int, **options: 
                     text=True,
                 )
             )  # fmt: skip
-    for process in processes:
+    return processes
+
+
+def train(folder: Path, nodes: list[list[float]], ranks_a_node: int, **options: Any) -> Ledger:
+    """Start all ranks and wait until they have ended well."""
+    for process in start(folder, nodes, ranks_a_node, **options):
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err[-3000:]
     return Ledger.open(folder / "runs" / "ledger.sqlite")
@@ -117,6 +125,24 @@ def test_a_budget_counts_all_machines_and_stops_all_ranks_at_one_step(tmp_path: 
     assert 0.5 * budget_kwh < used_kwh <= budget_kwh
     told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert told[0]["step"] == told[1]["step"] < 5000
+
+
+def test_all_ranks_end_with_one_sentence_where_the_first_cannot_open_the_run(
+    tmp_path: Path,
+) -> None:
+    for process in start(tmp_path, [[200.0]], 2, settings={"zone": "UK"}):
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert re.search("InputError: .*Did you mean GB", err)
+
+
+def test_and_all_train_without_us_where_the_script_has_not_asked_for_it(tmp_path: Path) -> None:
+    settings = {"zone": "UK"}
+    for process in start(tmp_path, [[200.0]], 2, steps=20, settings=settings, unasked=True):
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+    told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
+    assert [one["step"] for one in told] == [20, 20]
 
 
 def test_each_machines_host_is_counted_once(tmp_path: Path) -> None:

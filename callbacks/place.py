@@ -1,0 +1,48 @@
+"""Where this process stands among those of its training, found without asking a trainer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from carbon_trainer import machine
+from carbon_trainer.errors import InputError
+from carbon_trainer.launch.ranks import is_elastic
+
+if TYPE_CHECKING:
+    from carbon_trainer.callbacks.ranks import Place
+
+
+def place_here() -> Place | None:
+    """Return where this process stands among those that have met; None for one alone.
+
+    Raises:
+        InputError: if a launcher has started several, and they have not met.
+    """
+    torch: Any = sys.modules.get("torch")
+    dist = torch.distributed if torch is not None else None
+    if dist is None or not dist.is_available() or not dist.is_initialized():
+        if is_elastic() and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise InputError(
+                "torchrun has started several processes and they have not met yet: open the "
+                "RunRecorder after fabric.launch(), Accelerator() or init_process_group()."
+            )
+        return None
+    if dist.get_world_size() == 1:
+        return None
+    from carbon_trainer.callbacks.ranks import Place
+
+    # torchrun's number of the machine; its name where another has started the processes.
+    node = os.environ.get("GROUP_RANK", machine.host_name())
+    return Place(dist.get_rank(), dist.get_world_size(), node, _device(torch))
+
+
+def _device(torch: Any) -> Any:
+    """Return the device of this process: the one it has chosen, else the one of its number."""
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return torch.device("cpu")
+    index, local = torch.cuda.current_device(), int(os.environ.get("LOCAL_RANK", "0"))
+    if index == 0 and local < torch.cuda.device_count():
+        index = local
+    return torch.device("cuda", index)
