@@ -16,7 +16,7 @@ from carbon_trainer.errors import InputError
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+    from spacy.language import Language
 
 LEAST_SCORE = 0.4
 """Presidio's scores below are guesses: digits that might be anything."""
@@ -50,16 +50,23 @@ class PersonalData:
 
     def __init__(self, model: str | None = None) -> None:
         with needs_extra("--pii"):
-            self._engine, self.kinds = _engine(model)
-        self._model = model
+            self._words = _words(model)
+            self._engine, self.kinds = _engine(self._words, has_model=model is not None)
+
+    @property
+    def words_remembered(self) -> int:
+        """How many words are in memory; it does not grow with what is read."""
+        return len(self._words.vocab.strings)
 
     def find(self, text: str) -> list[Found]:
         """Return what is found in a text, in order, no two overlapping."""
         found = []
         for at, piece in pieces(text, PIECE_CHARACTERS):
-            results = self._engine.analyze(
-                piece, language=LANGUAGE, entities=self.kinds, score_threshold=LEAST_SCORE
-            )
+            # Outside of a zone, spaCy would remember every word that it ever sees.
+            with self._words.memory_zone():
+                results = self._engine.analyze(
+                    piece, language=LANGUAGE, entities=self.kinds, score_threshold=LEAST_SCORE
+                )
             found += [Found(r.entity_type, at + r.start, at + r.end) for r in _best(results)]
         return found
 
@@ -81,7 +88,7 @@ def _best(results: list[Any]) -> list[Any]:
     return sorted(chosen, key=lambda r: r.start)
 
 
-def _engine(model: str | None) -> tuple[AnalyzerEngine, list[str]]:
+def _engine(words: Language, *, has_model: bool) -> tuple[AnalyzerEngine, list[str]]:
     import presidio_analyzer
     from presidio_analyzer import predefined_recognizers as known
 
@@ -93,14 +100,16 @@ def _engine(model: str | None) -> tuple[AnalyzerEngine, list[str]]:
         known.UkNinoRecognizer(),
     ]  # fmt: skip
     kinds = sorted({kind for one in recognizers for kind in one.supported_entities})
-    if model is not None:
+    if has_model:
         recognizers.append(known.SpacyRecognizer(supported_entities=list(_BY_MODEL)))
         kinds += _BY_MODEL
     registry = presidio_analyzer.RecognizerRegistry(
         recognizers=recognizers, supported_languages=[LANGUAGE]
     )
+    splitter = presidio_analyzer.nlp_engine.SpacyNlpEngine()
+    splitter.nlp = {LANGUAGE: words}  # type: ignore[assignment]
     engine = presidio_analyzer.AnalyzerEngine(
-        registry=registry, nlp_engine=_words(model), supported_languages=[LANGUAGE]
+        registry=registry, nlp_engine=splitter, supported_languages=[LANGUAGE]
     )
     return engine, kinds
 
@@ -122,18 +131,15 @@ def _email_recognizer() -> Any:
     return OfflineEmailRecognizer()
 
 
-def _words(model: str | None) -> SpacyNlpEngine:
+def _words(model: str | None) -> Language:
     """Return what splits a text into words, with a model's findings if there is one.
 
     Presidio's own way to load a model would download it.
     """
     import spacy
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
-    engine = SpacyNlpEngine()
     if model is None:
-        engine.nlp = {LANGUAGE: spacy.blank(LANGUAGE)}  # type: ignore[assignment]
-        return engine
+        return spacy.blank(LANGUAGE)
     if not spacy.util.is_package(model):
         there = spacy.util.get_installed_models()
         raise InputError(
@@ -141,5 +147,4 @@ def _words(model: str | None) -> SpacyNlpEngine:
             f"{'those that are: ' + ', '.join(there) if there else 'none is'}. Install it, or "
             "leave --pii-model away: names and places are then not found."
         )
-    engine.nlp = {LANGUAGE: spacy.load(model)}  # type: ignore[assignment]
-    return engine
+    return spacy.load(model)

@@ -141,10 +141,11 @@ def _named(
         raise InputError(
             f"there is no text in {_listed(paths)}; {skipped} files there are not text."
         )
-    return Corpus(
-        _ordered(found.values()), _listed(paths), licence, text_field, skipped,
-        tuple(dataset for dataset in datasets.values() if dataset),
-    )  # fmt: skip
+    known = tuple(dataset for dataset in datasets.values() if dataset)
+    if licence is None and len(known) == len(datasets):
+        licence = ", ".join(sorted({one for dataset in known for one in dataset.sheet["licences"]}))
+    files = _ordered(found.values())
+    return Corpus(files, _listed(paths), licence, text_field, skipped, known)
 
 
 def _standard_library(text_field: str) -> Corpus:

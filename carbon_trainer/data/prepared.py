@@ -116,6 +116,7 @@ def dataset_at(folder: Path) -> Dataset | None:
     try:
         dataset.cited()
         _ = [(shard["file"], shard["sha256"]) for shard in sheet["data"]["shards"]]
+        _ = sheet["licences"]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} was changed: it lacks {error}. Prepare the data again."

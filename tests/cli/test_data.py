@@ -213,6 +213,7 @@ def test_fit_trains_on_it_and_the_record_says_what_it_was(
     assert cited["run_id"] == sheet["preparation"]["run_id"]
     assert cited["data_sha256"] == sheet["data"]["sha256"]
     assert fact.body["files"] == 1
+    assert fact.body["licence"] == "LicenseRef-closed, MIT, not stated"
     run_id = next(run for run in ledger.run_ids() if run != cited["run_id"])
     report = (shell.folder / "carbon_runs" / run_id / "report.md").read_text()
     assert f"Prepared by run {cited['run_id']}" in report

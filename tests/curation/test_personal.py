@@ -77,6 +77,14 @@ def test_pieces_are_cut_at_white_space_and_lose_nothing() -> None:
     assert all(len(piece) <= 30 for _, piece in cut)
 
 
+def test_what_is_read_is_not_remembered(finder: PersonalData) -> None:
+    finder.find("a first text")
+    before = finder.words_remembered
+    finder.find(" ".join(f"word{n}" for n in range(5000)))
+    finder.find("a last text")
+    assert finder.words_remembered - before < 50
+
+
 def test_a_model_that_is_not_installed_is_not_downloaded() -> None:
     with pytest.raises(InputError, match="no spaCy model 'en_core_web_nix' is installed"):
         PersonalData("en_core_web_nix")
