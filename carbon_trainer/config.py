@@ -314,6 +314,9 @@ def _first_problem(error: ValidationError, origin: Mapping[str, str]) -> str:
     unit = _unit(key)
     wanted = f"{message} ({unit})" if unit else message
     place = origin.get(key, "settings")
+    if key not in RunConfig.model_fields and len(problem["loc"]) > 1:
+        inner = (f"entry {p + 1}" if isinstance(p, int) else p for p in problem["loc"][1:])
+        return f"{place}: {key}, {', '.join(inner)}: {message[0].lower()}{message[1:]}."
     where = f"--{key.replace('_', '-')}" if place == COMMAND_LINE else f"{place}: {key}"
     return f"{where} is {problem['input']!r}, but should be {wanted}."
 

@@ -67,17 +67,22 @@ def _prepare(config: PrepareConfig) -> int:
     from carbon_trainer.curation.job import prepare_data
     from carbon_trainer.curation.progress import shown
     from carbon_trainer.emissions import ZoneFactors
-    from carbon_trainer.interrupts import Interrupts
+    from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 
     ZoneFactors().intensity(config.zone)
     console = Console(highlight=False)
-    with Interrupts() as interrupts, shown(console, config.progress) as show:
-        done = prepare_data(
-            config,
-            say=lambda text: console.print(escape(text), soft_wrap=True),
-            show=show,
-            interrupts=interrupts,
-        )
+    try:
+        with Interrupts() as interrupts, shown(console, config.progress) as show:
+            done = prepare_data(
+                config,
+                say=lambda text: console.print(escape(text), soft_wrap=True),
+                show=show,
+                interrupts=interrupts,
+            )
+    except Interrupted as signal:
+        # Within the run it is an outcome; here nothing had been begun.
+        console.print(f"interrupted: {signal_name(signal.signal_number)} before the run was opened")
+        return exit_status_of(signal.signal_number)
     for line in _closing(config, done):
         console.print(escape(line), soft_wrap=True)
     return done.outcome.exit_status

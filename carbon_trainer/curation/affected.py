@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from carbon_trainer.curation.removal import RemovalList
-from carbon_trainer.data.prepared import Dataset, dataset_at
+from carbon_trainer.data.prepared import DATASHEET, Dataset, dataset_at
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared
 from carbon_trainer.ledger.store import Ledger
@@ -78,7 +78,10 @@ def _known(ledger: Ledger) -> tuple[dict[str, tuple[str, Path]], dict[str, list[
         for fact in ledger.facts(run_id, DatasetPrepared, CorpusDescribed):
             body: dict[str, Any] = fact.body
             if fact.kind == DatasetPrepared.kind:
-                prepared[body["data_sha256"]] = (body["name"], Path(body["folder"]))
+                # The same data may have been prepared twice: any folder that is there will do.
+                known = prepared.get(body["data_sha256"])
+                if known is None or not (known[1] / DATASHEET).is_file():
+                    prepared[body["data_sha256"]] = (body["name"], Path(body["folder"]))
                 continue
             for one in body.get("prepared", ()):
                 runs = trained.setdefault(one["data_sha256"], [])

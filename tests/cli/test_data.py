@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from carbon_trainer.curation import job
 from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
@@ -361,6 +362,45 @@ def test_other_settings_do_not_go_on_with_a_dataset_nor_overwrite_it(
     assert other.status == 2
     assert "--to out holds another dataset" in other.err
     assert _data_bytes(shell.folder / "out") == before
+
+
+def test_a_source_that_is_described_wrongly_is_named(shell: Shell, carbon_train: Command) -> None:
+    (shell.folder / "p.yaml").write_text("to: out\nsources:\n- {licence: MIT}\n")
+    ended = carbon_train("data", "prepare", "p.yaml", *QUICK)
+    assert ended.status == 2
+    assert "p.yaml: sources, entry 1, path: field required." in ended.err
+
+
+def test_interrupted_it_ends_in_order_and_goes_on(
+    shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_corpus(shell.folder)
+    command = ["data", "prepare", "mixed.jsonl", "--to", "out", *QUICK]
+
+    def press(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "check_sources", press)
+        early = carbon_train(*command)
+    assert early.status == 130
+    assert "Ctrl-C before the run was opened" in early.out
+    real = job.find_sources
+
+    def press_and_find(*args: Any) -> Any:
+        press()
+        return real(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "find_sources", press_and_find)
+        stopped = carbon_train(*command)
+    assert stopped.status == 130
+    assert "interrupted: Ctrl-C." in stopped.out
+    assert carbon_train(*command).status == 0
+    ledger = _ledger(shell)
+    (run_id,) = ledger.run_ids()
+    statuses = [fact.body["status"] for fact in ledger.facts(run_id, RunClosed)]
+    assert statuses == ["interrupted", "finished"]
 
 
 def test_where_nothing_is_left_it_says_why(shell: Shell, carbon_train: Command) -> None:
