@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -232,7 +232,7 @@ class RunConfig(BaseModel):
         return any(b is not None for b in (self.budget_kwh, self.budget_kgco2e, self.budget_cost))
 
     @classmethod
-    def from_sources(cls, *sources: tuple[str, Mapping[str, Any]]) -> RunConfig:
+    def from_sources(cls, *sources: tuple[str, Mapping[str, Any]]) -> Self:
         """Make a config from several places, the later ones going before the earlier.
 
         Args:
@@ -278,8 +278,12 @@ def _check_time(name: str, text: str) -> None:
         raise ValueError(str(error)) from None
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, settings: Iterable[str] | None = None) -> dict[str, Any]:
     """Read a run file.
+
+    Args:
+        path: the file.
+        settings: names of the settings that it may have; those of a run by default.
 
     Raises:
         InputError: naming the file and the line, if it is not a list of known settings.
@@ -298,17 +302,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict) or not isinstance(node, yaml.MappingNode):
         raise InputError(f"{path} must be a list of settings like `budget_kwh: 500`.")
+    known = list(RunConfig.model_fields if settings is None else settings)
     for key, _ in node.value:
-        if key.value not in RunConfig.model_fields:
+        if key.value not in known:
             line = key.start_mark.line + 1
-            raise InputError(f"{path}, line {line}: {unknown_setting(key.value)}")
+            raise InputError(f"{path}, line {line}: {unknown_setting(key.value, settings)}")
     return values
 
 
-def unknown_setting(key: str) -> str:
+def unknown_setting(key: str, known: Iterable[str] | None = None) -> str:
     """Say that there is no such setting, and which is nearest."""
-    near = difflib.get_close_matches(key, RunConfig.model_fields, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]}?" if near else " `carbon-train fit --help` lists them."
+    names = list(RunConfig.model_fields if known is None else known)
+    near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+    verb = "fit" if known is None else "data prepare"
+    hint = f" Did you mean {near[0]}?" if near else f" `carbon-train {verb} --help` lists them."
     return f"there is no setting {key!r}.{hint}"
 
 
@@ -321,12 +328,16 @@ def _first_problem(error: ValidationError, origin: Mapping[str, str]) -> str:
     unit = _unit(key)
     wanted = f"{message} ({unit})" if unit else message
     place = origin.get(key, "settings")
+    if key not in RunConfig.model_fields and len(problem["loc"]) > 1:
+        inner = (f"entry {p + 1}" if isinstance(p, int) else p for p in problem["loc"][1:])
+        return f"{place}: {key}, {', '.join(inner)}: {message[0].lower()}{message[1:]}."
     where = f"--{key.replace('_', '-')}" if place == COMMAND_LINE else f"{place}: {key}"
     return f"{where} is {problem['input']!r}, but should be {wanted}."
 
 
 def _unit(key: str) -> str | None:
-    extra = RunConfig.model_fields[key].json_schema_extra
+    known = RunConfig.model_fields.get(key)
+    extra = known.json_schema_extra if known is not None else None
     return str(extra["unit"]) if isinstance(extra, dict) and "unit" in extra else None
 
 

@@ -223,6 +223,7 @@ def _describe_data(session: RunSession, data: PreparedData) -> None:
             train_tokens=data.train_tokens,
             validation_tokens=data.validation_tokens,
             block_size=data.block_size,
+            prepared=[dataset.cited() for dataset in data.datasets],
         )
     )
 

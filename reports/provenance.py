@@ -10,6 +10,7 @@ from typing import Any
 from carbon_trainer.ledger.facts import (
     CheckpointSaved,
     CorpusDescribed,
+    DatasetPrepared,
     MachineDescribed,
     ModelDescribed,
     Resumed,
@@ -44,12 +45,14 @@ class Provenance:
     """With what a run was made; None or empty where the ledger does not tell.
 
     Attributes:
+        dataset: what the run has prepared, if that was what it did.
         machines: a description each time that it changed.
         sources: all sources of energy figures that these name.
         config: the settings that held last, without passwords.
     """
 
     corpus: CorpusDescribed | None
+    dataset: DatasetPrepared | None
     model: ModelDescribed | None
     machines: tuple[MachineDescribed, ...]
     sources: tuple[SourceUse, ...]
@@ -68,6 +71,7 @@ def provenance_of(record: RunRecord) -> Provenance:
     machines = tuple(item.fact for item in record.of(MachineDescribed))
     return Provenance(
         corpus=record.last(CorpusDescribed),
+        dataset=record.last(DatasetPrepared),
         model=record.last(ModelDescribed),
         machines=machines,
         sources=_sources(machines),

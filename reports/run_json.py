@@ -48,7 +48,8 @@ def run_document(figures: RunFigures) -> dict[str, Any]:
             for one in figures.corrections
         ],
         "budgets": [_budget(budget) for budget in figures.budgets],
-        "corpus": None if made.corpus is None else dataclasses.asdict(made.corpus),
+        "corpus": None if made.corpus is None else made.corpus.body(),
+        **({} if made.dataset is None else {"dataset": made.dataset.body()}),
         "model": None if made.model is None else made.model.body(),
         "machines": [dataclasses.asdict(machine) for machine in made.machines],
         "sources": [dataclasses.asdict(source) for source in made.sources],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from carbon_trainer.ledger.facts import DatasetPrepared, JsonDict
 from carbon_trainer.reports.derive import FactorUse
 from carbon_trainer.reports.energy import Tally
 from carbon_trainer.reports.figure import ASSUMED, ESTIMATED, MEASURED, Figure
@@ -277,8 +278,10 @@ def _trained(parameters: int | None) -> list[tuple[str, str]]:
 
 
 def subject_table(figures: RunFigures) -> Table:
-    """The corpus and the model."""
+    """The corpus and the model, or the dataset that was prepared."""
     corpus, model = figures.provenance.corpus, figures.provenance.model
+    if figures.provenance.dataset is not None and model is None:
+        return _dataset_table(figures.provenance.dataset)
     rows: list[tuple[str, str]] = []
     if model is None:
         rows.append(("Model", "missing"))
@@ -304,7 +307,37 @@ def subject_table(figures: RunFigures) -> Table:
             ("Training tokens", f"{corpus.train_tokens:,}, in blocks of {corpus.block_size:,}"),
             ("Validation tokens", f"{corpus.validation_tokens:,}"),
         ]
+        rows += [("Prepared dataset", _prepared_text(one)) for one in corpus.prepared]
     return Table("subject", "Corpus and model", ("What", "Value"), tuple(rows))
+
+
+def _dataset_table(dataset: DatasetPrepared) -> Table:
+    rows = (
+        ("Dataset", dataset.name),
+        ("Documents", f"{dataset.documents:,} of {dataset.documents_read:,} read"),
+        ("Characters", f"{dataset.characters:,}"),
+        ("Left out", _counts_text(dataset.removed)),
+        ("SHA-256 of the data", dataset.data_sha256),
+        ("Folder", dataset.folder),
+    )
+    return Table("subject", "Prepared dataset", ("What", "Value"), rows)
+
+
+def _prepared_text(one: JsonDict) -> str:
+    """Cite a dataset's preparation: its energy is its own run's, and never counted twice."""
+    energy = "an amount of energy that is not known"
+    if one["energy_kwh"] is not None:
+        sigma = "" if one["sigma_kwh"] is None else f" ± {energy_text(one['sigma_kwh'])}"
+        energy = f"{energy_text(one['energy_kwh'])}{sigma} ({one['method']})"
+    return (
+        f"{one['name']}: {one['documents']:,} of {one['documents_read']:,} documents, left out: "
+        f"{_counts_text(one['removed'])}. Prepared by run {one['run_id']}, which by the datasheet "
+        f"used {energy}; that is not counted above. Datasheet SHA-256 {one['datasheet_sha256']}"
+    )
+
+
+def _counts_text(counts: JsonDict) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "none"
 
 
 def _start(*, pretrained: bool) -> str:

@@ -13,6 +13,7 @@ from carbon_trainer.errors import CarbonTrainerError, did_you_mean
 
 VERBS = {
     "fit": "Train a transformer under a budget, metered, with a report at the end.",
+    "data": "Prepare text to train on, and find what was trained with text to be forgotten.",
     "recipes": "List the architectures and sizes that can be trained by name.",
     "submit": "Send a run to Slurm, as a job that may wait and comes back.",
     "profile": "Measure what each power setting costs in speed, on this model and machine.",

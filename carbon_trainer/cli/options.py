@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,18 @@ Command = Callable[..., Any]
 
 def config_options(command: Command) -> Command:
     """Give a command one flag for each setting of RunConfig; it gets those that were given."""
-    for name, field in reversed(RunConfig.model_fields.items()):
-        command = _option(name, field)(command)
-    return command
+    return setting_options(RunConfig.model_fields)(command)
+
+
+def setting_options(settings: Mapping[str, FieldInfo]) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command one flag for each of some settings."""
+
+    def decorate(command: Command) -> Command:
+        for name, field in reversed(list(settings.items())):
+            command = _option(name, field)(command)
+        return command
+
+    return decorate
 
 
 def ledger_options(command: Command) -> Command:

@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbon_trainer.data.readers import ROWS, TABLES, cannot_read, documents_in
+from carbon_trainer.data.prepared import Dataset, dataset_at
+from carbon_trainer.data.readers import BINARY, PACKED, ROWS, cannot_read, documents_in, kind_of
 from carbon_trainer.errors import InputError
 
 CHUNK_BYTES = 1 << 20
-TEXT = frozenset({".txt", ".md", ".rst", ".py", ".html", ".xml", ".json", ".csv", ".tex"}) | ROWS
+TEXT = (
+    frozenset({".txt", ".md", ".rst", ".py", ".html", ".xml", ".json", ".csv", ".tex"})
+    | ROWS
+    | PACKED
+)
 """Endings that promise text: such a file in a folder is an error where it is none, not skipped."""
 
 SKIPPED_FOLDERS = frozenset({"__pycache__", "site-packages", "dist-packages", "node_modules"})
@@ -45,6 +50,7 @@ class Corpus:
         licence: as told, or known.
         text_field: field or column with the text, in JSONL and Parquet.
         skipped: files in folders that were no text.
+        datasets: those of the folders that ``carbon-train data prepare`` made.
     """
 
     files: tuple[CorpusFile, ...]
@@ -52,6 +58,7 @@ class Corpus:
     licence: str | None
     text_field: str
     skipped: int
+    datasets: tuple[Dataset, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -84,6 +91,7 @@ def find_corpus(
     text_field: str = "text",
     licence: str | None = None,
     progress: Progress | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Corpus:
     """Find and hash the files that the user named; the standard library's source if none.
 
@@ -95,26 +103,34 @@ def find_corpus(
         text_field: field or column with the text, in JSONL and Parquet.
         licence: the data's licence, if told.
         progress: is told how far it is.
+        check: is called for every megabyte that is read; what it raises ends the reading.
 
     Raises:
         InputError: if a path is missing, unreadable, empty or not text.
     """
-    corpus = _named(paths, text_field, licence) if paths else _standard_library(text_field)
+    corpus = _named(paths, text_field, licence, check) if paths else _standard_library(text_field)
     if progress:
         skipped = f", {corpus.skipped:,} others are no text" if corpus.skipped else ""
         progress(f"corpus: {len(corpus.files):,} files, {corpus.bytes / 1e6:,.1f} MB{skipped}")
     return corpus
 
 
-def _named(paths: Sequence[Path], text_field: str, licence: str | None) -> Corpus:
+def _named(
+    paths: Sequence[Path], text_field: str, licence: str | None, check: Callable[[], None]
+) -> Corpus:
     found: dict[tuple[int, int], CorpusFile] = {}
     skipped = 0
+    datasets = {path: dataset_at(path) for path in paths}
     for path in paths:
-        for file, name, own in _files_at(path):
+        dataset = datasets[path]
+        for file, name, own in dataset.files() if dataset else _files_at(path):
             identity = _identity(file)
             if identity in found:
                 continue
-            inspected = _inspect(file, name, must_be_text=own or file.suffix.lower() in TEXT)
+            must_be_text = own or kind_of(file) in TEXT
+            inspected = _inspect(file, name, must_be_text=must_be_text, check=check)
+            if dataset is not None:
+                dataset.check(name, inspected.sha256 if inspected else None)
             if inspected is None:
                 skipped += 1
             elif inspected.bytes:
@@ -125,7 +141,11 @@ def _named(paths: Sequence[Path], text_field: str, licence: str | None) -> Corpu
         raise InputError(
             f"there is no text in {_listed(paths)}; {skipped} files there are not text."
         )
-    return Corpus(_ordered(found.values()), _listed(paths), licence, text_field, skipped)
+    known = tuple(dataset for dataset in datasets.values() if dataset)
+    if licence is None and len(known) == len(datasets):
+        licence = ", ".join(sorted({one for dataset in known for one in dataset.sheet["licences"]}))
+    files = _ordered(found.values())
+    return Corpus(files, _listed(paths), licence, text_field, skipped, known)
 
 
 def _standard_library(text_field: str) -> Corpus:
@@ -193,20 +213,23 @@ def _cannot_list(error: OSError) -> None:
     raise cannot_read(f"the folder {error.filename}", error) from error
 
 
-def _inspect(path: Path, name: str, *, must_be_text: bool) -> CorpusFile | None:
+def _inspect(
+    path: Path, name: str, *, must_be_text: bool, check: Callable[[], None] = lambda: None
+) -> CorpusFile | None:
     """Read a file once, for its hash and for whether it is text; None if it is not."""
     hashed = hashlib.sha256()
     size = 0
     decoder = codecs.getincrementaldecoder("utf-8")()
-    is_table = path.suffix.lower() in TABLES
+    is_binary = kind_of(path) in BINARY
     try:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
+                check()
                 hashed.update(chunk)
-                if not is_table:
+                if not is_binary:
                     _check_text(path, chunk, decoder, size)
                 size += len(chunk)
-        if not is_table:
+        if not is_binary:
             decoder.decode(b"", final=True)
     except OSError as error:
         raise cannot_read(path, error) from error
@@ -221,14 +244,17 @@ def _inspect(path: Path, name: str, *, must_be_text: bool) -> CorpusFile | None:
 
 def _check_text(path: Path, chunk: bytes, decoder: codecs.IncrementalDecoder, read: int) -> None:
     if b"\0" in chunk:
-        raise InputError(f"{path} is not text but binary: it holds zero bytes.")
+        raise InputError(
+            f"{path} is not text but binary: it holds zero bytes, the first at byte "
+            f"{read + chunk.index(0)}. If it is encrypted or packed, decrypt or unpack it first."
+        )
     held = len(decoder.getstate()[0])
     try:
         decoder.decode(chunk)
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path} is not UTF-8 text (byte {read - held + error.start}): convert it, e.g. with "
-            "iconv."
+            "iconv; if it is encrypted or packed, decrypt or unpack it first."
         ) from error
 
 

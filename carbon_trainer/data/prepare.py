@@ -10,6 +10,7 @@ from typing import Any
 from carbon_trainer.data.blocks import PackedBlocks, token_dtype, write_tokens
 from carbon_trainer.data.cache import CacheEntry
 from carbon_trainer.data.corpus import Corpus, find_corpus
+from carbon_trainer.data.prepared import Dataset
 from carbon_trainer.data.tokenizer import (
     FileTokenizer,
     Tokenizer,
@@ -47,6 +48,7 @@ class PreparedData:
         train_tokens: tokens in ``train``.
         validation_tokens: tokens in ``validation``.
         block_size: tokens in a block.
+        datasets: those among the data that ``carbon-train data prepare`` made.
     """
 
     train: PackedBlocks
@@ -61,6 +63,7 @@ class PreparedData:
     train_tokens: int
     validation_tokens: int
     block_size: int
+    datasets: tuple[Dataset, ...] = ()
 
 
 def prepare(
@@ -159,4 +162,5 @@ def _packed(
         train_tokens=trained * block_size,
         validation_tokens=held_out * block_size,
         block_size=block_size,
+        datasets=corpus.datasets,
     )

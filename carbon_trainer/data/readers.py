@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from carbon_trainer.errors import InputError, did_you_mean
 
@@ -18,10 +21,45 @@ PIECE_CHARACTERS = 1 << 22
 file of any size is read in little memory."""
 
 ROWS = frozenset({".jsonl", ".ndjson"})
+PACKED = frozenset({".jsonl.gz", ".ndjson.gz"})
 TABLES = frozenset({".parquet"})
+BINARY = TABLES | PACKED
+"""Kinds of file that hold text without being text themselves."""
+
+LICENCES = ("licence", "license")
+"""Fields and columns that may hold a document's licence, in either spelling."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document and what its file says of it.
+
+    Attributes:
+        text: not empty.
+        row: its number in the file, from 1: a line of JSONL, a row of Parquet, a piece of a text.
+        id: of the field or column ``id``; None where there is none.
+        licence: of the field or column ``licence`` or ``license``; None where there is none.
+    """
+
+    text: str
+    row: int
+    id: str | None = None
+    licence: str | None = None
+
+
+def kind_of(path: Path) -> str:
+    """Return a file's ending in lower case, such as ``.txt`` or ``.jsonl.gz``."""
+    endings = [ending.lower() for ending in path.suffixes[-2:]]
+    both = "".join(endings)
+    return both if both in PACKED else path.suffix.lower()
 
 
 def documents_in(path: Path, text_field: str) -> Iterator[str]:
+    """Yield the text of a file's documents in order; as ``records_in``."""
+    return (document.text for document in records_in(path, text_field))
+
+
+def records_in(path: Path, text_field: str) -> Iterator[Document]:
     """Yield a file's documents in order.
 
     Args:
@@ -31,15 +69,19 @@ def documents_in(path: Path, text_field: str) -> Iterator[str]:
     Raises:
         InputError: if it cannot be read as what its name says it is.
     """
-    kind = path.suffix.lower()
-    if kind in ROWS:
-        documents = _jsonl(path, text_field)
+    kind = kind_of(path)
+    if kind in ROWS | PACKED:
+        documents = _jsonl(path, text_field, packed=kind in PACKED)
     elif kind in TABLES:
         documents = _parquet(path, text_field)
     else:
         documents = _text(path)
     try:
         yield from documents
+    except gzip.BadGzipFile as error:
+        raise InputError(f"{path} is not a gzip file: {error}.") from error
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"{path} is a damaged gzip file: {error}.") from error
     except OSError as error:
         raise cannot_read(path, error) from error
 
@@ -49,21 +91,23 @@ def cannot_read(path: Path | str, error: OSError) -> InputError:
     return InputError(f"cannot read {path}: {error.strerror or error}.")
 
 
-def _text(path: Path) -> Iterator[str]:
+def _text(path: Path) -> Iterator[Document]:
+    row = 0
     try:
         # newline="" keeps every byte as it is; utf-8-sig drops a byte-order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
             while text := file.read(PIECE_CHARACTERS):
                 if len(text) == PIECE_CHARACTERS:
                     text += file.readline(PIECE_CHARACTERS)
+                row += 1
                 if text.strip():
-                    yield text
+                    yield Document(text, row)
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text: convert it, e.g. with iconv.") from error
 
 
-def _jsonl(path: Path, field: str) -> Iterator[str]:
-    with path.open("rb") as file:
+def _jsonl(path: Path, field: str, *, packed: bool) -> Iterator[Document]:
+    with _opened(path, packed=packed) as file:
         for number, raw in enumerate(file, start=1):
             if not raw.strip():
                 continue
@@ -80,7 +124,23 @@ def _jsonl(path: Path, field: str) -> Iterator[str]:
                     "is no text: remove it."
                 )
             if text.strip():
-                yield text
+                yield Document(text, number, _name(row.get("id")), _licence(row))
+
+
+def _opened(path: Path, *, packed: bool) -> gzip.GzipFile | IO[bytes]:
+    if packed:
+        return gzip.open(path, "rb")
+    return path.open("rb")
+
+
+def _name(value: object) -> str | None:
+    """Return an id as text; numbers serve as ids too."""
+    return str(value) if isinstance(value, str | int) and value != "" else None
+
+
+def _licence(row: dict[str, Any]) -> str | None:
+    found = (row.get(name) for name in LICENCES)
+    return next((value for value in found if isinstance(value, str) and value), None)
 
 
 def _no_text(where: str, field: str, row: object) -> str:
@@ -109,17 +169,21 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _parquet(path: Path, column: str) -> Iterator[str]:
+def _parquet(path: Path, column: str) -> Iterator[Document]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         with pq.ParquetFile(path) as file:
             _check_column(path, column, file.schema_arrow)
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=[column]):
-                for text in batch.column(0).to_pylist():
-                    if text and text.strip():
-                        yield text
+            names = set(file.schema_arrow.names)
+            columns = [column, *(name for name in ("id", *LICENCES) if name in names - {column})]
+            number = 0
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    if (text := row[column]) and text.strip():
+                        yield Document(text, number, _name(row.get("id")), _licence(row))
     except (FileNotFoundError, PermissionError):
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

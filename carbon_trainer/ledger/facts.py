@@ -72,6 +72,32 @@ class CorpusDescribed(Fact):
     train_tokens: int
     validation_tokens: int
     block_size: int
+    prepared: list[JsonDict] = field(default_factory=list)
+    """One per prepared dataset in it: name, datasheet_sha256, data_sha256, run_id, documents,
+    documents_read, removed (count by reason), energy_kwh, sigma_kwh, method."""
+
+    def body(self) -> JsonDict:
+        """Return the fields; without prepared datasets as they were before there were any."""
+        fields = super().body()
+        if not self.prepared:
+            del fields["prepared"]
+        return fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetPrepared(Fact):
+    """A dataset was prepared by this run: what is in it, what was left out and why."""
+
+    kind: ClassVar[str] = "dataset_prepared"
+    name: str
+    folder: str
+    data_sha256: str
+    """SHA-256 over the lines ``sha256  bytes  name`` of its shards, sorted."""
+    documents_read: int
+    documents: int
+    characters: int
+    removed: JsonDict
+    """Count of documents by reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,9 +321,9 @@ class InstrumentHeld(Amendment):
 FACT_KINDS: dict[str, type[Fact]] = {
     fact.kind: fact
     for fact in (
-        RunOpened, MachineDescribed, CorpusDescribed, ModelDescribed, IntensityUsed, Interval,
-        Progress, CheckpointSaved, Decision, LevelsMeasured, Incomplete, Interruption, Resumed,
-        RunClosed, Corrected, BoundaryStated, InstrumentHeld,
+        RunOpened, MachineDescribed, CorpusDescribed, DatasetPrepared, ModelDescribed,
+        IntensityUsed, Interval, Progress, CheckpointSaved, Decision, LevelsMeasured, Incomplete,
+        Interruption, Resumed, RunClosed, Corrected, BoundaryStated, InstrumentHeld,
     )
 }  # fmt: skip
 """Every kind of fact by its name in the ledger."""

@@ -150,7 +150,9 @@ def test_a_folder_without_text_is_named(tmp_path: Path) -> None:
 def test_a_binary_that_is_named_itself_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.bin"
     path.write_bytes(b"text" + bytes(9))
-    assert _refusal(path) == f"{path} is not text but binary: it holds zero bytes."
+    assert _refusal(path).startswith(
+        f"{path} is not text but binary: it holds zero bytes, the first at byte "
+    )
 
 
 @pytest.mark.parametrize("before", [0, 5, (1 << 20) - 1, 1 << 20])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from carbon_trainer.data import readers
-from carbon_trainer.data.readers import documents_in
+from carbon_trainer.data.readers import documents_in, records_in
 from carbon_trainer.errors import InputError
 
 
@@ -141,3 +142,28 @@ def test_a_table_with_a_damaged_page_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     for name in ("a.txt", "a.jsonl", "a.parquet"):
         assert _refusal(tmp_path / name).startswith(f"cannot read {tmp_path / name}: ")
+
+
+def test_a_packed_file_reads_as_the_unpacked_one_does(tmp_path: Path) -> None:
+    rows = '{"text": "one"}\n{"text": "two"}\n'
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(rows.encode()))
+    assert list(documents_in(path, "text")) == ["one", "two"]
+
+
+@pytest.mark.parametrize("damage", [b"no gzip", gzip.compress(b'{"text": "x"}' * 99)[:-9]])
+def test_a_packed_file_that_is_damaged_is_refused(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(damage)
+    assert "gzip file" in _refusal(path)
+
+
+def test_id_and_licence_of_a_row_are_read_where_it_has_them(tmp_path: Path) -> None:
+    rows = '{"text": "a", "id": 7, "license": "MIT"}\n\n{"text": "b", "id": null}\n'
+    first, second = records_in(_file(tmp_path, "a.jsonl", rows), "text")
+    assert (first.row, first.id, first.licence) == (1, "7", "MIT")
+    assert (second.row, second.id, second.licence) == (3, None, None)
+    table = _table(tmp_path, text=["a", "", "b"], id=["x", "y", "z"], licence=[None, "MIT", "MIT"])
+    first, second = records_in(table, "text")
+    assert (first.row, first.id, first.licence) == (1, "x", None)
+    assert (second.row, second.id, second.licence) == (3, "z", "MIT")

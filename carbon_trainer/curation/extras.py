@@ -1,0 +1,24 @@
+"""Libraries that only some steps need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from carbon_trainer.errors import InputError
+
+
+@contextmanager
+def needs_extra(flag: str) -> Iterator[None]:
+    """Turn a failed import within into what to install.
+
+    Raises:
+        InputError: naming the flag that needs the library.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise InputError(
+            f"{flag} needs {error.name or 'a library'}, which is not installed: "
+            "pip install 'carbon-trainer[data]'."
+        ) from error

@@ -1,0 +1,246 @@
+"""A preparation as a run: metered, under a budget, interruptible, with a report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carbon_trainer.budget import Budget
+from carbon_trainer.clock import SystemClock
+from carbon_trainer.curation.cleaning import Cleaner, Steps
+from carbon_trainer.curation.config import PrepareConfig, SourceSettings
+from carbon_trainer.curation.datasheet import datasheet, datasheet_markdown
+from carbon_trainer.curation.files import write_text
+from carbon_trainer.curation.prepare import data_sha256, made_from, prepare
+from carbon_trainer.curation.sources import Source, check_sources, find_sources
+from carbon_trainer.curation.state import Position, State
+from carbon_trainer.data.prepared import DATASHEET, WORK, dataset_at
+from carbon_trainer.errors import CarbonTrainerError, InputError
+from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
+from carbon_trainer.ledger.facts import DatasetPrepared
+from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.session import Outcome, ResumePoint, RunSession, new_run_id
+
+PHASE = "data preparation"
+
+LOOK_S = 0.2
+"""How often signals and the budget are looked at, seconds."""
+
+CLOSING_S = 1.0
+"""What is kept of a budget for closing down, in seconds of the present power."""
+
+Progress = Callable[[Position], None]
+
+
+class _Stop(Exception):  # noqa: N818 - no error: an orderly end
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How a preparation ended.
+
+    Attributes:
+        outcome: how its last segment ended.
+        session: the closed session; None where all had been done before.
+        sheet: the datasheet; None if it is not finished.
+    """
+
+    outcome: Outcome
+    session: RunSession | None
+    sheet: dict[str, Any] | None
+
+
+def prepare_data(
+    config: PrepareConfig, *, say: Callable[[str], None], show: Progress, interrupts: Interrupts
+) -> Prepared:
+    """Prepare a dataset, or go on with it; meter it; keep its budget; write its datasheet.
+
+    Args:
+        config: the settings, with ``to``.
+        say: is told what happens.
+        show: is told how far it is, a few times a second.
+        interrupts: where signals are noted.
+
+    Raises:
+        InputError: if something that the user gave cannot be used; what was done is kept.
+    """
+    to = config.to
+    if to is None:
+        raise InputError("say where the dataset is to be written, with --to FOLDER.")
+    settings = check_sources(config)
+    steps = Steps.of(config)
+    if _holds_dataset(to):
+        key = made_from(config, find_sources(settings, config.text_field, say))
+        return _done_before(to, key)
+    state = State(to / WORK)
+    try:
+        position = state.position() or Position("", new_run_id(SystemClock()))
+        work = _Work(config, to, settings, steps, state, position, say, show, interrupts)
+        return _run(work)
+    finally:
+        state.close()
+        if (to / DATASHEET).exists():
+            shutil.rmtree(to / WORK)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a preparation works with."""
+
+    config: PrepareConfig
+    to: Path
+    settings: list[SourceSettings]
+    steps: Steps
+    state: State
+    position: Position
+    say: Callable[[str], None]
+    show: Progress
+    interrupts: Interrupts
+
+
+def _holds_dataset(to: Path) -> bool:
+    """Whether a folder holds a finished dataset.
+
+    Raises:
+        InputError: if it holds anything else than that or an unfinished one.
+    """
+    try:
+        there = sorted(path.name for path in to.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(f"cannot write in --to {to}: {error.strerror}.") from error
+    if DATASHEET not in there and there and WORK not in there:
+        raise InputError(f"--to {to} is not empty (it holds {there[0]}): choose another folder.")
+    return DATASHEET in there
+
+
+def _done_before(to: Path, key: str) -> Prepared:
+    dataset = dataset_at(to)
+    if dataset is None or dataset.sheet.get("made_from") != key:
+        raise InputError(f"--to {to} holds another dataset: choose another folder.")
+    if (to / WORK).exists():
+        shutil.rmtree(to / WORK)  # a kill had come between the datasheet and this
+    outcome = Outcome("finished", 0, f"{to} holds this dataset already")
+    return Prepared(outcome, None, dataset.sheet)
+
+
+def _run(work: _Work) -> Prepared:
+    session = _open(work)
+    work.say(f"run {session.run_id} in {session.run_dir}")
+    outcome: Outcome | None = None
+    try:
+        with session.phase(PHASE):
+            sources, cleaner = _prepare(work, session)
+    except _Stop as stop:
+        outcome = stop.outcome
+        work.state.commit(work.position)
+    except Interrupted as signal:
+        outcome = _interrupted(signal.signal_number)
+    except CarbonTrainerError as error:
+        outcome = Outcome("failed", error.exit_status, str(error))
+        raise
+    except Exception as error:  # noqa: BLE001 - told in one sentence; the traceback goes to a file
+        outcome = _failure(session, error)
+    finally:
+        session.close(outcome or Outcome("finished", 0, "all documents are dealt with"))
+    if outcome is not None:
+        return Prepared(outcome, session, None)
+    return _finish(work, sources, cleaner, session)
+
+
+def _prepare(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
+    """Read the sources, and write all files of data.
+
+    Raises:
+        InputError: if a source cannot be read, or others were read when the work was begun.
+    """
+    config, position = work.config, work.position
+    check = _checks(work, session)
+    with work.interrupts.deferred():
+        sources = find_sources(work.settings, config.text_field, work.say, check)
+        key = made_from(config, sources)
+        if position.made_from not in ("", key):
+            raise InputError(
+                f"{work.to} holds an unfinished preparation of other sources, settings or versions "
+                "of libraries: give the same ones to go on, or another --to."
+            )
+        position.made_from = key
+        cleaner = Cleaner(config, work.steps, work.state, position)
+        prepare(config, sources, cleaner, work.state, position, check)
+    session.put(_fact(work))
+    return sources, cleaner
+
+
+def _open(work: _Work) -> RunSession:
+    """Open the run, or its next segment; from here on the state knows which run it is."""
+    position = work.position
+    goes_on = work.state.position() is not None
+    resume = ResumePoint(position.run_id, None, 0, position.energy_mj) if goes_on else None
+    session = RunSession.open(work.config, resume=resume, run_id=position.run_id)
+    work.state.commit(position)
+    return session
+
+
+def _checks(work: _Work, session: RunSession) -> Callable[[], None]:
+    """Return what looks at signals and the budget, a few times a second."""
+    looked_s = 0.0
+    position = work.position
+
+    def check() -> None:
+        nonlocal looked_s
+        if time.monotonic() - looked_s < LOOK_S:
+            return
+        looked_s = time.monotonic()
+        position.energy_mj = session.used_mj()
+        work.show(position)
+        if work.interrupts.received is not None:
+            raise _Stop(_interrupted(work.interrupts.received))
+        budget = Budget.tightest(session.config, session.factor, session.settled)
+        reserve_mj = session.power_w() * 1000 * (LOOK_S + CLOSING_S)
+        if budget and session.used_mj(upper=True) + reserve_mj >= budget.limit_mj:
+            raise _Stop(Outcome("budget", 3, f"the budget of {budget.text} is used up"))
+
+    return check
+
+
+def _interrupted(number: int) -> Outcome:
+    return Outcome("interrupted", exit_status_of(number), signal_name(number))
+
+
+def _failure(session: RunSession, error: Exception) -> Outcome:
+    path = session.run_dir / "traceback.txt"
+    write_text(path, "".join(traceback.format_exception(error)))
+    message = " ".join(str(error).split())[:300]
+    return Outcome("failed", 1, f"{type(error).__name__}: {message}; the traceback is in {path}")
+
+
+def _fact(work: _Work) -> DatasetPrepared:
+    to, position = work.to.resolve(), work.position
+    return DatasetPrepared(
+        name=work.config.name or to.name,
+        folder=str(to),
+        data_sha256=data_sha256(position.shards),
+        documents_read=position.read,
+        documents=position.documents,
+        characters=position.characters,
+        removed=position.all_removed(),
+    )
+
+
+def _finish(work: _Work, sources: list[Source], cleaner: Cleaner, session: RunSession) -> Prepared:
+    """Write the datasheet with the closed run's figures; the one for programs comes last."""
+    figures = run_figures(session.ledger, session.run_id)
+    sheet = datasheet(work.config, sources, work.steps, cleaner, work.position, figures, work.to)
+    write_text(work.to / "datasheet.md", datasheet_markdown(sheet))
+    write_text(work.to / DATASHEET, json.dumps(sheet, indent=1, ensure_ascii=False) + "\n")
+    return Prepared(session.outcome or Outcome("finished", 0, ""), session, sheet)

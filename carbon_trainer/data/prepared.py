@@ -1,0 +1,124 @@
+"""Folders that ``carbon-train data prepare`` made: known by their datasheet, checked against it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from carbon_trainer.errors import InputError
+
+DATASHEET = "datasheet.json"
+DATASHEET_KIND = "carbon-trainer datasheet"
+WORK = ".preparing"
+"""Folder of what an unfinished preparation has done; it is gone when the datasheet is there."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset.
+
+    Attributes:
+        folder: where it lies.
+        sheet: its datasheet.
+        sheet_sha256: of the datasheet's file.
+    """
+
+    folder: Path
+    sheet: dict[str, Any]
+    sheet_sha256: str
+
+    def files(self) -> Iterator[tuple[Path, str, bool]]:
+        """Yield file, name and that it must be text, for each shard in order.
+
+        Raises:
+            InputError: if one is not there.
+        """
+        for shard in self.sheet["data"]["shards"]:
+            path = self.folder / shard["file"]
+            if not path.is_file():
+                raise InputError(
+                    f"{path} is missing, which {DATASHEET} beside it lists: prepare the data again."
+                )
+            yield path, str(shard["file"]), True
+
+    def check(self, name: str, sha256: str | None) -> None:
+        """Hold a shard against what the datasheet says of it.
+
+        Args:
+            name: the shard's file.
+            sha256: of the file as it is now.
+
+        Raises:
+            InputError: if it is another file than the one that was written.
+        """
+        written = {shard["file"]: shard["sha256"] for shard in self.sheet["data"]["shards"]}
+        if written[name] != sha256:
+            raise InputError(
+                f"{self.folder / name} is not the file that {DATASHEET} beside it describes: "
+                "prepare the data again."
+            )
+
+    def cited(self) -> dict[str, Any]:
+        """Return what a run that trains on it writes down of it."""
+        data, made = self.sheet["data"], self.sheet["preparation"]
+        return {
+            "name": self.sheet["name"],
+            "datasheet_sha256": self.sheet_sha256,
+            "data_sha256": data["sha256"],
+            "run_id": made["run_id"],
+            "documents": data["documents"],
+            "documents_read": sum(one["documents_read"] for one in self.sheet["sources"]),
+            "removed": removed(self.sheet),
+            "energy_kwh": made["energy_kwh"],
+            "sigma_kwh": made["sigma_kwh"],
+            "method": made["method"],
+        }
+
+
+def removed(sheet: dict[str, Any]) -> dict[str, int]:
+    """Return how many documents were left out for each reason, over all sources of a datasheet."""
+    counts: dict[str, int] = {}
+    for source in sheet["sources"]:
+        for reason, count in source["removed"].items():
+            counts[reason] = counts.get(reason, 0) + count
+    return dict(sorted(counts.items()))
+
+
+def dataset_at(folder: Path) -> Dataset | None:
+    """Return the prepared dataset in a folder; None where it is any other folder or file.
+
+    Raises:
+        InputError: if its preparation is not finished, or its datasheet cannot be read.
+    """
+    path = folder / DATASHEET
+    try:
+        raw = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if (folder / WORK).is_dir():
+            raise InputError(
+                f"the preparation of {folder} is not finished: give its `carbon-train data "
+                "prepare` command again, it goes on where it was."
+            ) from None
+        return None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
+    try:
+        sheet = json.loads(raw)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}.") from error
+    if not isinstance(sheet, dict) or sheet.get("kind") != DATASHEET_KIND:
+        return None  # somebody else's file of that name
+    dataset = Dataset(folder, sheet, hashlib.sha256(raw).hexdigest())
+    try:
+        dataset.cited()
+        _ = [(shard["file"], shard["sha256"]) for shard in sheet["data"]["shards"]]
+        _ = sheet["licences"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} was changed: it lacks {error}. Prepare the data again."
+        ) from error
+    return dataset

@@ -1,0 +1,446 @@
+"""`carbon-train data` as its user sees it: what is kept, why not, and what it says of that."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from carbon_trainer.curation import job
+from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared, RunClosed
+from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.ledger.verify import verify
+from tests.cli.commands import ROOT, Ended, Shell
+from tests.curation.corpora import mixed_corpus, prose, write_rows
+
+GPU: dict[str, object] = {"uuid": "GPU-11112222-3333-4444-5555-666677778888", "power_w": 10_000.0}
+QUICK = ["--no-host-metering", "--zone", "GB"]
+ALL_STEPS = [
+    "--licences", "MIT", "--remove", "remove.csv", "--languages", "en", "--explicit", "drop",
+    "--blocklist", "words.txt", "--near-duplicates", "0.8", "--pii", "redact",
+]  # fmt: skip
+
+Command = Callable[..., Ended]
+
+
+def _sheet(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "datasheet.json").read_text())
+
+
+def _data_bytes(folder: Path) -> dict[str, bytes]:
+    """Return all files but the datasheet, which tells of the run too."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.stem != "datasheet"
+    }
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    return [
+        row for part in sorted(folder.glob("part-*")) for row in pq.read_table(part).to_pylist()
+    ]
+
+
+def _ledger(shell: Shell) -> Ledger:
+    return Ledger.open(shell.folder / "carbon_runs" / "ledger.sqlite", create=False)
+
+
+def test_every_step_leaves_out_its_documents_and_counts_them(
+    shell: Shell, carbon_train: Command
+) -> None:
+    mixed_corpus(shell.folder)
+    ended = carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *ALL_STEPS, *QUICK)
+    assert ended.status == 0, ended.err
+    out = shell.folder / "out"
+    sheet = _sheet(out)
+    assert sheet["sources"][0]["removed"] == {
+        "exact duplicate": 1, "explicit content": 1, "licence not allowed": 2,
+        "near duplicate": 1, "on the removal list": 1, "other language": 1,
+    }  # fmt: skip
+    rows = _rows(out)
+    assert [row["id"] for row in rows] == [*(f"d{n}" for n in range(40)), "personal"]
+    assert rows[-1]["text"].endswith(" Mail <EMAIL_ADDRESS>.")
+    assert rows[0] == {
+        "text": prose(0), "id": "d0", "source": "mixed.jsonl", "licence": "MIT", "language": "en",
+    }  # fmt: skip
+    assert sheet["personal_data"]["found"] == {"EMAIL_ADDRESS": 1}
+    assert sheet["refused"]["licences"] == {"LicenseRef-closed": 1, "not stated": 1}
+    assert "jane@example.com" not in (out / "datasheet.json").read_text()
+    schema = json.loads(
+        files("carbon_trainer.curation").joinpath("schemas/datasheet.schema.json").read_text()
+    )
+    jsonschema.validate(sheet, schema)
+    page = (out / "datasheet.md").read_text()
+    for heading in ("Motivation", "Composition", "Collection process", "Uses", "Maintenance"):
+        assert f"\n## {heading}\n" in page
+    assert "41 documents" in page
+    assert "| mixed.jsonl | near duplicate | 1 |" in page
+    assert "names of people and where they live are not found" in page
+
+
+def test_only_the_steps_that_are_asked_for_are_done(shell: Shell, carbon_train: Command) -> None:
+    mixed_corpus(shell.folder)
+    ended = carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
+    assert ended.status == 0, ended.err
+    assert _sheet(shell.folder / "out")["sources"][0]["removed"] == {"exact duplicate": 1}
+    assert len(_rows(shell.folder / "out")) == 47
+    page = (shell.folder / "out" / "datasheet.md").read_text()
+    assert "Personal data: not stated; it was not looked for." in page
+    assert "| languages | not asked for |" in page
+
+
+def test_a_file_names_sources_with_licence_and_origin(shell: Shell, carbon_train: Command) -> None:
+    write_rows(shell.folder / "a.jsonl", [{"text": prose(1)}, {"text": prose(2), "license": "mit"}])
+    (shell.folder / "b.txt").write_text(prose(3))
+    (shell.folder / "prepare.yaml").write_text(
+        "to: out\nlicences: [CC0-1.0, MIT]\nsources:\n"
+        "- {path: a.jsonl, name: letters, licence: cc0-1.0, origin: https://example.org/letters}\n"
+        "- {path: b.txt, licence: CC-BY-4.0}\n"
+        "datasheet: {motivation: To test.}\n"
+    )
+    ended = carbon_train("data", "prepare", "prepare.yaml", *QUICK)
+    assert ended.status == 0, ended.err
+    sheet = _sheet(shell.folder / "out")
+    assert sheet["licences"] == {"CC0-1.0": 1, "MIT": 1}
+    assert [s["removed"] for s in sheet["sources"]] == [{}, {"licence not allowed": 1}]
+    assert sheet["sources"][0]["origin"] == "https://example.org/letters"
+    assert [row["id"] for row in _rows(shell.folder / "out")] == ["a.jsonl#1", "a.jsonl#2"]
+    page = (shell.folder / "out" / "datasheet.md").read_text()
+    assert "## Motivation\n\nTo test.\n" in page
+
+
+def test_the_same_command_makes_the_same_bytes(shell: Shell, carbon_train: Command) -> None:
+    mixed_corpus(shell.folder)
+    for to in ("one", "two"):
+        steps = ["--near-duplicates", "0.8", "--licences", "MIT"]
+        assert (
+            carbon_train("data", "prepare", "mixed.jsonl", "--to", to, *steps, *QUICK).status == 0
+        )
+    one, two = (_data_bytes(shell.folder / to) for to in ("one", "two"))
+    assert one == two
+    sheets = [_sheet(shell.folder / to) for to in ("one", "two")]
+    for sheet in sheets:
+        del sheet["preparation"], sheet["name"]
+    assert sheets[0] == sheets[1]
+
+
+@pytest.mark.parametrize(
+    ("point", "count"),
+    [
+        ("after-commit", 1), ("before-commit", 3), ("after-commit", 4), ("shard", 1), ("shard", 2),
+        ("sheet", 1), ("end", 1),
+    ],
+)  # fmt: skip
+def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(
+    shell: Shell, carbon_train: Command, point: str, count: int
+) -> None:
+    rows = [{"text": prose(n % 700, 16)} for n in range(1000)]
+    write_rows(shell.folder / "a.jsonl", rows)
+    flags = ["a.jsonl", "--near-duplicates", "0.8", "--shard-mb", "1", *QUICK]
+    killed = subprocess.run(
+        [sys.executable, ROOT / "tests" / "curation" / "killed.py", point, str(count), "data",
+         "prepare", "--to", "out", *flags],
+        cwd=shell.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=120,
+        capture_output=True,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if point != "end":
+        fit = carbon_train("fit", *shell.tiny[2:], "--data", "out")
+        assert fit.status == 2
+        assert "the preparation of out is not finished" in fit.err
+    again = carbon_train("data", "prepare", "--to", "out", *flags)
+    assert again.status == 0, again.err
+    whole = carbon_train("data", "prepare", "--to", "whole", *flags)
+    assert whole.status == 0, whole.err
+    assert _data_bytes(shell.folder / "out") == _data_bytes(shell.folder / "whole")
+    assert len(list((shell.folder / "whole").glob("part-*"))) > 1
+    assert not (shell.folder / "out" / ".preparing").exists()
+    run_id = _sheet(shell.folder / "out")["preparation"]["run_id"]
+    assert verify(_ledger(shell), run_id).problem is None
+
+
+def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
+    write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 30)} for n in range(2500)])
+    command = ["data", "prepare", "a.jsonl", "--to", "out", "--near-duplicates", "0.8", *QUICK]
+    # Closing down at 10 kW takes more than this, so a look finds no room; that work takes longer
+    # than the time between two looks.
+    stopped = shell.run(*command, "--budget-kwh", "0.003", gpu=GPU)
+    assert stopped.status == 3, stopped.err
+    assert "the budget of 0.003 kWh is used up" in stopped.out
+    assert "go on with a larger budget" in stopped.out
+    (run_id,) = _ledger(shell).run_ids()
+    assert _ledger(shell).energy_mj(run_id) < 0.003 * 3.6e9
+    ended = shell.run(*command, "--budget-kwh", "1", gpu=GPU)
+    assert ended.status == 0, ended.err
+    sheet = _sheet(shell.folder / "out")
+    ledger = _ledger(shell)
+    (run_id,) = ledger.run_ids()
+    used_kwh = ledger.energy_mj(run_id) / 3.6e9
+    assert sheet["preparation"]["energy_kwh"] == pytest.approx(used_kwh, rel=1e-9)
+    assert sheet["preparation"]["method"] in ("measured", "estimated")
+    assert sheet["data"]["documents"] == 2500
+    assert sheet["preparation"]["segments"] == 2
+    statuses = [fact.body["status"] for fact in ledger.facts(run_id, RunClosed)]
+    assert statuses == ["budget", "finished"]
+    report = (shell.folder / "carbon_runs" / run_id / "report.md").read_text()
+    assert "Prepared dataset" in report
+    assert "| data preparation |" in report
+
+
+def test_fit_trains_on_it_and_the_record_says_what_it_was(
+    shell: Shell, carbon_train: Command
+) -> None:
+    mixed_corpus(shell.folder)
+    carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
+    ended = carbon_train("fit", *shell.tiny[2:], "--data", "out", "--max-steps", "2")
+    assert ended.status == 0, ended.err
+    sheet = _sheet(shell.folder / "out")
+    ledger = _ledger(shell)
+    (fact,) = [f for run in ledger.run_ids() for f in ledger.facts(run, CorpusDescribed)]
+    (cited,) = fact.body["prepared"]
+    assert cited["run_id"] == sheet["preparation"]["run_id"]
+    assert cited["data_sha256"] == sheet["data"]["sha256"]
+    assert fact.body["files"] == 1
+    assert fact.body["licence"] == "LicenseRef-closed, MIT, not stated"
+    run_id = next(run for run in ledger.run_ids() if run != cited["run_id"])
+    report = (shell.folder / "carbon_runs" / run_id / "report.md").read_text()
+    assert f"Prepared by run {cited['run_id']}" in report
+    assert "that is not counted above" in report
+    made = ledger.facts(cited["run_id"], DatasetPrepared)
+    assert made[-1].body["data_sha256"] == cited["data_sha256"]
+
+
+def test_fit_refuses_a_shard_that_was_changed_or_is_gone(
+    shell: Shell, carbon_train: Command
+) -> None:
+    mixed_corpus(shell.folder)
+    carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
+    part = shell.folder / "out" / "part-00000.parquet"
+    pq.write_table(pa.table({"text": ["other text"]}), part)
+    ended = carbon_train("fit", *shell.tiny[2:], "--data", "out")
+    assert ended.status == 2
+    assert "part-00000.parquet is not the file that datasheet.json beside it describes" in ended.err
+    part.unlink()
+    ended = carbon_train("fit", *shell.tiny[2:], "--data", "out")
+    assert ended.status == 2
+    assert "part-00000.parquet is missing" in ended.err
+
+
+def test_runs_and_datasets_with_what_must_be_forgotten_are_found(
+    shell: Shell, carbon_train: Command
+) -> None:
+    mixed_corpus(shell.folder)
+    write_rows(shell.folder / "other.jsonl", [{"text": prose(n)} for n in range(900, 930)])
+    flags = ["--near-duplicates", "0.8", *QUICK]
+    for source, to in (("mixed.jsonl", "touched"), ("other.jsonl", "clean")):
+        assert carbon_train("data", "prepare", source, "--to", to, *flags).status == 0
+        fitted = carbon_train("fit", *shell.tiny[2:], "--data", to, "--max-steps", "1")
+        assert fitted.status == 0, fitted.err
+    (shell.folder / "list.csv").write_text(
+        "kind,value\nid,copy\nid,near\nid,d3\nemail,jane@example.com\nid,nobody\n"
+    )
+    ended = carbon_train("data", "affected", "--remove", "list.csv", "--json")
+    assert ended.status == 0, ended.err
+    found = {one["name"]: one for one in json.loads(ended.out)}
+    assert found["touched"]["documents"] == {
+        "email": 1, "id": 1, "id, by its exact duplicate": 1, "id, by its near duplicate": 1,
+    }  # fmt: skip
+    assert found["clean"]["documents"] == {}
+    ledger = _ledger(shell)
+    trained = [run for run in ledger.run_ids() if ledger.facts(run, CorpusDescribed)]
+    assert found["touched"]["runs"] == trained[:1]
+    shutil.move(shell.folder / "touched", shell.folder / "moved")
+    said = carbon_train("data", "affected", "--remove", "list.csv").out
+    assert "touched may: it was not looked into (its folder is not there" in said
+    assert trained[0] in said
+    said = carbon_train("data", "affected", "--remove", "list.csv", "moved").out
+    assert "holds documents of the list: 1 by email; 1 by id; 1 by id, by its exact" in said
+    assert "1 of 2 datasets hold something of the list" in said
+
+
+def test_prepared_again_with_the_list_nothing_of_it_is_left(
+    shell: Shell, carbon_train: Command
+) -> None:
+    mixed_corpus(shell.folder)
+    (shell.folder / "list.csv").write_text("kind,value\nid,d0\nid,copy\nemail,jane@example.com\n")
+    flags = ["--remove", "list.csv", *QUICK]
+    assert carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *flags).status == 0
+    assert _sheet(shell.folder / "out")["refused"]["removal_list"] == {"email": 1, "id": 2}
+    said = carbon_train("data", "affected", "--remove", "list.csv").out
+    assert "0 of 1 datasets hold" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "say where the dataset is to be written, with --to"),
+        (["--to", "out", "--languages", "xx"], "'xx' is no ISO 639-1 code"),
+        (["--to", "out", "--licences", "GPL"], "--licences: 'GPL' is no SPDX licence"),
+        (["--to", "out", "--data-licence", "MIT2"], "'MIT2' is no SPDX licence. Did you mean MIT"),
+        (["--to", "out", "--explicit", "drop"], "explicit needs blocklist"),
+        (["--to", "out", "--near-duplicates", "3"], "--near-duplicates is '3', but should be less"),
+        (["--to", "out", "--pii", "hide"], "--pii is 'hide', but should be 'redact', 'drop'"),
+        (["--to", "out", "--remove", "none.csv"], "there is no removal list none.csv"),
+        (["--to", "out", "--zone", "ZZ"], "ZZ"),
+        (["--to", "out", "nowhere"], "there is no file or folder nowhere to prepare"),
+        (["--to", "out", "mixed.jsonl"], "two sources are called 'mixed.jsonl'"),
+        (["--to", "full"], "--to full is not empty (it holds thesis.txt)"),
+        (["--to", "out", "--text-field", "body"], "line 1 has no field 'body'; its fields are"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_prepared(
+    shell: Shell, carbon_train: Command, flags: list[str], said: str
+) -> None:
+    mixed_corpus(shell.folder)
+    (shell.folder / "full").mkdir()
+    (shell.folder / "full" / "thesis.txt").write_text("mine")
+    ended = carbon_train("data", "prepare", "mixed.jsonl", *flags, "--no-host-metering")
+    assert ended.status == 2
+    assert said in ended.err
+    assert ended.err.count("\n") == 1
+    assert (shell.folder / "full" / "thesis.txt").read_text() == "mine"
+    assert not (shell.folder / "out" / "datasheet.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", b"plain \xe9t\xe9 text", "a.txt is not UTF-8 text (byte 6)"),
+        (
+            "a.txt",
+            b"Salted__\x8f\x00",
+            "a.txt is not text but binary: it holds zero bytes, the first at byte 9",
+        ),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "a.jsonl is not UTF-8 text (byte 24)"),
+        ("a.parquet", b"PAR1 no", "a.parquet is not a Parquet file that can be read"),
+        ("a.jsonl.gz", b"nope", "a.jsonl.gz is not a gzip file"),
+    ],
+)
+def test_a_corpus_that_cannot_be_read_is_named_with_the_place(
+    shell: Shell, carbon_train: Command, name: str, content: bytes, said: str
+) -> None:
+    (shell.folder / name).write_bytes(content)
+    ended = carbon_train("data", "prepare", name, "--to", "out", *QUICK)
+    assert ended.status == 2
+    assert said in ended.err
+
+
+def test_parquet_without_the_text_column_names_those_it_has(
+    shell: Shell, carbon_train: Command
+) -> None:
+    pq.write_table(pa.table({"body": ["x"], "id": ["1"]}), shell.folder / "a.parquet")
+    ended = carbon_train("data", "prepare", "a.parquet", "--to", "out", *QUICK)
+    assert ended.status == 2
+    assert "has no column 'text'; its columns are 'body', 'id'" in ended.err
+
+
+def test_other_settings_do_not_go_on_with_a_dataset_nor_overwrite_it(
+    shell: Shell, carbon_train: Command
+) -> None:
+    mixed_corpus(shell.folder)
+    assert carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK).status == 0
+    before = _data_bytes(shell.folder / "out")
+    again = carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
+    assert again.status == 0
+    assert "out holds this dataset already" in again.out
+    other = carbon_train(
+        "data", "prepare", "mixed.jsonl", "--to", "out", "--licences", "MIT", *QUICK
+    )
+    assert other.status == 2
+    assert "--to out holds another dataset" in other.err
+    assert _data_bytes(shell.folder / "out") == before
+
+
+def test_a_source_that_is_described_wrongly_is_named(shell: Shell, carbon_train: Command) -> None:
+    (shell.folder / "p.yaml").write_text("to: out\nsources:\n- {licence: MIT}\n")
+    ended = carbon_train("data", "prepare", "p.yaml", *QUICK)
+    assert ended.status == 2
+    assert "p.yaml: sources, entry 1, path: field required." in ended.err
+
+
+def test_interrupted_it_ends_in_order_and_goes_on(
+    shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed_corpus(shell.folder)
+    command = ["data", "prepare", "mixed.jsonl", "--to", "out", *QUICK]
+
+    def press(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "check_sources", press)
+        early = carbon_train(*command)
+    assert early.status == 130
+    assert "Ctrl-C before the run was opened" in early.out
+    real = job.find_sources
+
+    def press_and_find(*args: Any) -> Any:
+        press()
+        return real(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job, "find_sources", press_and_find)
+        stopped = carbon_train(*command)
+    assert stopped.status == 130
+    assert "interrupted: Ctrl-C." in stopped.out
+    assert carbon_train(*command).status == 0
+    ledger = _ledger(shell)
+    (run_id,) = ledger.run_ids()
+    statuses = [fact.body["status"] for fact in ledger.facts(run_id, RunClosed)]
+    assert statuses == ["interrupted", "finished"]
+
+
+def test_where_nothing_is_left_it_says_why(shell: Shell, carbon_train: Command) -> None:
+    mixed_corpus(shell.folder)
+    ended = carbon_train(
+        "data", "prepare", "mixed.jsonl", "--to", "out", "--licences", "CC0-1.0", *QUICK
+    )
+    assert ended.status == 2
+    assert "no document is left of 48: 48 licence not allowed" in ended.err
+
+
+_PEAK = """
+import sys
+from pathlib import Path
+from carbon_trainer.cli.main import main
+sys.argv = ["carbon-train", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
+status = Path("/proc/self/status").read_text()  # getrusage would count the parent before exec
+print("peak", status.split("VmHWM:")[1].split()[0])
+"""
+
+
+def _peak_mb(folder: Path, documents: int) -> float:
+    source = write_rows(
+        folder / f"{documents}.jsonl", [{"text": prose(n, 40)} for n in range(documents)]
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", _PEAK, "data", "prepare", source.name, "--to", f"of-{documents}",
+         "--near-duplicates", "0.9", "--shard-mb", "2", *QUICK],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=240,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    return int(ended.stdout.rsplit("peak", 1)[1]) / 1024
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    few, many = _peak_mb(tmp_path, 1500), _peak_mb(tmp_path, 10_000)
+    corpus_mb = (tmp_path / "10000.jsonl").stat().st_size / 1e6
+    assert corpus_mb > 35
+    assert many - few < corpus_mb / 3

@@ -1,0 +1,90 @@
+"""Personal data is found by pattern, replaced by its kind, and nobody is asked."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from carbon_trainer.curation import personal
+from carbon_trainer.curation.personal import PersonalData
+from carbon_trainer.curation.texts import pieces
+from carbon_trainer.errors import InputError
+
+EXAMPLES = {
+    "EMAIL_ADDRESS": "write to jane.doe@example.com today",
+    "PHONE_NUMBER": "call +44 20 7946 0958 now",
+    "IP_ADDRESS": "it came from 203.0.113.77 at night",
+    "CREDIT_CARD": "paid by card 4111 1111 1111 1111 once",
+    "IBAN_CODE": "to account GB82 WEST 1234 5698 7654 32 then",
+    "US_SSN": "social security number 536-90-4399 it was",
+    "MAC_ADDRESS": "the card 00:1B:44:11:3A:B7 it was",
+}
+
+
+@pytest.fixture(scope="module")
+def finder() -> PersonalData:
+    return PersonalData()
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was touched")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_each_kind_is_found_and_redacted(finder: PersonalData, kind: str) -> None:
+    text = EXAMPLES[kind]
+    redacted = finder.redact(text, finder.find(text))
+    assert f"<{kind}>" in redacted
+    assert redacted.split("<")[0] == text[: len(redacted.split("<")[0])]
+    assert not set("0123456789@") & set(redacted)
+
+
+def test_all_of_several_are_replaced_and_the_rest_stays(finder: PersonalData) -> None:
+    text = "a@example.com, b@example.org; nothing else"
+    assert finder.redact(text, finder.find(text)) == (
+        "<EMAIL_ADDRESS>, <EMAIL_ADDRESS>; nothing else"
+    )
+
+
+def test_names_and_streets_are_not_found_by_patterns(finder: PersonalData) -> None:
+    assert finder.find("Jane Doe lives at Baker Street in London.") == []
+
+
+def test_a_number_that_is_no_card_is_left(finder: PersonalData) -> None:
+    assert "CREDIT_CARD" not in {one.kind for one in finder.find("order 4111 1111 1111 1112")}
+
+
+def test_places_are_right_in_a_long_text(
+    finder: PersonalData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal, "PIECE_CHARACTERS", 40)
+    text = "plain words without anything in them here " * 3 + "and jane@example.com there"
+    (one,) = finder.find(text)
+    assert text[one.start : one.end] == "jane@example.com"
+
+
+def test_pieces_are_cut_at_white_space_and_lose_nothing() -> None:
+    text = "some words and\nsome more words " * 20 + "x" * 100
+    cut = pieces(text, 30)
+    assert "".join(piece for _, piece in cut) == text
+    assert all(text[at : at + len(piece)] == piece for at, piece in cut)
+    assert all(len(piece) <= 30 for _, piece in cut)
+
+
+def test_what_is_read_is_not_remembered(finder: PersonalData) -> None:
+    finder.find("a first text")
+    before = finder.words_remembered
+    finder.find(" ".join(f"word{n}" for n in range(5000)))
+    finder.find("a last text")
+    assert finder.words_remembered - before < 50
+
+
+def test_a_model_that_is_not_installed_is_not_downloaded() -> None:
+    with pytest.raises(InputError, match="no spaCy model 'en_core_web_nix' is installed"):
+        PersonalData("en_core_web_nix")
