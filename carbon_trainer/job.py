@@ -292,6 +292,9 @@ def _train(
             tokens_per_step=tokens_per_step,
         )
     )
+    # Published runs, which estimates are made from, changed all of their parameters.
+    if resume is None and not profiling and trained == parameters:
+        _foretell(session, parameters, devices * nodes, tokens_per_step)
     console.print(
         f"{config.model}: {parameters:,} parameters"
         f"{'' if trained == parameters else f' ({trained:,} of them trained)'}, "
@@ -308,6 +311,36 @@ def _train(
     )
     _keep_settings(module, session.run_dir / MODEL_FOLDER)
     _run(trainer, module, data, config, interrupts, resume)
+
+
+def _foretell(
+    session: RunSession, parameters: int, accelerators: int, tokens_per_step: int
+) -> None:
+    """Write down what the run would be estimated to take, where its GPUs are known boards.
+
+    Published runs, which estimates are made from, computed in 16 bits; others are not estimated.
+    """
+    from carbon_trainer.energy.nvml import describe_nvml
+    from carbon_trainer.estimate.foretell import foretell
+    from carbon_trainer.trainer import precision_of, trains_on_gpu
+
+    config = session.config
+    if not trains_on_gpu(config) or precision_of(config) == "32-true":
+        return
+    names = {gpu.name for gpu in describe_nvml().gpus if gpu.visible and not gpu.mig}
+    if len(names) != 1:
+        return
+    tokens = _given(config.max_steps) * tokens_per_step
+    try:
+        made = foretell(
+            names.pop(), accelerators=accelerators, parameters=parameters, tokens=tokens,
+            pue=config.pue,
+        )  # fmt: skip
+    except InputError as error:
+        log.info("no estimate is made: %s", error)
+        return
+    if made is not None:
+        session.put(made)
 
 
 def _check_memory(config: RunConfig, data: PreparedData, devices: int, nodes: int) -> str:

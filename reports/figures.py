@@ -15,6 +15,7 @@ from carbon_trainer.reports.embodied import embodied_figure
 from carbon_trainer.reports.energy import Cell, Tally
 from carbon_trainer.reports.events import DataGap, Event, data_gaps, events_of
 from carbon_trainer.reports.figure import Figure
+from carbon_trainer.reports.foretold import Foretold, foretold_of
 from carbon_trainer.reports.outcome import Outcome, outcome_of
 from carbon_trainer.reports.provenance import Provenance, provenance_of
 from carbon_trainer.reports.record import Correction, RunRecord, read_run
@@ -65,6 +66,7 @@ class RunFigures:
         budgets: the budgets that were set last.
         instruments: contractual instruments with what they cover.
         outcome: the plan against what came; None where there was no plan.
+        foretold: what was estimated before the run beside what it took; None where nothing was.
         boundary: whose machines the run was on; None where that is not stated.
         corrections: what was corrected afterwards; every figure here has it in.
         gaps: what the record lacks.
@@ -111,6 +113,7 @@ class RunFigures:
     lost_energy: Figure
     instruments: tuple[InstrumentUse, ...]
     outcome: Outcome | None
+    foretold: Foretold | None
     boundary: BoundaryStated | None
     corrections: tuple[Correction, ...]
     gaps: tuple[DataGap, ...]
@@ -138,6 +141,8 @@ class RunFigures:
         if self.outcome is not None:
             told = self.outcome
             yield from (told.planned, told.actual, told.at_once, told.saving)
+        if self.foretold is not None:
+            yield from self.foretold.figures()
 
 
 def run_figures(ledger: Ledger, run_id: str) -> RunFigures:
@@ -213,6 +218,7 @@ def figures_of(record: RunRecord) -> RunFigures:
         lost_energy=derive.lost_figure(segments),
         instruments=instruments,
         outcome=outcome_of(record, series, factors, emissions),
+        foretold=foretold_of(record, active, facility, work["tokens"]),
         boundary=record.last(BoundaryStated),
         corrections=record.corrections,
         gaps=data_gaps(record, segments, total, by_device),

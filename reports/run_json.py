@@ -9,6 +9,7 @@ from typing import Any
 from carbon_trainer.reports.derive import FactorUse
 from carbon_trainer.reports.energy import CORRELATION, Tally
 from carbon_trainer.reports.figures import BudgetUse, RunFigures
+from carbon_trainer.reports.foretold import Foretold
 from carbon_trainer.reports.outcome import Outcome
 from carbon_trainer.reports.scope2 import InstrumentUse
 from carbon_trainer.reports.scopes import scope_of
@@ -33,6 +34,7 @@ def run_document(figures: RunFigures) -> dict[str, Any]:
     """Return a run's report as JSON types."""
     made = figures.provenance
     return {
+        **_estimate(figures.foretold),
         "schema_version": SCHEMA_VERSION,
         "kind": "carbon-trainer run report",
         "run": _run(figures),
@@ -148,6 +150,22 @@ def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
         "saving": outcome.saving.key,
         "subtracted_from": [],
     }
+
+
+def _estimate(foretold: Foretold | None) -> dict[str, Any]:
+    """Return the part on the estimate, which only runs have that were estimated before."""
+    if foretold is None:
+        return {}
+    beside = {"hours": foretold.hours, "energy": foretold.energy}
+    told = {
+        what: {
+            "estimated": one.estimated.key, "came": one.came.key, "ratio": one.ratio.key,
+            "inside": one.is_inside,
+        }
+        for what, one in beside.items()
+    }  # fmt: skip
+    return {"estimate": {**dataclasses.asdict(foretold.fact), "tokens_trained": foretold.tokens,
+                         "beside": told}}  # fmt: skip
 
 
 def _budget(budget: BudgetUse) -> dict[str, Any]:

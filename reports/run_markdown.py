@@ -12,7 +12,11 @@ def run_markdown(figures: RunFigures) -> str:
     view = view_of(figures)
     tables = (
         *view.energy_tables, view.results, view.budget, view.boundary, view.factor,
-        *(extra for extra in (view.instruments, view.corrections, view.outcome) if extra.rows),
+        *(
+            extra
+            for extra in (view.instruments, view.corrections, view.outcome, view.foretold)
+            if extra.rows
+        ),
         view.segments, *view.about, view.events, view.chain,
     )  # fmt: skip
     return markdown_environment().get_template("run.md.j2").render(view=view, tables=tables)

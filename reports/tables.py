@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from carbon_trainer.ledger.facts import DatasetPrepared, JsonDict
@@ -232,6 +233,34 @@ def outcome_table(figures: RunFigures) -> Table:
     return Table(
         "outcome", "Plan, outcome and saving", ("What", "Value"), tuple(rows), frozenset({1}), note,
         (*keys, "", "", ""),
+    )  # fmt: skip
+
+
+def foretold_table(figures: RunFigures) -> Table:
+    """What was estimated before the run beside what it took."""
+    told = figures.foretold
+    columns = ("What", "Estimated before", "Interval", "Came", "Ratio", "In the interval")
+    if told is None:
+        return Table("foretold", "Estimate and outcome", columns, ())
+    rows, keys = [], []
+    for one in (told.hours, told.energy):
+        middle = dataclasses.replace(one.estimated, low=None, high=None, sigma=0.0)
+        inside = "yes" if one.is_inside else "no"
+        ratio = "missing" if one.ratio.value is None else number_text(one.ratio.value, 3)
+        rows.append((
+            one.came.label, figure_text(middle), figure_text(one.estimated),
+            f"{figure_text(one.came)} ({one.came.method})", ratio, inside,
+        ))  # fmt: skip
+        keys.append(one.estimated.key)
+    part = percent_text(told.tokens / told.fact.tokens)
+    note = (
+        f"The estimate is for {told.fact.accelerators:,} x {told.fact.accelerator}, with "
+        f"{100 * told.fact.interval:g} % intervals, for the {part} of the planned tokens that were "
+        "trained. What came has preparing the data and validation in; the estimate has not."
+    )
+    return Table(
+        "foretold", "Estimate and outcome", columns, tuple(rows), frozenset({1, 2, 3, 4}), note,
+        tuple(keys),
     )  # fmt: skip
 
 

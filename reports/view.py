@@ -94,6 +94,7 @@ class View:
     factor: Table
     instruments: Table
     outcome: Table
+    foretold: Table
     corrections: Table
     results: Table
     budget: Table
@@ -128,6 +129,7 @@ def view_of(figures: RunFigures) -> View:
         factor=tables.factor_table(figures),
         instruments=tables.instrument_table(figures),
         outcome=tables.outcome_table(figures),
+        foretold=tables.foretold_table(figures),
         corrections=tables.correction_table(figures),
         results=_results(figures),
         budget=tables.budget_table(figures),
@@ -259,6 +261,8 @@ def _results(figures: RunFigures) -> Table:
     if told is not None:
         # Plan and saving stand in a box of their own.
         parts |= {told.planned.key, told.actual.key, told.at_once.key, told.saving.key}
+    if figures.foretold is not None:
+        parts |= {figure.key for figure in figures.foretold.figures()}
     shown = [figure for figure in figures.all_figures() if figure.key not in parts]
     rows = tuple((f.label, figure_text(f), f.method) for f in shown)
     keys = tuple(figure.key for figure in shown)

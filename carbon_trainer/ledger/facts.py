@@ -125,6 +125,31 @@ class ModelDescribed(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EstimateMade(Fact):
+    """What the run was estimated to take before it began to train, without knowing the run."""
+
+    kind: ClassVar[str] = "estimate_made"
+    accelerator: str
+    accelerators: int
+    parameters: int
+    tokens: int
+    """Planned; the figures are for all of them."""
+    hours: float
+    """Of all accelerators working side by side; then the ends of its interval."""
+    hours_low: float
+    hours_high: float
+    energy_kwh: float
+    """What the building draws; then the ends of its interval."""
+    energy_low_kwh: float
+    energy_high_kwh: float
+    interval: float
+    """The share of truths that intervals are made to cover."""
+    pue: float
+    basis: str
+    """How it was made, a sentence."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class IntensityUsed(Fact):
     """The emission factor and overhead that emissions are computed with from here on."""
 
@@ -324,6 +349,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
         RunOpened, MachineDescribed, CorpusDescribed, DatasetPrepared, ModelDescribed,
         IntensityUsed, Interval, Progress, CheckpointSaved, Decision, LevelsMeasured, Incomplete,
         Interruption, Resumed, RunClosed, Corrected, BoundaryStated, InstrumentHeld,
+        EstimateMade,
     )
 }  # fmt: skip
 """Every kind of fact by its name in the ledger."""

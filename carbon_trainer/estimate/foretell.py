@@ -1,0 +1,49 @@
+"""The estimate of a run that is about to train, for its record."""
+
+from __future__ import annotations
+
+from carbon_trainer.accelerators import accelerator_of
+from carbon_trainer.estimate.efficiency import INTERVAL
+from carbon_trainer.estimate.estimate import Job, estimate
+from carbon_trainer.ledger.facts import EstimateMade
+
+
+def foretell(
+    label: str, *, accelerators: int, parameters: int, tokens: int, pue: float
+) -> EstimateMade | None:
+    """Say what a run would take, as ``carbon-train estimate`` would; None for an unknown board.
+
+    Args:
+        label: the accelerator as NVML names it.
+        accelerators: how many work side by side.
+        parameters: the model's.
+        tokens: planned.
+        pue: of the building.
+
+    Raises:
+        InputError: if a figure cannot be.
+    """
+    board = accelerator_of(label)
+    if board is None:
+        return None
+    job = Job(
+        parameters=parameters, tokens=tokens, gpu=board.name, gpus=accelerators, pue=pue
+    )  # fmt: skip
+    found = estimate(job)
+    hours = found.days.scaled(24)
+    return EstimateMade(
+        accelerator=board.name,
+        accelerators=accelerators,
+        parameters=parameters,
+        tokens=tokens,
+        hours=hours.value,
+        hours_low=hours.interval[0],
+        hours_high=hours.interval[1],
+        energy_kwh=found.energy_kwh.value,
+        energy_low_kwh=found.energy_kwh.interval[0],
+        energy_high_kwh=found.energy_kwh.interval[1],
+        interval=INTERVAL,
+        pue=pue,
+        basis=f"6 x parameters x tokens over a dense peak of {board.peak_bf16_tflops:g} TFLOP/s; "
+        "utilisation, downtime and power as in published runs (carbon-train estimate --list).",
+    )

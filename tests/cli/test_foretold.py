@@ -1,0 +1,41 @@
+"""A run's report tells what `estimate` would have said before it, where its GPU is known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from carbon_trainer import trainer
+from tests.cli.commands import Ended, Shell
+from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
+
+Train = Callable[..., Ended]
+
+
+def _report(shell: Shell) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        (shell.folder / "carbon_runs" / shell.run_id() / "report.json").read_text()
+    )
+    return found
+
+
+def test_on_a_known_gpu_the_estimate_stands_in_the_report(
+    carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The GPU meters and is known; the work itself is done on the CPU.
+    monkeypatch.setattr(trainer, "trains_on_gpu", lambda config: True)
+    flags = (*shell.tiny, "--precision", "bf16-mixed", "--accelerator", "cpu")
+    with SimulatedNvml(SimulatedGpu(name="NVIDIA H100 80GB HBM3")).install():
+        assert carbon_train("fit", *flags).status == 0
+    told = _report(shell)["estimate"]
+    assert told["accelerator"] == "H100-SXM5-80GB"
+    assert told["tokens"] == told["tokens_trained"] == 12 * 4 * 32
+    assert told["beside"].keys() == {"hours", "energy"}
+
+
+def test_on_a_cpu_nothing_is_shown(carbon_train: Train, shell: Shell) -> None:
+    assert carbon_train("fit", *shell.tiny).status == 0
+    assert "estimate" not in _report(shell)
