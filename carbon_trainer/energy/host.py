@@ -42,6 +42,7 @@ class HostTracker:
         self._tracker: OfflineEmissionsTracker | None = None
         self._users = 0
         self._readings: dict[Component, Reading] = {}
+        self._measured_ns = 0
         self.cpu_mode = ""
         self.cpu_model = ""
 
@@ -67,7 +68,7 @@ class HostTracker:
         """Measure up to now, and stop the tracker with its last user."""
         with self._lock:
             if self._tracker is not None:
-                self._tracker.flush()
+                self._measure(self._tracker)
             self._users = max(0, self._users - 1)
             tracker = self._tracker
             if self._users or tracker is None:
@@ -87,7 +88,7 @@ class HostTracker:
             is_due = last is None or now_ns - last.time_ns >= EVERY_S * NS_PER_S
             if self._tracker is None or not is_due:
                 return last
-            self._tracker.flush()
+            self._measure(self._tracker)
             fresh = self._readings.get(component)
         if fresh is None or fresh is last:
             raise SourceLostError("CodeCarbon gives no figures")
@@ -95,14 +96,22 @@ class HostTracker:
 
     def take(self, data: Any) -> None:
         """Take CodeCarbon's cumulative energies, kWh."""
-        now_ns = self._clock.now_ns()
         for component, energy_kwh, power_w in (
             (Component.CPU, data.cpu_energy, data.cpu_power),
             (Component.RAM, data.ram_energy, data.ram_power),
         ):
             self._readings[component] = Reading(
-                now_ns, mj_from_kwh(float(energy_kwh)), round(float(power_w) * 1000)
+                self._measured_ns, mj_from_kwh(float(energy_kwh)), round(float(power_w) * 1000)
             )
+
+    def _measure(self, tracker: OfflineEmissionsTracker) -> None:
+        """Have CodeCarbon measure; it does so at once, and may tell of it much later.
+
+        Two readings at the times of telling could lie so close together that the energy between
+        them would be a power of kilowatts.
+        """
+        self._measured_ns = self._clock.now_ns()
+        tracker.flush()
 
     def _start(self) -> OfflineEmissionsTracker:
         from codecarbon import OfflineEmissionsTracker

@@ -6,9 +6,11 @@ import os
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from carbon_trainer.clock import VirtualClock
 from carbon_trainer.energy.host import HostTracker, host_sources
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.source import Component, SourceLostError
@@ -74,3 +76,35 @@ def test_a_codecarbon_that_does_not_start_is_a_lost_source(
     cpu, _ = host_sources()
     with pytest.raises(SourceLostError, match="no such sensor"):
         cpu.open()
+
+
+class TellsLate:
+    """A CodeCarbon of 20 W that measures at once and tells of it after some time."""
+
+    def __init__(self, clock: VirtualClock, owner: HostTracker) -> None:
+        self.clock, self.owner = clock, owner
+        self.late_s = 0.0
+        self._began_ns = clock.now_ns()
+
+    def flush(self) -> None:
+        energy_kwh = 20 * (self.clock.now_ns() - self._began_ns) / 1e9 / 3.6e6
+        self.clock.advance(self.late_s)
+        self.owner.take(SimpleNamespace(
+            cpu_energy=energy_kwh, cpu_power=20, ram_energy=energy_kwh, ram_power=20
+        ))  # fmt: skip
+
+
+def test_a_reading_is_of_when_it_was_measured_not_of_when_it_was_told() -> None:
+    clock = VirtualClock()
+    tracker = HostTracker(clock)
+    late = TellsLate(clock, tracker)
+    tracker._tracker, tracker._users = late, 2
+    late.late_s = 0.98
+    first = tracker.reading(Component.RAM)
+    late.late_s = 0.0
+    clock.advance(0.02)
+    second = tracker.reading(Component.RAM)
+    assert first is not None
+    assert second is not None
+    seconds = (second.time_ns - first.time_ns) / 1e9
+    assert (second.energy_mj - first.energy_mj) / 1000 / seconds == pytest.approx(20, rel=1e-3)

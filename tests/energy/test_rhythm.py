@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from carbon_trainer.energy.rhythm import Rhythm
@@ -31,7 +31,6 @@ def taught(period_ns: int, first_ns: int, changes: int, look_ns: int) -> tuple[R
     first_ns=st.integers(0, 10**9),
     share=st.floats(0.02, 0.15),
 )
-@settings(deadline=None)
 def test_a_steady_refresh_is_learnt_in_a_dozen_changes(
     period_ns: int, first_ns: int, share: float
 ) -> None:

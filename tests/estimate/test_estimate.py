@@ -6,7 +6,7 @@ import dataclasses
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.estimate import best_constant, forty_percent, left_out, ours
@@ -46,7 +46,6 @@ def test_hopper_and_small_models_get_less_of_their_peak_done() -> None:
     assert model.predict(1e10, "A100").value == model.predict(1e12, "A100").value
 
 
-@settings(deadline=None)
 @given(SIZES, TOKENS, BOARDS, st.integers(1, 100_000), st.floats(1, 3))
 def test_figures_agree_with_each_other(
     parameters: float, tokens: float, gpu: str, gpus: int, pue: float
@@ -66,7 +65,6 @@ def test_figures_agree_with_each_other(
     assert found.emissions_kgco2e.log_sigma > found.energy_kwh.log_sigma > found.gpu_hours.log_sigma
 
 
-@settings(deadline=None)
 @given(SIZES, TOKENS, st.floats(1.01, 10))
 def test_more_tokens_or_development_take_more_in_proportion(
     parameters: float, tokens: float, more: float

@@ -35,7 +35,7 @@ def _check(job: PlanProblem, plan: Plan) -> None:
     assert sum(grams) == pytest.approx(plan.emissions_gco2e, rel=1e-9)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150, derandomize=True)
 @given(problems())
 def test_no_plan_is_better_and_the_bound_is_none_too_high(job: PlanProblem) -> None:
     exact = least_cost(job)
@@ -53,7 +53,7 @@ def test_no_plan_is_better_and_the_bound_is_none_too_high(job: PlanProblem) -> N
 
 
 @pytest.mark.parametrize("state", ["running", "paused"])
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(job=problems(longest=10))
 def test_a_job_that_has_begun_is_planned_exactly_too(job: PlanProblem, state: str) -> None:
     begun = dataclasses.replace(job, state=state, pause=job.pause or Idle(100.0, 10.0, 0.003))
@@ -152,7 +152,7 @@ def test_windows_and_caps_are_kept() -> None:
             assert slot.start_ns < 4 * hour or slot.power_w <= 600
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=40, derandomize=True)
 @given(job=problems(longest=12))
 def test_a_budget_is_never_exceeded(job: PlanProblem) -> None:
     try:
