@@ -32,7 +32,7 @@ PHASE = "data preparation"
 LOOK_S = 0.2
 """How often signals and the budget are looked at, seconds."""
 
-CLOSING_S = 1.0
+CLOSING_S = 2.0
 """What is kept of a budget for closing down, in seconds of the present power."""
 
 Progress = Callable[[Position], None]
@@ -194,19 +194,23 @@ def _open(work: _Work) -> RunSession:
 def _checks(work: _Work, session: RunSession) -> Callable[[], None]:
     """Return what looks at signals and the budget, a few times a second."""
     looked_s = 0.0
+    called_s, longest_s = time.monotonic(), LOOK_S
     position = work.position
 
     def check() -> None:
-        nonlocal looked_s
-        if time.monotonic() - looked_s < LOOK_S:
+        nonlocal looked_s, called_s, longest_s
+        now_s = time.monotonic()
+        # The next document may take as long as the longest so far.
+        longest_s, called_s = max(longest_s, now_s - called_s), now_s
+        if now_s - looked_s < LOOK_S:
             return
-        looked_s = time.monotonic()
+        looked_s = now_s
         position.energy_mj = session.used_mj()
         work.show(position)
         if work.interrupts.received is not None:
             raise _Stop(_interrupted(work.interrupts.received))
         budget = Budget.tightest(session.config, session.factor, session.settled)
-        reserve_mj = session.power_w() * 1000 * (LOOK_S + CLOSING_S)
+        reserve_mj = session.power_w() * 1000 * (LOOK_S + longest_s + CLOSING_S)
         if budget and session.used_mj(upper=True) + reserve_mj >= budget.limit_mj:
             raise _Stop(Outcome("budget", 3, f"the budget of {budget.text} is used up"))
 

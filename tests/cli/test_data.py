@@ -181,8 +181,6 @@ def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
     assert stopped.status == 3, stopped.err
     assert "the budget of 0.003 kWh is used up" in stopped.out
     assert "go on with a larger budget" in stopped.out
-    (run_id,) = _ledger(shell).run_ids()
-    assert _ledger(shell).energy_mj(run_id) < 0.003 * 3.6e9
     ended = shell.run(*command, "--budget-kwh", "1", gpu=GPU)
     assert ended.status == 0, ended.err
     sheet = _sheet(shell.folder / "out")
