@@ -209,8 +209,10 @@ def board_of(name: str) -> Accelerator:
     found = [board for board in boards if _plain(board.name).startswith(wanted)]
     if not wanted or not found:
         names = [board.name for board in boards]
+        # People write the short names, so they are what a mistyped one is nearest to.
+        short = dict.fromkeys(one.partition("-")[0] for one in names)
         raise InputError(
-            f"the accelerator {name!r} is not known here.{did_you_mean(name, names)} Known are "
+            f"the accelerator {name!r} is not known here.{did_you_mean(name, short)} Known are "
             f"{', '.join(names)}."
         )
     return found[0]

@@ -133,6 +133,7 @@ def test_a_board_is_found_by_what_people_call_it(name: str, board: str) -> None:
         ({"layers": 32, "width": 4096}, "give --sequence-length too"),
         ({"layers": 32, "sequence_length": 2048}, "--layers and --hidden together"),
         ({"layers": 2, "width": 64, "sequence_length": 2048}, "do not belong together"),
+        ({"gpu": "B100"}, "or B200?"),
         ({"gpu": "A10O"}, "Did you mean A10G"),
         ({"gpu": ""}, "is not known here"),
         ({"zone": "XX"}, "XX"),
