@@ -14,6 +14,7 @@ from carbon_trainer.callbacks.checkpoint import save_checkpoint
 from carbon_trainer.callbacks.ranks import Ranks
 from carbon_trainer.callbacks.waiting import wait_together
 from carbon_trainer.config import RunConfig
+from carbon_trainer.data.shares import share_of
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
 from carbon_trainer.nodes import NodeReport
@@ -351,8 +352,8 @@ class Lead:
             self._session.meter_loss = self._session.meter_loss or self._ranks.broken
 
     def _count(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
-        # Every rank has a batch of the same size.
-        self._tokens_at_step += tokens_in(module, batch) * trainer.world_size
+        # Every share of the data has batches of the same size.
+        self._tokens_at_step += tokens_in(module, batch) * share_of(trainer).count
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, torch.Tensor):
             # Summed on the device: reading it each step would make the GPU wait for Python.

@@ -227,13 +227,17 @@ def check_quickly(config: RunConfig) -> None:
     """Find what can be found wrong before anything heavy is imported or recorded.
 
     Raises:
-        InputError: for an unknown zone or model, or a path that is not there.
+        InputError: for an unknown zone or model, a path that is not there, or devices that do not
+            come out even.
     """
     from carbon_trainer.emissions import ZoneFactors
+    from carbon_trainer.launch.ranks import check_split_ranks, launched
     from carbon_trainer.models.build import check_model_name
 
     ZoneFactors().intensity(config.zone)
     check_model_name(config.model)
+    devices, nodes = launched() or (config.devices, config.nodes)
+    check_split_ranks(devices * nodes, config.tensor_parallel)
     for path in config.data:
         if not path.exists():
             raise InputError(f"there is no file or folder {path} to train on.")
