@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from carbon_trainer.callbacks.groups import join_group, leave_group
+from carbon_trainer.callbacks.ranks import Place
 from carbon_trainer.nodes import Cadence
 from carbon_trainer.session import Outcome
-
-if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
 
 AGREE_S = 0.25
 """About how often several ranks agree, seconds."""
@@ -82,14 +80,14 @@ class Agreement:
     """This rank's part in deciding together.
 
     Args:
-        trainer: tells how many ranks there are; all must make theirs at the same time.
+        place: this process's; all ranks must make theirs at the same time.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._rank = trainer.global_rank
+    def __init__(self, place: Place) -> None:
+        self._rank = place.rank
         self._cadence = Cadence(AGREE_S)
         self._group: Any = None
-        if trainer.world_size > 1 and dist.is_available() and dist.is_initialized():
+        if place.ranks > 1 and dist.is_available() and dist.is_initialized():
             # On a group of its own, ranks wait on their CPUs and do not keep GPUs busy.
             self._group = join_group(TIMEOUT)
 
@@ -118,6 +116,11 @@ class Agreement:
         told = torch.tensor([signal_number])
         dist.all_reduce(told, op=dist.ReduceOp.MAX, group=self._group)
         return int(told.item())
+
+    def await_all(self) -> None:
+        """Wait until every rank has come here."""
+        if self.is_shared:
+            dist.barrier(group=self._group)
 
     def told(self, decide: Callable[[], tuple[Action | None, int]], step: int) -> Action | None:
         """Return rank 0's decision on every rank.

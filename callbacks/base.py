@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
 
+from carbon_trainer.callbacks.failures import shielded
 from carbon_trainer.config import RunConfig
-from carbon_trainer.errors import CarbonTrainerError
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from carbon_trainer.callbacks.agreement import Action
     from carbon_trainer.callbacks.lead import Lead
     from carbon_trainer.session import RunSession
-
-log = logging.getLogger(__name__)
 
 
 class CarbonCallback(Callback):
@@ -156,12 +153,5 @@ class CarbonCallback(Callback):
     def _tell(self, event: str, *args: Any) -> None:
         """Pass an event on; our own bug never ends the user's training."""
         lead = self._lead
-        if lead is None:
-            return
-        try:
-            getattr(lead, event)(*args)
-        except CarbonTrainerError:
-            raise
-        except Exception as error:
-            log.debug("carbon-trainer's %s", event, exc_info=True)
-            lead.failed(event, error)
+        if lead is not None:
+            shielded(event, lambda: getattr(lead, event)(*args), lead.failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.callbacks.figures import emissions_figures
 
 if TYPE_CHECKING:
     from carbon_trainer.session import RunSession
@@ -36,11 +37,4 @@ class EmissionsTracking(CarbonCallback):
 
     def metrics(self, session: RunSession) -> dict[str, float]:
         """Return emissions (kgCO2e), the building's energy (kWh), and cost where a price is set."""
-        now = session.snapshot()
-        figures = {
-            "emissions/total_kgco2e": now.emissions_kgco2e,
-            "energy/facility_kwh": now.energy_kwh,
-        }
-        if now.cost is not None:
-            figures[f"energy/cost_{session.config.currency.lower()}"] = now.cost
-        return figures
+        return emissions_figures(session)

@@ -11,14 +11,13 @@ import torch
 
 from carbon_trainer.callbacks.agreement import Action, Agreement, Pause, Power, Stop, Train
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
-from carbon_trainer.callbacks.ranks import Ranks
+from carbon_trainer.callbacks.member import RunMember, state_of
+from carbon_trainer.callbacks.ranks import Place
 from carbon_trainer.callbacks.waiting import wait_together
 from carbon_trainer.config import RunConfig
 from carbon_trainer.data.shares import share_of
-from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
-from carbon_trainer.nodes import NodeReport
-from carbon_trainer.session import FINISHED, Outcome, ResumePoint, RunSession
+from carbon_trainer.session import Outcome, ResumePoint, RunSession
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -34,29 +33,19 @@ VALIDATION_LOSS_NAMES = ("validation/loss", "val_loss", "val/loss", "valid_loss"
 class Lead:
     """Drives one run through one ``fit``. On ranks other than 0 it has no session."""
 
-    def __init__(
-        self,
-        session: RunSession | None,
-        parts: Sequence[CarbonCallback],
-        *,
-        owns_session: bool,
-        ranks: Ranks | None = None,
-        meter: EnergyMeter | None = None,
-    ) -> None:
-        self._session = session
-        self._ranks = ranks
-        self._agreement: Agreement | None = None
+    def __init__(self, member: RunMember, parts: Sequence[CarbonCallback]) -> None:
+        self._member = member
+        self._session = session = member.session
+        # The machine's meter: the session's, or on another machine one without a session.
+        self._meter = member.meter
         self.signal = 0
         self.waiting = False
         self.waiting_since_ns: int | None = None
         self.waited_ns = 0
         self.outcome: Outcome | None = None
-        # The machine's meter: the session's, or on another machine one without a session.
-        self._meter = session.meter if session is not None else meter
         self.parts = parts
         self.validation_mj = 0
         self.disturbed = True
-        self._owns_session = owns_session
         self._log_every = session.config.log_every if session else 0
         self._last_step = 0
         self._in_step = False
@@ -76,14 +65,13 @@ class Lead:
         """
         parts = [part for member in members for part in member.parts]
         given = next((m.given_session for m in members if m.given_session is not None), None)
-        ranks = Ranks.join(trainer)
         state = next((m.resumed_state for m in members if m.resumed_state), None)
-        session = given or _opened(parts, _resume_point(state, trainer), ranks)
-        lead = cls(session, parts, owns_session=given is None, ranks=ranks)
+        resume = _resume_point(state, trainer)
+        member = RunMember.lead(_merged_settings(parts), place_of(trainer), resume, given)
+        lead = cls(member, parts)
         if state:
-            lead._tokens = session.tokens = int(state["tokens"])
+            lead._tokens = lead.session.tokens = int(state["tokens"])
             lead.waited_ns = int(state.get("waited_ns", 0))
-        lead._agreement = Agreement(trainer)
         for part in parts:
             part.joined(lead, trainer)
         for part in parts:
@@ -97,14 +85,7 @@ class Lead:
         The first rank of another machine meters that machine.
         """
         parts = [part for member in members for part in member.parts]
-        ranks = Ranks.join(trainer)
-        meter = None
-        if ranks is not None and ranks.duty is not None:
-            host = _merged_settings(parts).host_metering
-            meter = EnergyMeter(host=host, gpus=ranks.duty.gpus)
-            meter.start()
-        lead = cls(None, parts, owns_session=False, ranks=ranks, meter=meter)
-        lead._agreement = Agreement(trainer)
+        lead = cls(RunMember.follow(_merged_settings(parts), place_of(trainer)), parts)
         for part in parts:
             part.joined(lead, trainer)
         return lead
@@ -127,9 +108,7 @@ class Lead:
 
         Empty on a rank whose machine another rank looks after.
         """
-        if self._ranks is None:
-            return None
-        return self._ranks.duty.gpus if self._ranks.duty is not None else ()
+        return self._member.gpus
 
     def waited_until(self, now_ns: int) -> int:
         """Return how long the run has waited in all, nanoseconds."""
@@ -141,15 +120,8 @@ class Lead:
         if self._session is None:
             return {}
         session = self._session
-        return {
-            "run_id": session.run_id,
-            "config": session.config.to_json(),
-            "energy_mj": session.used_mj(),
-            "tokens": self._tokens,
-            "waited_ns": self.waited_until(session.clock.now_ns()),
-            "head_seq": session.head.seq,
-            "head_sha256": session.head.sha256,
-        }
+        waited_ns = self.waited_until(session.clock.now_ns())
+        return state_of(session, self._tokens, waited_ns=waited_ns)
 
     # Events
 
@@ -182,7 +154,7 @@ class Lead:
         if self._in_step and self._meter is not None:
             self._meter.step_end()
             self._in_step = False
-        self._exchange(step)
+        self._member.exchange(step)
         if self._session is not None:
             self._step_done(self._session, trainer, step)
         for part in self.parts:
@@ -245,10 +217,7 @@ class Lead:
 
     def failed(self, event: str, error: Exception) -> None:
         """Something of ours broke: the record says so, and a budget no longer holds."""
-        if self._session is not None:
-            why = f"{type(error).__name__}: {error}"
-            self._session.incomplete(f"carbon-trainer's {event}", why)
-            self._session.meter_loss = self._session.meter_loss or why
+        self._member.failed(event, error)
 
     def close(self, trainer: Trainer, exception: BaseException | None) -> None:
         """Close the run if it is ours, and have the parts do what comes after."""
@@ -256,20 +225,16 @@ class Lead:
             trainer.limit_val_batches = self._limit_val_batches
         for part in self.parts:
             part.left()
-        self._finish_exchange(exception)
-        self._leave_groups()
-        session = self._session
-        if session is None or not self._owns_session:
-            return
-        session.close(FINISHED if exception is None else outcome_of(exception))
-        for part in self.parts:
-            part.closed(session)
+        session = self._member.close(exception)
+        if session is not None:
+            for part in self.parts:
+                part.closed(session)
 
     # Inside
 
     def _decided(self, trainer: Trainer, batch_index: int) -> Action | None:
         """Return what is to be done now, the same on every rank; None for going on."""
-        agreement, step = self._agreement, trainer.global_step
+        agreement, step = self._member.agreement, trainer.global_step
         if agreement is None or not (self.waiting or agreement.is_due(step)):
             return None
         self.signal = agreement.strongest(max((part.signal() for part in self.parts), default=0))
@@ -314,42 +279,7 @@ class Lead:
 
     def set_phase(self, name: str) -> None:
         """Book what is used from now on under a phase."""
-        if self._meter is not None:
-            self._meter.set_phase(name)
-
-    def _exchange(self, step: int) -> None:
-        """Learn, at steps that all ranks agree on, what other machines have used."""
-        if self._ranks is None or self._meter is None:
-            return
-        now_ns = self._session.clock.now_ns() if self._session is not None else 0
-        self._take(self._ranks.exchange(step, self._meter, now_ns))
-
-    def _finish_exchange(self, exception: BaseException | None) -> None:
-        """Learn the last of it; not after an exception, which other ranks may not have had."""
-        if self._ranks is None or self._meter is None:
-            return
-        self._meter.stop()
-        if exception is None:
-            self._take(self._ranks.finish(self._meter))
-        elif self._session is not None and self._ranks.is_due:
-            why = "training ended by an exception, so other machines could not tell their last"
-            self._session.incomplete("energy of other machines", why)
-        if self._session is not None:
-            self._session.end_elsewhere()
-
-    def _leave_groups(self) -> None:
-        for joined in (self._agreement, self._ranks):
-            if joined is not None:
-                joined.leave()
-
-    def _take(self, reports: Sequence[NodeReport]) -> None:
-        if self._session is None:
-            return
-        for report in reports:
-            self._session.take_report(report)
-        if self._ranks is not None and self._ranks.broken:
-            self._session.incomplete("energy of other machines", self._ranks.broken)
-            self._session.meter_loss = self._session.meter_loss or self._ranks.broken
+        self._member.set_phase(name)
 
     def _count(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
         # Every share of the data has batches of the same size.
@@ -393,24 +323,10 @@ def tokens_in(module: LightningModule, batch: Any) -> int:
     return 0
 
 
-def outcome_of(exception: BaseException) -> Outcome:
-    """Return how a run ends that an exception ended."""
-    if isinstance(exception, KeyboardInterrupt):
-        return Outcome("interrupted", 130, "interrupted from the keyboard")
-    if isinstance(exception, SystemExit):
-        return Outcome("interrupted", 143, f"{type(exception).__name__} ended the process")
-    message = " ".join(str(exception).split())[:500]
-    return Outcome("failed", 1, f"{type(exception).__name__}: {message}".rstrip(": "))
-
-
-def _opened(
-    parts: Sequence[CarbonCallback], resume: ResumePoint | None, ranks: Ranks | None
-) -> RunSession:
-    settings = _merged_settings(parts)
-    meter = None
-    if ranks is not None and ranks.duty is not None:
-        meter = EnergyMeter(host=settings.host_metering, gpus=ranks.duty.gpus)
-    return RunSession.open(settings, resume=resume, entry="callback", meter=meter)
+def place_of(trainer: Trainer) -> Place:
+    """Return where a trainer's process stands among its others."""
+    node, device = f"node{trainer.node_rank}", trainer.strategy.root_device
+    return Place(trainer.global_rank, trainer.world_size, node, device)
 
 
 def _merged_settings(parts: Sequence[CarbonCallback]) -> RunConfig:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.units import MJ_PER_J, kwh_from_mj
+from carbon_trainer.callbacks.figures import EnergyFigures
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -48,30 +48,12 @@ class EnergyMetering(CarbonCallback):
             host_metering=host_metering,
             log_every=log_every,
         )
-
-        self._logged: tuple[int, int, int] | None = None
+        self._figures = EnergyFigures()
 
     def began(self, lead: Lead, trainer: Trainer) -> None:
         """Forget the run before."""
-        self._logged = None
+        self._figures = EnergyFigures()
 
     def metrics(self, session: RunSession) -> dict[str, float]:
-        """Return the machines' energy so far (kWh, before PUE), their power (W), and per step (J).
-
-        What a step and a token used is the mean since the metrics before: all energy of that
-        time, validations and checkpoints too.
-        """
-        used_mj = session.used_mj()
-        figures = {
-            "energy/machines_kwh": kwh_from_mj(used_mj),
-            "energy/power_w": session.power_w(),
-        }
-        before, self._logged = self._logged, (session.step, session.tokens, used_mj)
-        if before is not None:
-            steps, tokens = session.step - before[0], session.tokens - before[1]
-            since_j = (used_mj - before[2]) / MJ_PER_J
-            if steps > 0:
-                figures["energy/j_per_step"] = since_j / steps
-            if tokens > 0:
-                figures["energy/j_per_token"] = since_j / tokens
-        return figures
+        """Return the machines' energy (kWh, before PUE), their power (W), and per step (J)."""
+        return self._figures.of(session)

@@ -7,6 +7,7 @@ it neither waits for the GPU nor gets between the collectives of training.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,29 @@ from carbon_trainer.energy.nvml import discover_gpus
 from carbon_trainer.nodes import Cadence, Duty, Member, NodeReport, duty_of, report_of
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
-
     from carbon_trainer.energy.meter import EnergyMeter
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = timedelta(seconds=120)
 """How long a machine is waited for; it is at the same step, or it has died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a process stands among those of its training, whichever framework trains.
+
+    Attributes:
+        rank: its number.
+        ranks: how many processes there are.
+        node: the machine that it runs on, the same for all of its processes.
+        device: what it trains on.
+    """
+
+    rank: int
+    ranks: int
+    node: str
+    device: torch.device
 
 
 class Ranks:
@@ -40,22 +56,22 @@ class Ranks:
         self._broken = ""
 
     @classmethod
-    def join(cls, trainer: Trainer) -> Ranks | None:
+    def join(cls, place: Place) -> Ranks | None:
         """Agree on who meters what; None where the run is one process.
 
         Every rank must call it at the same time.
         """
-        if trainer.world_size == 1 or not dist.is_available() or not dist.is_initialized():
+        if place.ranks == 1 or not dist.is_available() or not dist.is_initialized():
             return None
         everyone = join_group(TIMEOUT)
-        mine = Member(trainer.global_rank, _node(trainer), _gpus(trainer))
-        members: list[Any] = [None] * trainer.world_size
+        mine = Member(place.rank, place.node, _gpus(place.device))
+        members: list[Any] = [None] * place.ranks
         dist.all_gather_object(members, mine, group=everyone)
         meters = sorted({min(m.rank for m in members if m.node == one.node) for one in members})
         group = join_group(TIMEOUT, meters)
         leave_group(everyone)
-        duty = duty_of(trainer.global_rank, members)
-        return cls(trainer.global_rank, duty, group if duty and len(meters) > 1 else None)
+        duty = duty_of(place.rank, members)
+        return cls(place.rank, duty, group if duty and len(meters) > 1 else None)
 
     @property
     def is_due(self) -> bool:
@@ -111,14 +127,9 @@ class Ranks:
         return told
 
 
-def _node(trainer: Trainer) -> str:
-    return f"node{trainer.node_rank}"
-
-
-def _gpus(trainer: Trainer) -> tuple[str, ...]:
+def _gpus(device: torch.device) -> tuple[str, ...]:
     """Return the UUIDs of the GPUs that this rank uses: its own, or all it sees on a CPU run."""
     visible = tuple(source.describe().device for source in discover_gpus())
-    device = trainer.strategy.root_device
     if device.type != "cuda" or device.index is None:
         return visible
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)

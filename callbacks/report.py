@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.callbacks.reporting import FORMATS, leave_report
 
 if TYPE_CHECKING:
     from carbon_trainer.session import RunSession
-
-log = logging.getLogger(__name__)
 
 
 class SustainabilityReport(CarbonCallback):
@@ -26,22 +24,11 @@ class SustainabilityReport(CarbonCallback):
         self,
         *,
         session: RunSession | None = None,
-        formats: Sequence[str] = ("html", "md", "json"),
+        formats: Sequence[str] = FORMATS,
     ) -> None:
         super().__init__(session=session)
         self._formats = tuple(formats)
 
     def closed(self, session: RunSession) -> None:
         """Write the report; a folder that cannot be written costs only the report."""
-        from carbon_trainer.reports.build import write_run_report
-
-        try:
-            paths = write_run_report(session.ledger, session.run_id, session.run_dir, self._formats)
-        except Exception as error:  # noqa: BLE001 - the run is over and recorded; say, don't raise
-            log.warning(
-                "the report could not be written (%s); `carbon-train report %s` writes it again.",
-                error,
-                session.run_id,
-            )
-        else:
-            log.info("report: %s", next(iter(paths.values()), "none"))
+        leave_report(session, self._formats)

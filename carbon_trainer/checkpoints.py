@@ -59,6 +59,40 @@ def is_whole(path: Path) -> bool:
         return False
 
 
+def seal_inside(folder: Path, name: str) -> None:
+    """Write a folder's seal into the folder itself, for those who keep no file beside it.
+
+    Args:
+        folder: the checkpoint, whole.
+        name: the seal's name; ``sha256sum -c`` within the folder checks it.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    seal = folder / name
+    lines = [f"{digest}  {file}\n" for file, digest in _inside(folder) if file != name]
+    new_seal = seal.with_suffix(".new")
+    with new_seal.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    new_seal.rename(seal)
+    _sync_folder(folder)
+
+
+def damaged_inside(folder: Path, name: str) -> list[str]:
+    """Return the files of a folder that are not as ``seal_inside`` has found them.
+
+    Raises:
+        OSError: if there is no seal, or a file cannot be read.
+        ValueError: if the seal is none.
+    """
+    lines = (folder / name).read_text(encoding="utf-8").splitlines()
+    sealed = {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
+    found = {file: _digest_of(folder / file) for file in sealed if (folder / file).is_file()}
+    return sorted(file for file, digest in sealed.items() if found.get(file) != digest)
+
+
 def newest_whole(folder: Path) -> Path | None:
     """Return the newest checkpoint that is whole; damaged ones are logged and passed over."""
     for path in sorted(folder.glob(PATTERN), reverse=True):
@@ -99,10 +133,18 @@ def _seal_of(path: Path) -> Path:
 
 def _digests(path: Path, name: str) -> Iterator[tuple[str, str]]:
     for file in _files(path):
-        with file.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
         inside = "" if file == path else f"/{file.relative_to(path)}"
-        yield f"{name}{inside}", digest
+        yield f"{name}{inside}", _digest_of(file)
+
+
+def _inside(folder: Path) -> Iterator[tuple[str, str]]:
+    for file in _files(folder):
+        yield str(file.relative_to(folder)), _digest_of(file)
+
+
+def _digest_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _files(path: Path) -> list[Path]:

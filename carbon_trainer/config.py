@@ -73,6 +73,14 @@ class RunConfig(BaseModel):
         None, "Steps of linear warm-up; a twentieth of the steps by default.", "steps", ge=0
     )
     weight_decay: float = setting(0.1, "AdamW's weight decay, on matrices only.", ge=0)
+    lora_rank: Count | None = setting(
+        None,
+        "Keep a pretrained model's weights and train LoRA adapters of this rank beside them; needs "
+        "carbon-trainer[lora].",
+    )
+    lora_alpha: Count | None = setting(
+        None, "Adapters are scaled by it over their rank; twice the rank by default."
+    )
     clip_norm: float = setting(1.0, "Largest norm of the gradient; 0 turns it off.", ge=0)
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"] = setting(
         "auto", "Arithmetic; auto is bf16-mixed where a GPU has it, else 32-true."
@@ -204,12 +212,20 @@ class RunConfig(BaseModel):
             raise ValueError(
                 "tensor_parallel does not go with strategy ddp: leave strategy out, or give fsdp"
             )
+        if self.tensor_parallel > 1 and self.lora_rank is not None:
+            raise ValueError("tensor_parallel does not go with lora_rank: use strategy ddp")
         return self
 
     @model_validator(mode="after")
     def _cost_needs_a_price(self) -> RunConfig:
         if self.budget_cost is not None and self.price_per_kwh is None:
             raise ValueError("budget_cost needs price_per_kwh: say what a kWh costs")
+        return self
+
+    @model_validator(mode="after")
+    def _alpha_needs_a_rank(self) -> RunConfig:
+        if self.lora_alpha is not None and self.lora_rank is None:
+            raise ValueError("lora_alpha needs lora_rank: say which rank the adapters have")
         return self
 
     @model_validator(mode="after")

@@ -21,7 +21,10 @@ from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import CarbonTrainerError, InputError
 from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
+from carbon_trainer.models.build import quieten_transformers
 from carbon_trainer.models.export import FOLDER as MODEL_FOLDER
+from carbon_trainer.models.lora import LEARNING_RATE as LORA_LEARNING_RATE
+from carbon_trainer.models.lora import architecture_of, with_adapter
 from carbon_trainer.models.recipes import recipes
 from carbon_trainer.session import Outcome, ResumePoint, RunSession
 
@@ -77,6 +80,8 @@ def resolved(config: RunConfig) -> RunConfig:
     defaults = {
         name: getattr(recipe, name) if recipe else value for name, value in MIXED_DEFAULTS.items()
     }
+    if config.lora_rank is not None:
+        defaults["learning_rate"] = LORA_LEARNING_RATE
     filled = {name: v for name, v in defaults.items() if getattr(config, name) is None}
     steps = config.max_steps or int(defaults["max_steps"])
     fifth = max(1, steps // 5)
@@ -273,12 +278,14 @@ def _train(
     shares = devices * nodes // config.tensor_parallel
     batch = _given(config.batch_size) * config.accumulate * shares
     tokens_per_step = batch * data.block_size
-    parameters = sum(p.numel() for p in module.model.parameters())
+    counts = [(p.numel(), p.requires_grad) for p in module.model.parameters()]
+    parameters, trained = sum(n for n, _ in counts), sum(n for n, trains in counts if trains)
     session.put(
         ModelDescribed(
             name=config.model,
-            architecture=type(module.model).__name__,
+            architecture=architecture_of(module.model),
             parameters=parameters,
+            trained_parameters=None if trained == parameters else trained,
             pretrained=pretrained,
             precision=precision_of(config),
             total_steps=config.max_steps,
@@ -286,7 +293,9 @@ def _train(
         )
     )
     console.print(
-        f"{config.model}: {parameters:,} parameters, {data.train_tokens:,} training tokens, "
+        f"{config.model}: {parameters:,} parameters"
+        f"{'' if trained == parameters else f' ({trained:,} of them trained)'}, "
+        f"{data.train_tokens:,} training tokens, "
         f"{_given(config.max_steps):,} steps of {tokens_per_step:,} tokens",
         soft_wrap=True,
     )
@@ -349,6 +358,8 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
         from carbon_trainer.models.tensor_parallel import check_split
 
         check_split(model, config.tensor_parallel)
+    if config.lora_rank is not None:
+        model = with_adapter(model, config.lora_rank, config.lora_alpha or 2 * config.lora_rank)
     module = TransformerModule(
         model,
         learning_rate=_given(config.learning_rate),
@@ -383,7 +394,8 @@ def _run(
 
 
 def quieten() -> None:
-    """Keep Lightning's hints, which are not for users of carbon-train, off the terminal."""
+    """Keep hints that are not for users of carbon-train off the terminal."""
+    quieten_transformers()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (

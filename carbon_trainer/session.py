@@ -113,6 +113,11 @@ def asked_to_resume(run_dir: Path) -> bool:
 FINISHED = Outcome("finished", 0, "all steps are done")
 
 
+def budget_reached(reason: str) -> Outcome:
+    """Return how a segment ends that its budget has ended."""
+    return Outcome("budget", 3, reason)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What a run has used until now, all of its segments together, for display.

@@ -379,16 +379,23 @@ def compute_figure(model: ModelDescribed | None, tokens: Figure) -> Figure:
     if model is None or not tokens.value:
         why = "There is no model or no tokens on record."
         return Figure.missing(key, label, unit, why)
+    trained = model.trained_parameters
+    formula, adapted = "6 x parameters x tokens", ""
+    inputs = [Input(name="parameters", value=float(model.parameters), method=MEASURED)]
+    if trained is not None:
+        formula = "(4 x parameters + 2 x trained parameters) x tokens"
+        adapted = (
+            "Of six operations two are for the gradient of a weight, which kept ones do not have. "
+        )
+        inputs.append(Input(name="trained parameters", value=float(trained), method=MEASURED))
+    learnt = model.parameters if trained is None else trained
     return Figure(
-        key=key, label=label, value=6.0 * model.parameters * tokens.value, unit=unit,
-        method=ESTIMATED, sigma=None,
-        basis="6 x parameters x tokens (Kaplan et al. 2020, arXiv:2001.08361): forward and "
-        "backward pass without attention's part over the context, validation and repeated steps.",
-        formula="6 x parameters x tokens",
-        inputs=(
-            Input(name="parameters", value=float(model.parameters), method=MEASURED),
-            Input.of(tokens),
-        ),
+        key=key, label=label, value=(4.0 * model.parameters + 2.0 * learnt) * tokens.value,
+        unit=unit, method=ESTIMATED, sigma=None,
+        basis=f"{formula} (Kaplan et al. 2020, arXiv:2001.08361): forward and "
+        f"backward pass without attention's part over the context, validation and repeated steps. "
+        f"{adapted}".rstrip(),
+        formula=formula, inputs=(*inputs, Input.of(tokens)),
     )  # fmt: skip
 
 

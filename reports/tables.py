@@ -270,6 +270,12 @@ def source_table(figures: RunFigures) -> Table:
     return Table("sources", "Sources of energy figures", columns, rows, frozenset({4, 5}))
 
 
+def _trained(parameters: int | None) -> list[tuple[str, str]]:
+    if parameters is None:
+        return []
+    return [("Trained parameters", f"{parameters:,}; the others are kept as they were")]
+
+
 def subject_table(figures: RunFigures) -> Table:
     """The corpus and the model."""
     corpus, model = figures.provenance.corpus, figures.provenance.model
@@ -281,6 +287,7 @@ def subject_table(figures: RunFigures) -> Table:
         rows += [
             ("Model", f"{model.name} ({model.architecture})"),
             ("Parameters", f"{model.parameters:,}, {_start(pretrained=model.pretrained)}"),
+            *_trained(model.trained_parameters),
             ("Precision", model.precision),
             ("Planned", planned),
         ]

@@ -107,6 +107,7 @@ def _where_to_begin(
     if resume is not None:
         point, before = resume_point(resume, config)
         config = RunConfig.from_sources((f"run {point.run_id}", before), *sources)
+        _check_same_adapter(point.run_id, before, config)
     elif run_id is not None:
         known = known_run(run_id, config)
         if known is not None:
@@ -122,6 +123,17 @@ def _where_to_begin(
             "--max-steps to go on."
         )
     return config, point
+
+
+def _check_same_adapter(run_id: str, before: dict[str, Any], config: RunConfig) -> None:
+    """What is trained does not change within a run: its checkpoints would not fit."""
+    for name in ("lora_rank", "lora_alpha"):
+        was, now = before.get(name), getattr(config, name)
+        if was != now:
+            raise InputError(
+                f"run {run_id} was begun with {name} {was}, and cannot go on with {now}: begin a "
+                "new run."
+            )
 
 
 def _supervised(
@@ -233,11 +245,13 @@ def check_quickly(config: RunConfig) -> None:
     from carbon_trainer.emissions import ZoneFactors
     from carbon_trainer.launch.ranks import check_split_ranks, launched
     from carbon_trainer.models.build import check_model_name
+    from carbon_trainer.models.lora import check_lora
 
     ZoneFactors().intensity(config.zone)
     check_model_name(config.model)
     devices, nodes = launched() or (config.devices, config.nodes)
     check_split_ranks(devices * nodes, config.tensor_parallel)
+    check_lora(config)
     for path in config.data:
         if not path.exists():
             raise InputError(f"there is no file or folder {path} to train on.")

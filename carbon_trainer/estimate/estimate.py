@@ -16,12 +16,24 @@ from carbon_trainer.accelerators import (
 )
 from carbon_trainer.emissions import ZoneFactors
 from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.estimate.attention import (
+    REFERENCE_TOKENS,
+    growth,
+    share_of_all,
+    size_of,
+)
 from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
 from carbon_trainer.estimate.published import FLOPS_PER_PARAMETER_AND_TOKEN, published_runs
 from carbon_trainer.grid.intensity import Intensity
 
 SPARSE_TOLERANCE = 0.03
 """Makers' peaks with 2:4 sparsity are twice the dense ones, but for rounding."""
+
+
+MOST_OVER_DATASHEET = 1.25
+"""How far a board's own peak may lie above its datasheet's."""
+
+FEWEST_PARAMETERS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +52,10 @@ class Job:
         peak_tflops: the accelerator's dense 16-bit peak; None to take the datasheet's.
         development: all computing over that of the final run; 1 is the final run alone.
         start: when it begins; None where it does not matter.
+        sequence_length: tokens of a sequence, to count attention over it; None to take what
+            published runs had.
+        layers: the model's; None to assume.
+        width: of all its attention's heads together; None to assume.
     """
 
     parameters: float
@@ -53,6 +69,9 @@ class Job:
     peak_tflops: float | None = None
     development: float = 1.0
     start: datetime | None = None
+    sequence_length: int | None = None
+    layers: int | None = None
+    width: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +81,9 @@ class Estimate:
     Attributes:
         job: what was asked.
         board: the accelerator.
-        flops: operations of training.
+        flops: operations of training, attention's with them where the sequence is told.
+        attention: attention's share of those, and how the shape is known; None where the
+            sequence is not told.
         effective_mfu: share of the peak that all hours together get done.
         gpu_hours: accelerator-hours.
         days: from the first step to the last, on all accelerators.
@@ -77,6 +98,7 @@ class Estimate:
     job: Job
     board: Accelerator
     flops: float
+    attention: tuple[Spread, str] | None
     effective_mfu: Spread
     gpu_hours: Spread
     days: Spread
@@ -109,21 +131,23 @@ def estimate(job: Job) -> Estimate:
     _check(job)
     board = _with_peak(board_of(job.gpu), job.peak_tflops)
     intensity = ZoneFactors().intensity(job.zone)
-    flops = FLOPS_PER_PARAMETER_AND_TOKEN * job.parameters * job.tokens * job.development
+    plain = FLOPS_PER_PARAMETER_AND_TOKEN * job.parameters * job.tokens * job.development
+    attention = _attention(job)
     effective = (
         calibrated().predict(job.parameters, board.name)
         if job.mfu is None
         else goodput().scaled(job.mfu)
     )
-    most_h = Spread(flops / (3600 * board.peak_bf16_tflops * 1e12), 0.0)
-    hours = most_h.over(effective)
+    least_h = attention.hours.scaled(plain / (3600 * board.peak_bf16_tflops * 1e12))
+    hours = least_h.over(effective)
     power = power_share().scaled(board.tdp_w)
     energy = hours.times(power).scaled(job.pue / 1000)
     grid = Spread(intensity.intensity_gco2e_per_kwh / 1000, intensity.uncertainty)
     return Estimate(
         job=job,
         board=board,
-        flops=flops,
+        flops=plain * attention.flops,
+        attention=attention.told,
         effective_mfu=effective,
         gpu_hours=hours,
         days=hours.scaled(1 / (24 * job.gpus)),
@@ -133,6 +157,29 @@ def estimate(job: Job) -> Estimate:
         cost=None if job.price_per_kwh is None else energy.scaled(job.price_per_kwh),
         embodied_kgco2e=_embodied(board, hours),
         intensity=intensity,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Attention:
+    """What attention makes of 6 operations a parameter and token: factors, and what is told."""
+
+    flops: float
+    hours: Spread
+    told: tuple[Spread, str] | None
+
+
+def _attention(job: Job) -> _Attention:
+    tokens = job.sequence_length
+    if tokens is None:
+        return _Attention(1.0, Spread(1.0, 0.0), None)
+    size = size_of(job.parameters, job.layers, job.width)
+    # The hours of published runs have their own attention in; a utilisation that is told has not.
+    usual = 0 if job.mfu is not None else REFERENCE_TOKENS
+    return _Attention(
+        growth(size, job.parameters, tokens, 0).value,
+        growth(size, job.parameters, tokens, usual),
+        (share_of_all(size.over_parameters(job.parameters, tokens)), size.basis),
     )
 
 
@@ -178,6 +225,11 @@ def _with_peak(board: Accelerator, peak_tflops: float | None) -> Accelerator:
             f"--peak-tflops {peak_tflops:g} is the sparse peak of {board.name}: training is dense, "
             f"which is {dense:g}."
         )
+    if peak_tflops > MOST_OVER_DATASHEET * dense:
+        raise InputError(
+            f"--peak-tflops {peak_tflops:g} is {peak_tflops / dense:.3g} times the dense 16-bit "
+            f"peak of {board.name}, {dense:g}: training has neither sparse nor 8-bit peaks."
+        )
     return dataclasses.replace(board, peak_bf16_tflops=peak_tflops)
 
 
@@ -196,6 +248,17 @@ def _check(job: Job) -> None:
     for flag, value in positive.items():
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"{flag} is {value:g}, but should be more than 0.")
+    if job.parameters < FEWEST_PARAMETERS:
+        raise InputError(
+            f"--params is {job.parameters:g}, but is a number of parameters: write 7e9 or 7B for "
+            "seven billion."
+        )
+    if job.sequence_length is not None and job.sequence_length < 1:
+        raise InputError(f"--sequence-length is {job.sequence_length}, but should be 1 or more.")
+    if job.sequence_length is None and (job.layers is not None or job.width is not None):
+        raise InputError(
+            "--layers and --hidden count attention over a sequence: give --sequence-length too."
+        )
     for flag, value in (("--pue", job.pue), ("--development", job.development)):
         if value < 1:
             raise InputError(f"{flag} is {value:g}, but cannot be less than 1.")

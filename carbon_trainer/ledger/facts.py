@@ -87,6 +87,15 @@ class ModelDescribed(Fact):
     total_steps: int | None
     """Optimizer steps planned; None where the run has no fixed end."""
     tokens_per_step: int | None
+    trained_parameters: int | None = None
+    """Those that are changed, where others are kept as they are; None where all are trained."""
+
+    def body(self) -> JsonDict:
+        """Return the fact's fields as JSON types, as before where all parameters are trained."""
+        body = super().body()
+        if self.trained_parameters is None:
+            del body["trained_parameters"]
+        return body
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -196,6 +196,15 @@ def _check_fits(model: PreTrainedModel, name: str, vocab_size: int, block_size: 
         )
 
 
+def quieten_transformers() -> None:
+    """Keep its progress bars and hints off the terminal; what matters of them is checked here."""
+    from transformers.utils import logging
+
+    hushed: Any = logging
+    hushed.disable_progress_bar()
+    hushed.set_verbosity_error()
+
+
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:300].rstrip(".") + "."

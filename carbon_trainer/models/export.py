@@ -8,6 +8,7 @@ from typing import Any
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import model_of
+from carbon_trainer.models.lora import has_adapter, with_kept_adapter
 
 FOLDER = "model"
 """Where in a run's folder the model's config and tokenizer are kept from its first step on."""
@@ -15,13 +16,16 @@ FOLDER = "model"
 _PREFIX = "model."
 
 
-def export_model(settings: Path, checkpoint: Path, folder: Path) -> int:
+def export_model(settings: Path, checkpoint: Path, folder: Path, *, adapter: bool = False) -> int:
     """Write the weights of a checkpoint, with config and tokenizer, for transformers to load.
+
+    A LoRA adapter is merged into the weights that it was trained beside.
 
     Args:
         settings: the folder with the model's config and tokenizer.
         checkpoint: a checkpoint in one file.
         folder: where to write; made if it is not there.
+        adapter: write the LoRA adapter alone, for peft to load.
 
     Returns:
         How many parameters were written, tied ones once.
@@ -38,18 +42,29 @@ def export_model(settings: Path, checkpoint: Path, folder: Path) -> int:
         )
     if checkpoint.is_dir():
         raise InputError(f"{checkpoint} is in shards, and only a checkpoint in one file is taken.")
+    adapted = has_adapter(settings)
+    if adapter and not adapted:
+        raise InputError(
+            "the run was trained without LoRA, so it has no adapter: export the model."
+        )
     config = AutoConfig.from_pretrained(settings, local_files_only=True, trust_remote_code=False)
-    model = _filled(config, _weights(checkpoint), checkpoint)
+    model: Any = model_of(config)
+    if adapted:
+        model = with_kept_adapter(model, settings)
+    _fill(model, _weights(checkpoint), checkpoint)
+    if adapted and not adapter:
+        model = model.merge_and_unload()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         model.save_pretrained(folder)
         if folder.resolve() != settings.resolve():
-            _copy_missing(settings, folder)
+            _copy_missing(settings, folder, without="config.json" if adapter else None)
     except OSError as error:
         raise InputError(
             f"cannot write the model into {folder}: {error.strerror or error}. Give another folder."
         ) from error
-    return sum(parameter.numel() for parameter in model.parameters())
+    written = (p.numel() for p in model.parameters() if p.requires_grad or not adapter)
+    return sum(written)
 
 
 def _weights(checkpoint: Path) -> dict[str, Any]:
@@ -70,8 +85,7 @@ def _weights(checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def _filled(config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
-    model: Any = model_of(config)
+def _fill(model: Any, weights: dict[str, Any], checkpoint: Path) -> None:
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -79,13 +93,12 @@ def _filled(config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
             f"{checkpoint} and the config beside it are not of one model: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
-    return model
 
 
-def _copy_missing(settings: Path, folder: Path) -> None:
+def _copy_missing(settings: Path, folder: Path, *, without: str | None) -> None:
     """Bring the tokenizer along; what the model itself has just written stays."""
     for file in sorted(settings.iterdir()):
-        if file.is_file() and file.suffix in (".json", ".txt", ".model"):
+        if file.name != without and file.is_file() and file.suffix in (".json", ".txt", ".model"):
             target = folder / file.name
             if not target.exists():
                 shutil.copyfile(file, target)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from tests.cli.commands import Ended
+from tests.cli.commands import Ended, Shell
 
 Train = Callable[..., Ended]
 JOB = ("--params", "20e9", "--tokens", "400B", "--gpu", "A100", "--gpus", "96")
@@ -37,6 +39,61 @@ def test_a_run_of_the_size_that_is_said_of_gpt_4_can_be_estimated(carbon_train: 
     assert ended.status == 0
 
 
+def test_a_recipe_brings_its_own_size_and_needs_no_torch(shell: Shell) -> None:
+    ended = shell.run("estimate", "--recipe", "llama-7b", "--tokens", "1T", "--json")
+    assert ended.status == 0
+    same = shell.run("estimate", "--params", "6738415616", "--tokens", "1T", "--json")
+    assert json.loads(ended.out) == json.loads(same.out)
+    code = (
+        "import sys; sys.argv = ['carbon-train', 'estimate', '--recipe', 'llama-7b', '--tokens', "
+        "'1T']\nfrom carbon_trainer.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_attention_over_a_long_sequence_is_told_with_its_share(carbon_train: Train) -> None:
+    flags = ("estimate", "--recipe", "llama-7b", "--tokens", "1T", "--sequence-length", "32768")
+    out = carbon_train(*flags).out
+    assert "Attention's share of FLOP" in out
+    assert "32 layers of width 4,096" in out
+    told = json.loads(carbon_train(*flags, "--json").out)
+    added = 2 * 32 * 4096 * 32768 / 6738415616
+    assert told["attention"]["value"] == pytest.approx(added / (1 + added))
+
+
+def test_ways_to_have_queries_answered_stand_side_by_side_in_80_columns(
+    carbon_train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = carbon_train("estimate", "--params", "1B", "--tokens", "20B", "--compare", "1e9").out
+    table = out[out.index("1 B queries") : out.index("- answers:")]
+    assert "…" not in table
+    for way in ("pre-train", "fine-tune an open one", "LoRA on an open one", "use the larger one"):
+        assert way in table
+    assert "0.24 Wh, so 240,000 kWh" in out
+    assert "1.14 gCO2e, so 1.14 M kgCO2e" in out
+    assert "arXiv 2505.06371" in out
+    assert "extrapolated" in out
+
+
+def test_a_comparison_in_json_has_interval_unit_and_method_of_every_figure(
+    carbon_train: Train,
+) -> None:
+    flags = ("--params", "8B", "--tokens", "1T", "--compare", "1M", "--open-params", "8B")
+    told = json.loads(carbon_train("estimate", *flags, "--json").out)["compare"]
+    assert set(told["ways"]) == {"pretrain", "fine_tune", "lora", "open_model"}
+    for way in told["ways"].values():
+        for key in ("query_kwh", "total_kwh", "total_kgco2e"):
+            figure = way[key]
+            assert figure["low"] < figure["value"] < figure["high"]
+            assert figure["method"] == "estimated"
+            assert figure["unit"]
+        assert way["breaks_even"] is None
+    assert all(one["source"] and one["boundary"] for one in told["providers"])
+
+
 def test_published_runs_are_listed_with_their_sources(carbon_train: Train) -> None:
     lines = carbon_train("estimate", "--list").out.splitlines()
     (pythia,) = [line for line in lines if line.startswith("Pythia 12B")]
@@ -49,11 +106,16 @@ def test_published_runs_are_listed_with_their_sources(carbon_train: Train) -> No
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (("--params", "20e9"), "give --params and --tokens"),
+        (("--params", "20e9"), "give --params (or --recipe) and --tokens"),
         (("--params", "many", "--tokens", "1e9"), "is not a number: write 20e9 or 20B"),
         ((*JOB, "--start", "soon"), "--start is 'soon', but should be a date"),
         ((*JOB, "--mfu", "40"), "35 % is 0.35"),
         ((*JOB, "--gpu", "H10O"), "Did you mean"),
+        ((*JOB, "--recipe", "llama-7b"), "give --recipe alone"),
+        (("--recipe", "llama-7", "--tokens", "1e9"), "Did you mean llama-7b"),
+        (("--recipe", "gpt-4", "--tokens", "1e9"), "not published"),
+        ((*JOB, "--tokens-per-query", "400"), "give --compare too"),
+        ((*JOB, "--compare", "0"), "--compare is 0, but should be more than 0"),
         ((*JOB, "--zone", "Germny"), "GERMNY"),
     ],
 )

@@ -83,6 +83,7 @@ def test_ranks_that_do_not_come_out_even_are_refused(ranks: int, told: str) -> N
     check_split_ranks(4, 2)
 
 
-def test_copies_of_split_models_are_refused() -> None:
-    with pytest.raises(InputError, match="tensor_parallel does not go with strategy ddp"):
-        RunConfig.from_sources((COMMAND_LINE, {"tensor_parallel": 2, "strategy": "ddp"}))
+@pytest.mark.parametrize(("setting", "value"), [("strategy", "ddp"), ("lora_rank", 4)])
+def test_what_does_not_go_with_split_layers_is_refused(setting: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"tensor_parallel does not go with {setting}"):
+        RunConfig.from_sources((COMMAND_LINE, {"tensor_parallel": 2, setting: value}))

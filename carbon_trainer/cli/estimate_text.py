@@ -1,0 +1,294 @@
+"""How estimates are told: tables and notes for people, a document for machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from carbon_trainer.estimate.compare import Use, Way
+    from carbon_trainer.estimate.efficiency import Spread
+    from carbon_trainer.estimate.estimate import Estimate
+    from carbon_trainer.estimate.inference import ProviderQuery
+
+HIGHEST_MFU = 0.6
+"""No published run that is known here has reached more of its dense peak."""
+
+
+def _figures(found: Estimate) -> dict[str, tuple[str, Spread | None, str]]:
+    """Return label, figure and unit by key."""
+    return {
+        "effective_mfu": ("Share of the peak got done", found.effective_mfu, ""),
+        "gpu_hours": ("GPU-hours", found.gpu_hours, "h"),
+        "days": ("Days", found.days, "d"),
+        "power_w": ("Power of a GPU and its host", found.power_w, "W"),
+        "energy_kwh": ("Energy of the facility", found.energy_kwh, "kWh"),
+        "emissions_kgco2e": ("Emissions (location-based)", found.emissions_kgco2e, "kgCO2e"),
+        "cost": ("Cost of electricity", found.cost, ""),
+    }
+
+
+def document(found: Estimate) -> dict[str, Any]:
+    """Return an estimate as JSON types."""
+    figures = {
+        key: _figure(figure, unit)
+        for key, (_, figure, unit) in _figures(found).items()
+        if figure is not None
+    }
+    embodied = found.embodied_kgco2e
+    return {
+        "accelerator": found.board.name,
+        "flops": found.flops,
+        "attention": _attention(found),
+        "figures": figures,
+        "embodied_kgco2e": None if embodied is None else {"low": embodied[0], "high": embodied[1]},
+        "ends": None if found.ends is None else found.ends.isoformat(),
+        "intensity_gco2e_per_kwh": found.intensity.intensity_gco2e_per_kwh,
+        "intensity_source": found.intensity.source,
+        "notes": _notes(found),
+    }
+
+
+def _figure(figure: Spread, unit: str) -> dict[str, Any]:
+    low, high = figure.interval
+    return {
+        "value": figure.value, "low": low, "high": high, "interval": "80 %", "unit": unit,
+        "method": "estimated",
+    }  # fmt: skip
+
+
+def show(found: Estimate) -> None:
+    """Print an estimate for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    job = found.job
+    what = f"{_short(job.parameters)} parameters, {_short(job.tokens)} tokens"
+    table = Table(title=f"{what}, {job.gpus:,} x {found.board.name}", title_justify="left")
+    table.add_column("")
+    for heading in ("estimate", "80 % interval"):
+        table.add_column(heading, justify="right")
+    for label, figure, unit in _figures(found).values():
+        if figure is not None:
+            low, high = (_short(value) for value in figure.interval)
+            table.add_row(label, f"{_short(figure.value)} {unit}".strip(), f"{low} to {high}")
+    if found.embodied_kgco2e is not None:
+        low, high = (_short(value) for value in found.embodied_kgco2e)
+        table.add_row("Embodied share of the GPUs", "a range, kgCO2e", f"{low} to {high}")
+    if found.attention is not None:
+        share, _ = found.attention
+        low, high = (f"{100 * value:.3g} %" for value in share.interval)
+        known = share.log_sigma == 0
+        table.add_row("Attention's share of FLOP", f"{100 * share.value:.3g} %",
+                      "" if known else f"{low} to {high}")  # fmt: skip
+    if found.ends is not None:
+        table.add_row("Ends", f"{found.ends:%Y-%m-%d}", "")
+    console = Console(highlight=False)
+    console.print(table)
+    for note in _notes(found):
+        console.print(f"- {note}", soft_wrap=True)
+
+
+def _notes(found: Estimate) -> list[str]:
+    job, grid = found.job, found.intensity
+    terms = "6 x parameters x tokens"
+    if found.attention is not None:
+        terms = f"(6 x parameters + 12 x layers x width x {job.sequence_length:,}) x tokens"
+    made = (
+        f"estimated: {terms} = {found.flops:.3g} FLOP over a dense peak of "
+        f"{found.board.peak_bf16_tflops:g} TFLOP/s; utilisation, downtime and power as in "
+        "published runs (--list)."
+    )
+    factors = (
+        f"{grid.intensity_gco2e_per_kwh:.0f} gCO2e/kWh ({grid.zone_name}, {grid.method}; "
+        f"{grid.source}, {grid.vintage}); PUE {job.pue:g}{' (assumed)' if job.pue == 1 else ''}."
+    )
+    notes = [made, factors]
+    if found.attention is not None:
+        notes.append(_attention_note(found))
+    if job.mfu is not None and job.mfu > HIGHEST_MFU:
+        notes.append(
+            f"no published run that is known here reached --mfu {job.mfu:g}; most are below 0.5."
+        )
+    if job.development == 1:
+        notes.append(
+            "the final run alone. All of a project took 3.4 times that for LLaMA (Touvron et al. "
+            "2023): --development 3.4."
+        )
+    if found.embodied_kgco2e is None:
+        notes.append(f"no figure of making {found.board.name} is known here.")
+    return notes
+
+
+def _attention_note(found: Estimate) -> str:
+    from carbon_trainer.estimate.attention import REFERENCE_TOKENS
+
+    basis = found.attention[1] if found.attention is not None else ""
+    note = f"attention: Chowdhery et al. 2022 (PaLM), appendix B; {basis}."
+    if found.job.mfu is None:
+        note += (
+            f" Hours grow by what it adds over sequences of {REFERENCE_TOKENS:,}, which most "
+            "published runs had."
+        )
+    return note
+
+
+def _attention(found: Estimate) -> dict[str, Any] | None:
+    if found.attention is None:
+        return None
+    share, basis = found.attention
+    method = "exact" if share.log_sigma == 0 else "estimated"
+    return {**_figure(share, "share of FLOP"), "method": method, "basis": basis}
+
+
+def ways_document(ways: Sequence[Way], use: Use, found: Estimate) -> dict[str, Any]:
+    """Return a comparison as JSON types."""
+    from carbon_trainer.estimate.compare import emissions
+
+    told = {}
+    for way in ways:
+        told[way.key] = {
+            "parameters": use.open_parameters if way.once is None else found.job.parameters,
+            "once_kwh": None if way.once is None else _figure(way.once, "kWh"),
+            "query_kwh": _figure(way.query, "kWh"),
+            "total_kwh": _figure(way.total, "kWh"),
+            "total_kgco2e": _figure(emissions(way, found), "kgCO2e"),
+            "breaks_even": None if way.breaks_even is None else _figure(way.breaks_even, "queries"),
+        }
+    return {
+        "queries": use.queries,
+        "tokens_per_query": use.tokens_per_query,
+        "fine_tuning_tokens": use.fine_tuning_tokens,
+        "ways": told,
+        "providers": [
+            {"what": one.what, "energy_wh": one.energy_wh, "emissions_gco2e": one.emissions_g,
+             "boundary": one.boundary, "source": one.source, "method": "as published"}
+            for one in _providers()
+        ],
+        "notes": _use_notes(use, found),
+    }  # fmt: skip
+
+
+def show_ways(ways: Sequence[Way], use: Use, found: Estimate) -> None:
+    """Print a comparison for people, within 80 columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    own, large = _short(found.job.parameters), _short(use.open_parameters)
+    console = Console(highlight=False)
+    console.print(
+        f"\n{_short(use.queries)} queries of {use.tokens_per_query:,.0f} tokens: a model of {own} "
+        f"parameters of your own,\nor an open one of {large} as it is; kWh of the building",
+        soft_wrap=True,
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "once", "answers", "all", "80 % interval", "even after"):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    for way in ways:
+        low, high = (_short(value) for value in way.total.interval)
+        large_one = way.once is None
+        even = "" if large_one else "never"
+        if way.breaks_even is not None:
+            even = _short(way.breaks_even.value)
+        once = "-" if way.once is None else _short(way.once.value)
+        answers = _short(way.query.value * use.queries)
+        total = _short(way.total.value)
+        table.add_row(way.label, once, answers, total, f"{low} to {high}", even)
+    console.print(table)
+    for note in _use_notes(use, found):
+        console.print(f"- {note}", soft_wrap=True)
+    console.print("\nAs providers have published, each in a boundary of its own:")
+    for one in _providers():
+        each, all_of_it = (
+            (f"{one.energy_wh:g} Wh", f"{_short(one.energy_wh * use.queries / 1000)} kWh")
+            if one.energy_wh is not None
+            else (f"{one.emissions_g:g} gCO2e",
+                  f"{_short((one.emissions_g or 0) * use.queries / 1000)} kgCO2e")
+        )  # fmt: skip
+        console.print(f"- {one.what}: {each}, so {all_of_it} for {_short(use.queries)} of them.",
+                      soft_wrap=True)  # fmt: skip
+        console.print(f"  {one.boundary} ({one.source})", soft_wrap=True)
+
+
+def _use_notes(use: Use, found: Estimate) -> list[str]:
+    from carbon_trainer.estimate.compare import ADAPTER_SHARE, FINE_TUNING_TOKENS
+    from carbon_trainer.estimate.inference import (
+        MACHINES_OVER_ACCELERATORS,
+        SOURCE,
+        is_extrapolated,
+    )
+
+    grid = found.intensity
+    assumed = " (LIMA's: assumed)" if use.fine_tuning_tokens == FINE_TUNING_TOKENS else ""
+    answers = (
+        f"answers: GPUs' energy by {SOURCE}, dense models on H100 and B200, x "
+        f"{MACHINES_OVER_ACCELERATORS:.2f} for hosts and idle machines (Elsworth et al. 2025). The "
+        "interval is that between servers with little and with much to do."
+    )
+    tuning = (
+        f"fine-tuning: {_short(use.fine_tuning_tokens)} tokens{assumed}; the open model's own "
+        "pre-training, done by others, is not counted. LoRA: 4 operations a parameter and token "
+        f"and 2 for adapters, {100 * ADAPTER_SHARE:g} % of the parameters (assumed)."
+    )
+    even = (
+        "even after: so many queries take as much as with the larger model as it is. Whether the "
+        "models answer equally well is not considered."
+    )
+    factor = f"{grid.intensity_gco2e_per_kwh / 1000:.3g} kgCO2e ({grid.zone_name})"
+    notes = [answers, tuning, even, f"emissions: kWh x {factor}."]
+    beyond = [p for p in (found.job.parameters, use.open_parameters) if is_extrapolated(p)]
+    if beyond:
+        sizes = " and ".join(_short(p) for p in beyond)
+        notes.append(f"no model of {sizes} parameters was measured: its answers are extrapolated.")
+    return notes
+
+
+def _providers() -> Sequence[ProviderQuery]:
+    from carbon_trainer.estimate.inference import provider_queries
+
+    return provider_queries()
+
+
+def _short(value: float) -> str:
+    """Three digits, for people."""
+    for unit, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def show_published() -> None:
+    """Print the published runs that estimates are made from, with their sources."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from carbon_trainer.estimate.published import published_runs
+
+    runs = published_runs()
+    distinct = dict.fromkeys(run.source for run in runs)
+    sources = {source: number for number, source in enumerate(distinct, 1)}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "params", "tokens", "on", "hours", "done", "#"):
+        justify: Literal["left", "right"] = "left" if heading in ("model", "on") else "right"
+        table.add_column(heading, justify=justify, no_wrap=True)
+    for run in runs:
+        known = run.tokens is not None and run.accelerator_hours is not None
+        table.add_row(
+            run.model,
+            _short(run.active_parameters),
+            "" if run.tokens is None else _short(run.tokens),
+            run.accelerator,
+            "" if run.accelerator_hours is None else f"{run.accelerator_hours:,.0f}",
+            f"{run.effective_mfu:.0%}" if known else "",
+            str(sources[run.source]),
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("\ndone: share of the dense peak that all hours together got done. #: source")
+    for source, number in sources.items():
+        console.print(f"{number}. {source}", soft_wrap=True)
+    console.print("\nNot learnt from:")
+    for run in runs:
+        if run.excluded:
+            console.print(f"  {run.model}: {run.excluded}", soft_wrap=True)
