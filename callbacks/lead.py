@@ -15,6 +15,7 @@ from carbon_trainer.callbacks.member import RunMember, state_of
 from carbon_trainer.callbacks.ranks import Place
 from carbon_trainer.callbacks.waiting import wait_together
 from carbon_trainer.config import RunConfig
+from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.session import Outcome, ResumePoint, RunSession
 
@@ -297,8 +298,8 @@ class Lead:
         self._member.set_phase(name)
 
     def _count(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
-        # Every rank has a batch of the same size.
-        self._tokens_at_step += tokens_in(module, batch) * trainer.world_size
+        # Every share of the data has batches of the same size.
+        self._tokens_at_step += tokens_in(module, batch) * share_of(trainer).count
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, torch.Tensor):
             # Summed on the device: reading it each step would make the GPU wait for Python.

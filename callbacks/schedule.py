@@ -12,6 +12,7 @@ from carbon_trainer.callbacks.agreement import Action, Pause, Power, Stop, Train
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.throttle import PowerThrottle
 from carbon_trainer.clock import NS_PER_S
+from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
 from carbon_trainer.ledger.facts import Decision, LevelsMeasured
@@ -350,11 +351,17 @@ def _key(session: RunSession, trainer: Trainer, throttle: PowerThrottle | None) 
         accumulate=trainer.accumulate_grad_batches,
         precision=str(trainer.precision),
         ranks=trainer.world_size,
-        strategy=type(trainer.strategy).__name__,
+        strategy=_strategy(trainer),
         devices=sorted(devices),
         means=found.means if found is not None else None,
         full=found.text(1.0) if found is not None else None,
     )
+
+
+def _strategy(trainer: Trainer) -> str:
+    """Return the strategy's name, with the ranks that split each layer where there are several."""
+    splitting = trainer.world_size // share_of(trainer).count
+    return type(trainer.strategy).__name__ + (f"/{splitting}" if splitting > 1 else "")
 
 
 def _left(session: RunSession) -> Budgets:

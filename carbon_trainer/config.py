@@ -91,6 +91,12 @@ class RunConfig(BaseModel):
     strategy: Literal["auto", "ddp", "fsdp"] = setting(
         "auto", "How several devices share the work: copies (ddp) or shards (fsdp) of the model."
     )
+    tensor_parallel: Count = setting(
+        1,
+        "Devices that split each layer between them and train on the same batches; further devices "
+        "shard (fsdp).",
+        "devices",
+    )
     workers: int = setting(0, "Processes that load data.", "processes", ge=0)
     seed: int = setting(1, "Seed of everything random.", ge=0, lt=2**32)
     validate_every: Count | None = setting(
@@ -199,6 +205,16 @@ class RunConfig(BaseModel):
     @classmethod
     def _one_path_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _split_layers_are_no_copies(self) -> RunConfig:
+        if self.tensor_parallel > 1 and self.strategy == "ddp":
+            raise ValueError(
+                "tensor_parallel does not go with strategy ddp: leave strategy out, or give fsdp"
+            )
+        if self.tensor_parallel > 1 and self.lora_rank is not None:
+            raise ValueError("tensor_parallel does not go with lora_rank: use strategy ddp")
+        return self
 
     @model_validator(mode="after")
     def _cost_needs_a_price(self) -> RunConfig:

@@ -276,7 +276,8 @@ def _train(
     if warning := _check_memory(config, data, devices, nodes):
         console.print(f"warning: {warning}", soft_wrap=True)
     module, pretrained = _seeded_module(config, data)
-    batch = _given(config.batch_size) * config.accumulate * devices * nodes
+    shares = devices * nodes // config.tensor_parallel
+    batch = _given(config.batch_size) * config.accumulate * shares
     tokens_per_step = batch * data.block_size
     counts = [(p.numel(), p.requires_grad) for p in module.model.parameters()]
     parameters, trained = sum(n for n, _ in counts), sum(n for n, trains in counts if trains)
@@ -346,14 +347,14 @@ def _foretell(
 def _check_memory(config: RunConfig, data: PreparedData, devices: int, nodes: int) -> str:
     """Refuse a recipe whose training will not fit; return a warning where it is too close to say.
 
-    Where a device's memory is not known, nothing is said.
+    Where a device's memory is not known, or layers are split, nothing is said.
     """
     from carbon_trainer.models.memory import Setup, check_training, free_bytes, gpu_bytes
     from carbon_trainer.trainer import precision_of, trains_on_gpu
 
     on_gpu = trains_on_gpu(config)
     there = gpu_bytes() if on_gpu else free_bytes() // devices
-    if config.model not in recipes() or there is None:
+    if config.model not in recipes() or there is None or config.tensor_parallel > 1:
         return ""
     setup = Setup(
         vocab_size=data.tokenizer.vocab_size,
@@ -387,6 +388,10 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
     model, origin = build_model(
         config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
     )
+    if config.tensor_parallel > 1:
+        from carbon_trainer.models.tensor_parallel import check_split
+
+        check_split(model, config.tensor_parallel)
     if config.lora_rank is not None:
         model = with_adapter(model, config.lora_rank, config.lora_alpha or 2 * config.lora_rank)
     module = TransformerModule(

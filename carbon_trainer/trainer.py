@@ -20,7 +20,7 @@ from carbon_trainer.callbacks.profile import StopWhenMeasured
 from carbon_trainer.callbacks.progress import CarbonProgress
 from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.config import RunConfig
-from carbon_trainer.launch.ranks import is_elastic, launched
+from carbon_trainer.launch.ranks import check_split_ranks, is_elastic, launched
 
 if TYPE_CHECKING:
     from carbon_trainer.interrupts import Interrupts
@@ -121,10 +121,11 @@ def _spread(config: RunConfig) -> dict[str, Any]:
     _meet_anew()
     devices, nodes = launched() or (config.devices, config.nodes)
     strategy: Any = config.strategy
-    if strategy == "fsdp":
-        from carbon_trainer.models.sharding import sharded
+    check_split_ranks(devices * nodes, config.tensor_parallel)
+    if strategy == "fsdp" or config.tensor_parallel > 1:
+        from carbon_trainer.models.sharding import spread_over
 
-        strategy = sharded(devices * nodes)
+        strategy = spread_over(devices * nodes, config.tensor_parallel)
     elif devices * nodes > 1:
         strategy = "ddp"
     return {"devices": devices, "num_nodes": nodes, "strategy": strategy}

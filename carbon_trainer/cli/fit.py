@@ -239,14 +239,18 @@ def check_quickly(config: RunConfig) -> None:
     """Find what can be found wrong before anything heavy is imported or recorded.
 
     Raises:
-        InputError: for an unknown zone or model, or a path that is not there.
+        InputError: for an unknown zone or model, a path that is not there, or devices that do not
+            come out even.
     """
     from carbon_trainer.emissions import ZoneFactors
+    from carbon_trainer.launch.ranks import check_split_ranks, launched
     from carbon_trainer.models.build import check_model_name
     from carbon_trainer.models.lora import check_lora
 
     ZoneFactors().intensity(config.zone)
     check_model_name(config.model)
+    devices, nodes = launched() or (config.devices, config.nodes)
+    check_split_ranks(devices * nodes, config.tensor_parallel)
     check_lora(config)
     for path in config.data:
         if not path.exists():

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
 
 from carbon_trainer.data.prepare import PreparedData
+from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
 
 Batch = dict[str, torch.Tensor]
@@ -94,11 +95,14 @@ class TextDataModule(LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Return the training loader: shuffled anew each epoch, each rank its own share."""
-        ranks = self.trainer.world_size if self.trainer else 1
-        rank = self.trainer.global_rank if self.trainer else 0
-        self._check_enough(ranks)
+        share = share_of(self.trainer)
+        self._check_enough(share.count)
         sampler = StatefulDistributedSampler(
-            self.prepared.train, num_replicas=ranks, rank=rank, shuffle=True, seed=self._seed
+            self.prepared.train,
+            num_replicas=share.count,
+            rank=share.index,
+            shuffle=True,
+            seed=self._seed,
         )
         return ResumableLoader(
             self.prepared.train,

@@ -30,6 +30,23 @@ def launched(environ: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
     return None
 
 
+def check_split_ranks(ranks: int, tensor_parallel: int) -> None:
+    """Check that ranks fall into groups which split layers between them.
+
+    Args:
+        ranks: processes of the run, all machines together.
+        tensor_parallel: how many are in a group.
+
+    Raises:
+        InputError: if they do not.
+    """
+    if ranks % tensor_parallel:
+        raise InputError(
+            f"--tensor-parallel {tensor_parallel} needs a multiple of {tensor_parallel} devices, "
+            f"and there {'is' if ranks == 1 else 'are'} {ranks}: see --devices and --nodes."
+        )
+
+
 def is_elastic(environ: Mapping[str, str] = os.environ) -> bool:
     """Say whether torchrun's agent looks after this process."""
     return "TORCHELASTIC_RUN_ID" in environ

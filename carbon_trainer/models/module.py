@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
@@ -99,12 +99,30 @@ class TransformerModule(LightningModule):
         return cls(model, **settings)
 
     def configure_model(self) -> None:
-        """Shard the model where the strategy has a mesh of ranks to shard it over."""
+        """Split and shard the model where the strategy has a mesh of ranks to spread it over."""
         mesh = self.device_mesh
         if mesh is not None:
-            from carbon_trainer.models.sharding import shard
+            from carbon_trainer.models.sharding import spread
 
-            shard(self.model, mesh["data_parallel"])
+            spread(self.model, mesh)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, or over all devices where each has a part of each layer."""
+        mesh = self.device_mesh
+        by_norm = gradient_clip_algorithm in (None, "norm")
+        if mesh is None or mesh["tensor_parallel"].size() == 1 or not by_norm:
+            super().configure_gradient_clipping(
+                optimizer, gradient_clip_val, gradient_clip_algorithm
+            )
+        elif gradient_clip_val:
+            from carbon_trainer.models.tensor_parallel import clip_by_norm
+
+            clip_by_norm(self.parameters(), gradient_clip_val)
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Return logits of shape (batch, block, vocabulary)."""

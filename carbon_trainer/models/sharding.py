@@ -1,6 +1,6 @@
-"""Sharding a model over ranks: each holds a part of every layer, and of the optimizer's state.
+"""Spreading a model over ranks: each holds a part of every layer, and of the optimizer's state.
 
-This is torch's second FSDP (``fully_shard``), which shards over gloo on CPUs as over NCCL on
+Sharding is torch's second FSDP (``fully_shard``), which shards over gloo on CPUs as over NCCL on
 GPUs; Lightning's FSDPStrategy wraps the first, which needs a GPU.
 """
 
@@ -10,19 +10,44 @@ from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
+from transformers import PreTrainedModel
+
+from carbon_trainer.models.tensor_parallel import check_split, split
 
 
-def sharded(ranks: int) -> ModelParallelStrategy:
-    """Return the strategy that ``--strategy fsdp`` stands for.
+def spread_over(ranks: int, tensor_parallel: int) -> ModelParallelStrategy:
+    """Return the strategy of ``--strategy fsdp`` and ``--tensor-parallel``.
 
     Checkpoints are whole files, gathered on rank 0, so that a run can go on with other ranks.
 
     Args:
         ranks: processes of the run, all machines together.
+        tensor_parallel: how many neighbouring ones split each layer; divides ``ranks``.
     """
     return ModelParallelStrategy(
-        data_parallel_size=ranks, tensor_parallel_size=1, save_distributed_checkpoint=False
+        data_parallel_size=ranks // tensor_parallel,
+        tensor_parallel_size=tensor_parallel,
+        save_distributed_checkpoint=False,
     )
+
+
+def spread(model: PreTrainedModel, mesh: DeviceMesh) -> None:
+    """Split a model in place over one dimension of ranks, then shard it over the other.
+
+    Args:
+        model: the same on every rank, and whole.
+        mesh: Lightning's, of dimensions ``data_parallel`` and ``tensor_parallel``.
+
+    Raises:
+        InputError: if it cannot be split.
+    """
+    splitting, sharing = mesh["tensor_parallel"], mesh["data_parallel"]
+    if splitting.size() > 1:
+        check_split(model, splitting.size())
+        split(model, splitting)
+    # Where layers are split, one share of the data leaves nothing to shard.
+    if sharing.size() > 1 or splitting.size() == 1:
+        shard(model, sharing)
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:

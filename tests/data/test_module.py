@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -166,7 +167,8 @@ def test_ranks_share_the_blocks(data: PreparedData) -> None:
     rows: list[tuple[int, ...]] = []
     for rank in range(2):
         module = TextDataModule(data, batch_size=4, drop_last=False)
-        module.trainer = type("Trainer", (), {"world_size": 2, "global_rank": rank})()
+        told = {"num_replicas": 2, "rank": rank}
+        module.trainer = SimpleNamespace(strategy=SimpleNamespace(distributed_sampler_kwargs=told))
         rows += _rows(module.train_dataloader())
     assert len(set(rows)) == len(data.train)
     assert len(rows) <= len(data.train) + 1
