@@ -54,6 +54,17 @@ class RunConfig(BaseModel):
         "Python's own standard library.",
     )
     text_field: str = setting("text", "Field or column with the text, in JSONL and Parquet.")
+    angles: str | None = setting(
+        None,
+        "For encoder-decoders: which slots (Q question, A answer, M mcoptions, E explanation, C "
+        "context) are given and wanted, such as 'QM->A, Q->AE'. None: answers, explanations or "
+        "both from a question and any other slots of a row.",
+    )
+    slots: dict[str, str] = setting(
+        {},
+        "For encoder-decoders: fields or columns of slots that are called otherwise, such as "
+        "'question=stem, mcoptions=choices'.",
+    )
     data_licence: str | None = setting(None, "Licence of the data, for the provenance record.")
     vocab_size: Count | None = setting(
         None, "Size of the vocabulary that is trained on the data.", "tokens", ge=260
@@ -191,6 +202,21 @@ class RunConfig(BaseModel):
     @classmethod
     def _one_path_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Path) else value
+
+    @field_validator("angles", mode="before")
+    @classmethod
+    def _angles_are_a_text(cls, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    @field_validator("slots", mode="before")
+    @classmethod
+    def _slots_from_a_flag(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(slot.strip() and field.strip() for slot, _, field in pairs):
+            raise ValueError("slots and fields such as question=stem, mcoptions=choices")
+        return {slot.strip(): field.strip() for slot, _, field in pairs}
 
     @model_validator(mode="after")
     def _cost_needs_a_price(self) -> RunConfig:

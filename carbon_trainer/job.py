@@ -184,15 +184,13 @@ def _budget_check(session: RunSession) -> Callable[[str], None]:
 def _prepare_data(
     config: RunConfig, progress: Callable[[str], None], check: Callable[[], None]
 ) -> PreparedData:
-    from carbon_trainer.data.prepare import prepare
     from carbon_trainer.data.tokenizer import has_tokenizer
 
     model = Path(config.model)
     own_tokenizer = model if model.is_dir() and has_tokenizer(model) else None
     work = partial(
-        prepare,
+        _reader(config),
         config.data,
-        text_field=config.text_field,
         licence=config.data_licence,
         tokenizer_source=own_tokenizer,
         vocab_size=_given(config.vocab_size),
@@ -202,6 +200,22 @@ def _prepare_data(
         progress=progress,
     )
     return _interruptibly(work, check)
+
+
+def _reader(config: RunConfig) -> Callable[..., PreparedData]:
+    """Return what reads the data: texts, or for an encoder-decoder rows with slots."""
+    from carbon_trainer.models.build import is_encoder_decoder
+
+    if is_encoder_decoder(config.model):
+        from carbon_trainer.data.prepare_pairs import prepare_pairs
+
+        return partial(
+            prepare_pairs, model=config.model, angles=config.angles, slots=config.slots,
+            seed=config.seed,
+        )  # fmt: skip
+    from carbon_trainer.data.prepare import prepare
+
+    return partial(prepare, text_field=config.text_field)
 
 
 def _describe_data(session: RunSession, data: PreparedData) -> None:
@@ -218,6 +232,9 @@ def _describe_data(session: RunSession, data: PreparedData) -> None:
             train_tokens=data.train_tokens,
             validation_tokens=data.validation_tokens,
             block_size=data.block_size,
+            rows=data.pairs.rows if data.pairs else None,
+            cut_rows=data.pairs.cut_rows if data.pairs else None,
+            angles=data.pairs.angles if data.pairs else None,
         )
     )
 
@@ -263,28 +280,33 @@ def _train(
     resume: ResumePoint | None, profiling: bool,
 ) -> None:  # fmt: skip
     from carbon_trainer.launch.ranks import launched
+    from carbon_trainer.models.count import count_parameters
     from carbon_trainer.trainer import CarbonTrainer, precision_of
 
     config = session.config
     module, pretrained = _seeded_module(config, data)
     devices, nodes = launched() or (config.devices, config.nodes)
     batch = _given(config.batch_size) * config.accumulate * devices * nodes
-    tokens_per_step = batch * data.block_size
-    parameters = sum(p.numel() for p in module.model.parameters())
+    tokens_per_step = round(batch * data.tokens_per_item)
+    counted = count_parameters(module.model, data.pairs.source_share if data.pairs else None)
     session.put(
         ModelDescribed(
             name=config.model,
-            architecture=type(module.model).__name__,
-            parameters=parameters,
+            architecture=counted.architecture,
+            parameters=counted.all,
             pretrained=pretrained,
             precision=precision_of(config),
             total_steps=config.max_steps,
             tokens_per_step=tokens_per_step,
+            trained_parameters=counted.trained,
+            parameters_per_token=counted.per_token,
         )
     )
+    trained = "" if counted.trained is None else f" ({counted.trained:,} of them trained)"
+    about = "about " if data.pairs else ""
     console.print(
-        f"{config.model}: {parameters:,} parameters, {data.train_tokens:,} training tokens, "
-        f"{_given(config.max_steps):,} steps of {tokens_per_step:,} tokens",
+        f"{config.model}: {counted.all:,} parameters{trained}, {data.train_tokens:,} training "
+        f"tokens, {_given(config.max_steps):,} steps of {about}{tokens_per_step:,} tokens",
         soft_wrap=True,
     )
     trainer = CarbonTrainer(

@@ -48,8 +48,8 @@ def run_document(figures: RunFigures) -> dict[str, Any]:
             for one in figures.corrections
         ],
         "budgets": [_budget(budget) for budget in figures.budgets],
-        "corpus": None if made.corpus is None else dataclasses.asdict(made.corpus),
-        "model": None if made.model is None else dataclasses.asdict(made.model),
+        "corpus": None if made.corpus is None else made.corpus.body(),
+        "model": None if made.model is None else made.model.body(),
         "machines": [dataclasses.asdict(machine) for machine in made.machines],
         "sources": [dataclasses.asdict(source) for source in made.sources],
         "software": made.software,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
 from carbon_trainer.reports.derive import FactorUse
 from carbon_trainer.reports.energy import Tally
 from carbon_trainer.reports.figure import ASSUMED, ESTIMATED, MEASURED, Figure
@@ -280,7 +281,7 @@ def subject_table(figures: RunFigures) -> Table:
         planned = "no fixed end" if model.total_steps is None else f"{model.total_steps:,} steps"
         rows += [
             ("Model", f"{model.name} ({model.architecture})"),
-            ("Parameters", f"{model.parameters:,}, {_start(pretrained=model.pretrained)}"),
+            ("Parameters", f"{model.parameters:,}, {_start(model)}"),
             ("Precision", model.precision),
             ("Planned", planned),
         ]
@@ -294,14 +295,26 @@ def subject_table(figures: RunFigures) -> Table:
             ("Corpus SHA-256", corpus.sha256),
             ("Manifest", corpus.manifest),
             ("Tokenizer", f"{corpus.tokenizer}, {corpus.vocab_size:,} tokens"),
-            ("Training tokens", f"{corpus.train_tokens:,}, in blocks of {corpus.block_size:,}"),
+            ("Training tokens", f"{corpus.train_tokens:,}, {_items(corpus)}"),
             ("Validation tokens", f"{corpus.validation_tokens:,}"),
         ]
     return Table("subject", "Corpus and model", ("What", "Value"), tuple(rows))
 
 
-def _start(*, pretrained: bool) -> str:
-    return "trained on from pretrained weights" if pretrained else "trained from scratch"
+def _start(model: ModelDescribed) -> str:
+    if model.trained_parameters is not None:
+        return f"{model.trained_parameters:,} of them trained beside pretrained weights"
+    return "trained on from pretrained weights" if model.pretrained else "trained from scratch"
+
+
+def _items(corpus: CorpusDescribed) -> str:
+    """Say what the tokens stand in: blocks, or pairs of a source and a target."""
+    if corpus.rows is None:
+        return f"in blocks of {corpus.block_size:,}"
+    return (
+        f"in sources and targets of at most {corpus.block_size:,}; {corpus.rows:,} rows seen as "
+        f"{corpus.angles}, {corpus.cut_rows or 0:,} of them cut"
+    )
 
 
 def machine_table(figures: RunFigures) -> Table:

@@ -231,9 +231,29 @@ def check_quickly(config: RunConfig) -> None:
 
     ZoneFactors().intensity(config.zone)
     check_model_name(config.model)
+    _check_task(config)
     for path in config.data:
         if not path.exists():
             raise InputError(f"there is no file or folder {path} to train on.")
+
+
+def _check_task(config: RunConfig) -> None:
+    """Find settings that do not go with the kind of the model."""
+    from carbon_trainer.data.slots import NO_DATA, fields_of_slots, parse_angles
+    from carbon_trainer.models.build import is_encoder_decoder
+
+    fields_of_slots(config.slots)
+    if config.angles is not None:
+        parse_angles(config.angles)
+    if is_encoder_decoder(config.model):
+        if not config.data:
+            raise InputError(NO_DATA.format(model=config.model))
+    elif config.angles is not None or config.slots:
+        flag = "--slots" if config.angles is None else "--angles"
+        raise InputError(
+            f"{flag} is for encoder-decoders such as macaw-tiny, and {config.model} is a causal "
+            "model, which learns whole texts: leave it out."
+        )
 
 
 def check_schedule(config: RunConfig) -> None:

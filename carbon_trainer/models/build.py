@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from carbon_trainer.errors import InputError, did_you_mean
-from carbon_trainer.models.recipes import recipe, recipes
+from carbon_trainer.models.recipes import auto_class, recipe, recipes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -69,10 +69,34 @@ def _hub_hint(model: str) -> str:
     )
 
 
+def is_encoder_decoder(model: str) -> bool:
+    """Tell whether a model turns one text into another, without making it.
+
+    Args:
+        model: a recipe's name, a local pretrained folder, or a transformers config file.
+
+    Raises:
+        InputError: if there is no such model, or its config cannot be read.
+    """
+    check_model_name(model)
+    if model in recipes():
+        return recipe(model).task == "seq2seq"
+    path = Path(model)
+    values = _read_config(path / "config.json" if path.is_dir() else path)
+    if "is_encoder_decoder" in values:
+        return bool(values["is_encoder_decoder"])
+    from transformers import CONFIG_MAPPING
+
+    kind = values["model_type"]
+    return kind in CONFIG_MAPPING and bool(
+        getattr(CONFIG_MAPPING[kind](), "is_encoder_decoder", False)
+    )
+
+
 def build_model(
     name_or_path: str, *, vocab_size: int, block_size: int, trains_here: bool = False
 ) -> tuple[PreTrainedModel, ModelOrigin]:
-    """Make a causal language model in float32, in training mode, without any network.
+    """Make a language model in float32, in training mode, without any network.
 
     Args:
         name_or_path: a recipe's name, a local pretrained folder, or a transformers config file.
@@ -82,7 +106,7 @@ def build_model(
 
     Raises:
         InputError: if there is no such model, it does not fit into memory, it is broken, or
-            it is not a causal one.
+            it is neither causal nor an encoder-decoder.
     """
     check_model_name(name_or_path)
     path = Path(name_or_path)
@@ -131,12 +155,11 @@ def _what_fits(name: str, most_parameters: float) -> str:
 
 
 def model_of(config: PreTrainedConfig) -> PreTrainedModel:
-    """Make a config's causal language model in float32, with random weights."""
+    """Make a config's language model in float32, with random weights."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     # A config that was saved in half precision would make AdamW step in half precision.
-    make: Any = AutoModelForCausalLM.from_config
+    make = auto_class(config).from_config
     model: PreTrainedModel = make(config, dtype=torch.float32, trust_remote_code=False)
     return model
 
@@ -151,7 +174,7 @@ def _from_config_file(path: Path, vocab_size: int) -> PreTrainedModel:
     except Exception as error:
         # Each architecture checks its settings with errors of its own.
         raise InputError(f"{path} is not a transformers config: {_first_line(error)}") from error
-    _check_causal(config, path)
+    _check_trainable(config, path)
     try:
         return model_of(config)
     except Exception as error:
@@ -170,13 +193,12 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _pretrained(folder: Path) -> PreTrainedModel:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        _check_causal(config, folder)
-        load: Any = AutoModelForCausalLM.from_pretrained
-        model, loaded = load(
+        _check_trainable(config, folder)
+        model, loaded = auto_class(config).from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
@@ -199,18 +221,22 @@ def _pretrained(folder: Path) -> PreTrainedModel:
     return checked
 
 
-def _check_causal(config: PreTrainedConfig, place: Path) -> None:
+def _check_trainable(config: PreTrainedConfig, place: Path) -> None:
     """Refuse models that see the tokens which they are to predict."""
     if getattr(config, "is_encoder_decoder", False):
-        raise InputError(
-            f"{place} is an encoder-decoder ({config.model_type}); only causal language models can "
-            "be trained."
-        )
+        for name in ("decoder_start_token_id", "pad_token_id"):
+            if getattr(config, name, None) is None:
+                raise InputError(
+                    f"{place} is an encoder-decoder ({config.model_type}) without {name}, so "
+                    "targets cannot be begun: set it in its config, for T5 to 0."
+                )
+        return
     # BERT and its kin become causal only when asked to; GPT-NeoX has the setting without a use.
     if getattr(config, "is_decoder", True) is False and "gpt_neox" not in config.model_type:
         raise InputError(
             f"{place} is an encoder ({config.model_type}) that sees the tokens to be predicted; "
-            "only causal language models can be trained: set is_decoder to true in its config."
+            "only causal language models and encoder-decoders can be trained: set is_decoder to "
+            "true in its config."
         )
 
 
