@@ -72,6 +72,20 @@ class RunConfig(BaseModel):
     block_size: Count | None = setting(None, "Length of a training sequence.", "tokens", ge=2)
     validation_fraction: float = setting(0.02, "Share of the blocks held out.", gt=0, lt=1)
 
+    # Train only small matrices beside a pretrained model's own
+    lora_rank: Count | None = setting(
+        None,
+        "Train a pretrained model by low-rank adapters of this rank (LoRA) and leave its weights "
+        "as they are; needs carbon-trainer[lora].",
+    )
+    lora_alpha: Positive | None = setting(
+        None, "Scale of the adapters, over their rank; twice the rank by default."
+    )
+    lora_dropout: float = setting(0.0, "Dropout before the adapters.", ge=0, lt=1)
+    lora_targets: str = setting(
+        "all-linear", "Layers that get adapters, by their names in the model: 'q_proj, v_proj'."
+    )
+
     # How to train
     max_steps: Count | None = setting(None, "Optimizer steps to train for.", "steps")
     batch_size: Count | None = setting(None, "Sequences in a batch, for each device.", "blocks")
@@ -217,6 +231,12 @@ class RunConfig(BaseModel):
         if not all(slot.strip() and field.strip() for slot, _, field in pairs):
             raise ValueError("slots and fields such as question=stem, mcoptions=choices")
         return {slot.strip(): field.strip() for slot, _, field in pairs}
+
+    @model_validator(mode="after")
+    def _lora_has_a_rank(self) -> RunConfig:
+        if self.lora_alpha is not None and self.lora_rank is None:
+            raise ValueError("lora_alpha needs lora_rank: without it there are no adapters")
+        return self
 
     @model_validator(mode="after")
     def _cost_needs_a_price(self) -> RunConfig:

@@ -333,6 +333,7 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
     import lightning
 
     from carbon_trainer.models.build import build_model
+    from carbon_trainer.models.lora import LoraSettings, with_lora
     from carbon_trainer.models.module import TransformerModule
     from carbon_trainer.trainer import trains_on_gpu
 
@@ -342,6 +343,16 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
         config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size,
         trains_here=config.strategy != "fsdp" and not trains_on_gpu(config),
     )  # fmt: skip
+    if config.lora_rank is not None:
+        model = with_lora(
+            model,
+            LoraSettings(
+                rank=config.lora_rank,
+                alpha=config.lora_alpha or 2.0 * config.lora_rank,
+                dropout=config.lora_dropout,
+                targets=config.lora_targets,
+            ),
+        )
     module = TransformerModule(
         model,
         learning_rate=_given(config.learning_rate),

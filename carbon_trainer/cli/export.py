@@ -17,16 +17,24 @@ from carbon_trainer.errors import InputError
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to write it.  [default: RUN's folder, model/]",
+    help="Where to write it.  [default: RUN's folder, model/; with --adapter, adapter/]",
+)
+@click.option(
+    "--adapter",
+    is_flag=True,
+    help="Write what LoRA has trained alone, for peft. By default it is added to the weights.",
 )
 @ledger_options
-def command(run: str, folder: Path | None, ledger: str | None, runs_dir: str | None) -> None:
+def command(
+    run: str, folder: Path | None, adapter: bool, ledger: str | None, runs_dir: str | None
+) -> None:
     """Write the model of RUN (an id, the beginning of one, or `last`) for transformers to load.
 
     Its weights are those of the newest checkpoint that is whole. README.md gets the run's energy
     and emissions, and keeps all else that is in it.
     """
     from carbon_trainer.models.export import FOLDER, export_model
+    from carbon_trainer.models.lora import FOLDER as ADAPTER_FOLDER
 
     source = open_ledger(ledger, runs_dir)
     run_id = source.resolve(run)
@@ -34,8 +42,8 @@ def command(run: str, folder: Path | None, ledger: str | None, runs_dir: str | N
     checkpoint = newest_whole(place / "checkpoints")
     if checkpoint is None:
         raise InputError(f"{place / 'checkpoints'} has no checkpoint that is whole.")
-    target = folder or place / FOLDER
-    parameters = export_model(place / FOLDER, checkpoint, target)
+    target = folder or place / (ADAPTER_FOLDER if adapter else FOLDER)
+    parameters = export_model(place / FOLDER, checkpoint, target, adapter=adapter)
     click.echo(f"{target}: {parameters:,} parameters of {checkpoint.name}")
     from carbon_trainer.reports.build import write_card
     from carbon_trainer.reports.figures import run_figures

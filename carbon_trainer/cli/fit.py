@@ -241,7 +241,10 @@ def _check_task(config: RunConfig) -> None:
     """Find settings that do not go with the kind of the model."""
     from carbon_trainer.data.slots import NO_DATA, fields_of_slots, parse_angles
     from carbon_trainer.models.build import is_encoder_decoder
+    from carbon_trainer.models.lora import check_lora
 
+    if config.lora_rank is not None:
+        check_lora(config.model, strategy=config.strategy)
     fields_of_slots(config.slots)
     if config.angles is not None:
         parse_angles(config.angles)

@@ -8,6 +8,7 @@ from typing import Any
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import model_of
+from carbon_trainer.models.lora import has_lora, merged, save_adapter, with_kept_lora
 
 FOLDER = "model"
 """Where in a run's folder the model's config and tokenizer are kept from its first step on."""
@@ -15,13 +16,15 @@ FOLDER = "model"
 _PREFIX = "model."
 
 
-def export_model(settings: Path, checkpoint: Path, folder: Path) -> int:
+def export_model(settings: Path, checkpoint: Path, folder: Path, *, adapter: bool = False) -> int:
     """Write the weights of a checkpoint, with config and tokenizer, for transformers to load.
 
     Args:
         settings: the folder with the model's config and tokenizer.
         checkpoint: a checkpoint in one file.
         folder: where to write; made if it is not there.
+        adapter: write what LoRA has trained alone, for peft; by default it is added to the
+            weights of the model.
 
     Returns:
         How many parameters were written, tied ones once.
@@ -39,9 +42,16 @@ def export_model(settings: Path, checkpoint: Path, folder: Path) -> int:
     if checkpoint.is_dir():
         raise InputError(f"{checkpoint} is in shards, and only a checkpoint in one file is taken.")
     config = AutoConfig.from_pretrained(settings, local_files_only=True, trust_remote_code=False)
-    model = _filled(config, _weights(checkpoint), checkpoint)
+    if adapter and not has_lora(settings):
+        raise InputError("this run was not trained with --lora-rank: it has no adapter to export.")
+    model = _filled(settings, config, _weights(checkpoint), checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if adapter:
+            save_adapter(model, folder)
+            return sum(one.numel() for one in model.parameters() if one.requires_grad)
+        if has_lora(settings):
+            model = merged(model)
         model.save_pretrained(folder)
         if folder.resolve() != settings.resolve():
             _copy_missing(settings, folder)
@@ -70,8 +80,10 @@ def _weights(checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def _filled(config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
+def _filled(settings: Path, config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
     model: Any = model_of(config)
+    if has_lora(settings):
+        model = with_kept_lora(model, settings)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from carbon_trainer.models.build import build_model
+from carbon_trainer.models.lora import save_lora_settings
 from carbon_trainer.models.recipes import recipe
 
 Batch = dict[str, Any]
@@ -182,6 +183,7 @@ class TransformerModule(LightningModule):
         """Write config and tokenizer without weights, so that a checkpoint can be exported."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.config.save_pretrained(folder)
+        save_lora_settings(self.model, folder)
         if self._tokenizer is not None:
             self._tokenizer.save_pretrained(folder)
 

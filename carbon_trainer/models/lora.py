@@ -1,0 +1,161 @@
+"""LoRA: small trained matrices beside the frozen ones of a pretrained model, through ``peft``.
+
+Hu et al. 2021, arXiv 2106.09685: a layer's W x becomes W x + (alpha / rank) B A x, with only A and
+B trained.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from carbon_trainer.errors import InputError
+from carbon_trainer.models.recipes import recipes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+FOLDER = "adapter"
+"""Where, beside the model's config, the adapters' settings are kept for export."""
+
+ALL_LINEAR = "all-linear"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """What adapters a model gets.
+
+    Attributes:
+        rank: of A and B.
+        alpha: their scale, over the rank.
+        dropout: before A.
+        targets: names of layers, with commas between; ``all-linear`` for all but the output.
+    """
+
+    rank: int
+    alpha: float
+    dropout: float = 0.0
+    targets: str = ALL_LINEAR
+
+
+def check_lora(model: str, *, strategy: str) -> None:
+    """Check what can be checked of training by LoRA without loading anything.
+
+    Args:
+        model: what is to be trained.
+        strategy: how devices share the work.
+
+    Raises:
+        InputError: if the model has random weights, peft is missing, or the model is sharded.
+    """
+    if model in recipes() or not Path(model).is_dir():
+        raise InputError(
+            f"--lora-rank needs pretrained weights, and {model} begins with random ones, which "
+            "small matrices beside them cannot make up for: give a pretrained folder with --model."
+        )
+    if strategy == "fsdp":
+        raise InputError(
+            "--lora-rank does not go with --strategy fsdp: take ddp, which copies the model to "
+            "each device."
+        )
+    check_installed()
+
+
+def check_installed() -> None:
+    """Raise an InputError that says how to get peft, if it is not there."""
+    if find_spec("peft") is None:
+        raise InputError("LoRA needs peft: pip install 'carbon-trainer[lora]'.")
+
+
+def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
+    """Freeze a model and put adapters into it, which at first change nothing.
+
+    Args:
+        model: is changed in place.
+        settings: which adapters.
+
+    Raises:
+        InputError: if peft is missing or the model has no such layers.
+    """
+    check_installed()
+    from peft import LoraConfig, TaskType
+
+    names = [name.strip() for name in settings.targets.split(",") if name.strip()]
+    is_pair = bool(getattr(model.config, "is_encoder_decoder", False))
+    return _wrapped(
+        model,
+        settings.targets,
+        LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,  # type: ignore[arg-type]
+            lora_dropout=settings.dropout,
+            target_modules=ALL_LINEAR if names == [ALL_LINEAR] else names,
+            task_type=TaskType.SEQ_2_SEQ_LM if is_pair else TaskType.CAUSAL_LM,
+        ),
+    )
+
+
+def with_kept_lora(model: PreTrainedModel, settings: Path) -> PreTrainedModel:
+    """Put adapters into a model as they were when it was trained; their weights are random.
+
+    Args:
+        model: is changed in place.
+        settings: the folder that ``save_lora_settings`` wrote to.
+    """
+    check_installed()
+    from peft import LoraConfig
+
+    kept: Any = LoraConfig.from_pretrained(str(settings / FOLDER))
+    return _wrapped(model, str(kept.target_modules), kept)
+
+
+def has_lora(settings: Path) -> bool:
+    """Tell whether a run's model has adapters."""
+    return (settings / FOLDER / "adapter_config.json").is_file()
+
+
+def save_lora_settings(model: Any, folder: Path) -> None:
+    """Write which adapters a model has, if it has any.
+
+    Args:
+        model: with adapters or without.
+        folder: of the model's config.
+    """
+    adapters: dict[str, Any] = getattr(model, "peft_config", {})
+    for adapter in adapters.values():
+        adapter.save_pretrained(str(folder / FOLDER))
+
+
+def merged(model: Any) -> PreTrainedModel:
+    """Return the model with the adapters added to its weights."""
+    whole: PreTrainedModel = model.merge_and_unload()
+    return whole
+
+
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write the adapters alone, for ``peft.PeftModel.from_pretrained``."""
+    # By default peft asks a hub whether the vocabulary has grown.
+    model.save_pretrained(folder, save_embedding_layers=False)
+
+
+def _wrapped(model: PreTrainedModel, targets: str, config: Any) -> PreTrainedModel:
+    from peft import get_peft_model
+
+    try:
+        with warnings.catch_warnings():
+            # GPT-2 keeps its matrices transposed; peft says so and does what is right.
+            warnings.filterwarnings("ignore", message=".*fan_in_fan_out.*")
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+            wrapped: Any = get_peft_model(model, config)
+    except ValueError as error:
+        layers = sorted({name.rpartition(".")[2] for name, _ in model.named_modules() if name})
+        raise InputError(
+            f"--lora-targets {targets} cannot get adapters: "
+            f"{' '.join(str(error).split())[:200].rstrip('.')}. The model's modules are "
+            f"{', '.join(layers[:30])}."
+        ) from error
+    trained: PreTrainedModel = wrapped
+    return trained
