@@ -248,10 +248,13 @@ def _check_task(config: RunConfig) -> None:
     fields_of_slots(config.slots)
     if config.angles is not None:
         parse_angles(config.angles)
+    has_slots = config.angles is not None or bool(config.slots)
+    if config.data and not has_slots:
+        return  # either kind of model would do, and to ask may import transformers
     if is_encoder_decoder(config.model):
         if not config.data:
             raise InputError(NO_DATA.format(model=config.model))
-    elif config.angles is not None or config.slots:
+    elif has_slots:
         flag = "--slots" if config.angles is None else "--angles"
         raise InputError(
             f"{flag} is for encoder-decoders such as macaw-tiny, and {config.model} is a causal "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,9 +88,11 @@ def is_encoder_decoder(model: str) -> bool:
         return bool(values["is_encoder_decoder"])
     from transformers import CONFIG_MAPPING
 
+    # transformers gives each architecture's default in its class.
     kind = values["model_type"]
+    # Its get() does not find what was not loaded yet.
     return kind in CONFIG_MAPPING and bool(
-        getattr(CONFIG_MAPPING[kind](), "is_encoder_decoder", False)
+        getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False)
     )
 
 
@@ -205,12 +208,19 @@ def _pretrained(folder: Path) -> PreTrainedModel:
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, by name and size
         )
     except InputError:
         raise
     except Exception as error:
         # safetensors, pickle and transformers each have errors of their own for broken files.
         raise InputError(f"cannot load the model in {folder}: {_first_line(error)}") from error
+    if wrong := sorted(loaded["mismatched_keys"]):
+        name, saved, wanted = wrong[0]
+        raise InputError(
+            f"the model in {folder} does not agree with its config: weights {name} are "
+            f"{_by(saved)}, and by the config {_by(wanted)}."
+        )
     if missing := sorted(loaded["missing_keys"]):
         # transformers would go on with random values in their place.
         raise InputError(
@@ -219,6 +229,10 @@ def _pretrained(folder: Path) -> PreTrainedModel:
         )
     checked: PreTrainedModel = model
     return checked
+
+
+def _by(size: Iterable[int]) -> str:
+    return " by ".join(map(str, size))
 
 
 def _check_trainable(config: PreTrainedConfig, place: Path) -> None:

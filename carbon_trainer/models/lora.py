@@ -109,6 +109,8 @@ def with_kept_lora(model: PreTrainedModel, settings: Path) -> PreTrainedModel:
     from peft import LoraConfig
 
     kept: Any = LoraConfig.from_pretrained(str(settings / FOLDER))
+    # The adapters belong to the model that was trained on, not to the run's folder.
+    model.name_or_path = kept.base_model_name_or_path
     return _wrapped(model, str(kept.target_modules), kept)
 
 

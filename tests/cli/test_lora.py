@@ -73,6 +73,8 @@ def test_lora_trains_resumes_bit_for_bit_and_is_exported_merged_or_alone(
         assert carbon_train("export", "last", "--adapter", "--to", "adapter").status == 0
     assert not Path("merged/adapter_config.json").exists()
     assert not Path("adapter/model.safetensors").exists()
+    settings = json.loads(Path("adapter/adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == "base"
     for folder in ("merged", "adapter"):
         assert "co2_eq_emissions" in Path(folder, "README.md").read_text()
     base, whole_model = (

@@ -188,6 +188,14 @@ def test_a_folder_without_config_is_named(tmp_path: Path) -> None:
     assert _refusal(tmp_path) == f"the model folder {tmp_path} has no config.json."
 
 
+def test_weights_of_another_size_than_the_config_says_are_named(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 400}))
+    message = _refusal(folder, vocab_size=400)
+    assert message.startswith(f"the model in {folder} does not agree with its config: weights ")
+    assert message.endswith(" are 300 by 16, and by the config 400 by 16.")
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '{"model_type": "gpt-42"}', "{}", "\x80"])
 def test_a_file_that_is_no_config_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "model.json"
