@@ -1,7 +1,7 @@
 """Slots of a question and angles on it: which of a row's fields a model gets, and which it gives.
 
 Slots, their letters and the text they are written as are those of Macaw (Tafjord and Clark 2021,
-arXiv 2109.02593, section 3).
+arXiv 2109.02593).
 """
 
 from __future__ import annotations
