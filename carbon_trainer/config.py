@@ -75,8 +75,8 @@ class RunConfig(BaseModel):
     # Train only small matrices beside a pretrained model's own
     lora_rank: Count | None = setting(
         None,
-        "Train a pretrained model by low-rank adapters of this rank (LoRA) and leave its weights "
-        "as they are; needs carbon-trainer[lora].",
+        "Train a pretrained model by adapters of this rank (LoRA) and leave its weights as they "
+        "are; needs the extra lora.",
     )
     lora_alpha: Positive | None = setting(
         None, "Scale of the adapters, over their rank; twice the rank by default."
