@@ -54,12 +54,37 @@ class RunConfig(BaseModel):
         "Python's own standard library.",
     )
     text_field: str = setting("text", "Field or column with the text, in JSONL and Parquet.")
+    angles: str | None = setting(
+        None,
+        "For encoder-decoders: which slots (Q question, A answer, M mcoptions, E explanation, C "
+        "context) are given and wanted, such as 'QM->A, Q->AE'. None: answers, explanations or "
+        "both from a question and any other slots of a row.",
+    )
+    slots: dict[str, str] = setting(
+        {},
+        "For encoder-decoders: fields or columns of slots that are called otherwise, such as "
+        "'question=stem, mcoptions=choices'.",
+    )
     data_licence: str | None = setting(None, "Licence of the data, for the provenance record.")
     vocab_size: Count | None = setting(
         None, "Size of the vocabulary that is trained on the data.", "tokens", ge=260
     )
     block_size: Count | None = setting(None, "Length of a training sequence.", "tokens", ge=2)
     validation_fraction: float = setting(0.02, "Share of the blocks held out.", gt=0, lt=1)
+
+    # Train only small matrices beside a pretrained model's own
+    lora_rank: Count | None = setting(
+        None,
+        "Train a pretrained model by adapters of this rank (LoRA) and leave its weights as they "
+        "are; needs carbon-trainer[lora].",
+    )
+    lora_alpha: Positive | None = setting(
+        None, "Scale of the adapters, over their rank; twice the rank by default."
+    )
+    lora_dropout: float = setting(0.0, "Dropout before the adapters.", ge=0, lt=1)
+    lora_targets: str = setting(
+        "all-linear", "Layers that get adapters, by their names in the model: 'q_proj, v_proj'."
+    )
 
     # How to train
     max_steps: Count | None = setting(None, "Optimizer steps to train for.", "steps")
@@ -73,14 +98,6 @@ class RunConfig(BaseModel):
         None, "Steps of linear warm-up; a twentieth of the steps by default.", "steps", ge=0
     )
     weight_decay: float = setting(0.1, "AdamW's weight decay, on matrices only.", ge=0)
-    lora_rank: Count | None = setting(
-        None,
-        "Keep a pretrained model's weights and train LoRA adapters of this rank beside them; needs "
-        "carbon-trainer[lora].",
-    )
-    lora_alpha: Count | None = setting(
-        None, "Adapters are scaled by it over their rank; twice the rank by default."
-    )
     clip_norm: float = setting(1.0, "Largest norm of the gradient; 0 turns it off.", ge=0)
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"] = setting(
         "auto", "Arithmetic; auto is bf16-mixed where a GPU has it, else 32-true."
@@ -206,6 +223,27 @@ class RunConfig(BaseModel):
     def _one_path_is_a_list(cls, value: Any) -> Any:
         return [value] if isinstance(value, str | Path) else value
 
+    @field_validator("angles", mode="before")
+    @classmethod
+    def _angles_are_a_text(cls, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    @field_validator("slots", mode="before")
+    @classmethod
+    def _slots_from_a_flag(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        if not all(slot.strip() and field.strip() for slot, _, field in pairs):
+            raise ValueError("slots and fields such as question=stem, mcoptions=choices")
+        return {slot.strip(): field.strip() for slot, _, field in pairs}
+
+    @model_validator(mode="after")
+    def _lora_has_a_rank(self) -> RunConfig:
+        if self.lora_alpha is not None and self.lora_rank is None:
+            raise ValueError("lora_alpha needs lora_rank: without it there are no adapters")
+        return self
+
     @model_validator(mode="after")
     def _split_layers_are_no_copies(self) -> RunConfig:
         if self.tensor_parallel > 1 and self.strategy == "ddp":
@@ -220,12 +258,6 @@ class RunConfig(BaseModel):
     def _cost_needs_a_price(self) -> RunConfig:
         if self.budget_cost is not None and self.price_per_kwh is None:
             raise ValueError("budget_cost needs price_per_kwh: say what a kWh costs")
-        return self
-
-    @model_validator(mode="after")
-    def _alpha_needs_a_rank(self) -> RunConfig:
-        if self.lora_alpha is not None and self.lora_rank is None:
-            raise ValueError("lora_alpha needs lora_rank: say which rank the adapters have")
         return self
 
     @model_validator(mode="after")

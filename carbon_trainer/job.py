@@ -24,7 +24,6 @@ from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
 from carbon_trainer.models.build import quieten_transformers
 from carbon_trainer.models.export import FOLDER as MODEL_FOLDER
 from carbon_trainer.models.lora import LEARNING_RATE as LORA_LEARNING_RATE
-from carbon_trainer.models.lora import architecture_of, with_adapter
 from carbon_trainer.models.recipes import recipes
 from carbon_trainer.session import Outcome, ResumePoint, RunSession
 
@@ -189,15 +188,13 @@ def _budget_check(session: RunSession) -> Callable[[str], None]:
 def _prepare_data(
     config: RunConfig, progress: Callable[[str], None], check: Callable[[], None]
 ) -> PreparedData:
-    from carbon_trainer.data.prepare import prepare
     from carbon_trainer.data.tokenizer import has_tokenizer
 
     model = Path(config.model)
     own_tokenizer = model if model.is_dir() and has_tokenizer(model) else None
     work = partial(
-        prepare,
+        _reader(config),
         config.data,
-        text_field=config.text_field,
         licence=config.data_licence,
         tokenizer_source=own_tokenizer,
         vocab_size=_given(config.vocab_size),
@@ -207,6 +204,22 @@ def _prepare_data(
         progress=progress,
     )
     return _interruptibly(work, check)
+
+
+def _reader(config: RunConfig) -> Callable[..., PreparedData]:
+    """Return what reads the data: texts, or for an encoder-decoder rows with slots."""
+    from carbon_trainer.models.build import is_encoder_decoder
+
+    if is_encoder_decoder(config.model):
+        from carbon_trainer.data.prepare_pairs import prepare_pairs
+
+        return partial(
+            prepare_pairs, model=config.model, angles=config.angles, slots=config.slots,
+            seed=config.seed,
+        )  # fmt: skip
+    from carbon_trainer.data.prepare import prepare
+
+    return partial(prepare, text_field=config.text_field)
 
 
 def _describe_data(session: RunSession, data: PreparedData) -> None:
@@ -223,7 +236,10 @@ def _describe_data(session: RunSession, data: PreparedData) -> None:
             train_tokens=data.train_tokens,
             validation_tokens=data.validation_tokens,
             block_size=data.block_size,
-            prepared=[dataset.cited() for dataset in data.datasets],
+            prepared=[dataset.cited() for dataset in data.datasets] or None,
+            rows=data.pairs.rows if data.pairs else None,
+            cut_rows=data.pairs.cut_rows if data.pairs else None,
+            angles=data.pairs.angles if data.pairs else None,
         )
     )
 
@@ -269,6 +285,7 @@ def _train(
     resume: ResumePoint | None, profiling: bool,
 ) -> None:  # fmt: skip
     from carbon_trainer.launch.ranks import launched
+    from carbon_trainer.models.count import count_parameters
     from carbon_trainer.trainer import CarbonTrainer, precision_of
 
     config = session.config
@@ -278,29 +295,29 @@ def _train(
     module, pretrained = _seeded_module(config, data)
     shares = devices * nodes // config.tensor_parallel
     batch = _given(config.batch_size) * config.accumulate * shares
-    tokens_per_step = batch * data.block_size
-    counts = [(p.numel(), p.requires_grad) for p in module.model.parameters()]
-    parameters, trained = sum(n for n, _ in counts), sum(n for n, trains in counts if trains)
+    tokens_per_step = round(batch * data.tokens_per_item)
+    counted = count_parameters(module.model, data.pairs.source_share if data.pairs else None)
     session.put(
         ModelDescribed(
             name=config.model,
-            architecture=architecture_of(module.model),
-            parameters=parameters,
-            trained_parameters=None if trained == parameters else trained,
+            architecture=counted.architecture,
+            parameters=counted.all,
             pretrained=pretrained,
             precision=precision_of(config),
             total_steps=config.max_steps,
             tokens_per_step=tokens_per_step,
+            trained_parameters=counted.trained,
+            parameters_per_token=counted.per_token,
         )
     )
-    # Published runs, which estimates are made from, changed all of their parameters.
-    if resume is None and not profiling and trained == parameters:
-        _foretell(session, parameters, devices * nodes, tokens_per_step)
+    # Published runs, which estimates are made from, changed all of the parameters of one stack.
+    if resume is None and not profiling and counted.trained is None and not data.pairs:
+        _foretell(session, counted.all, devices * nodes, tokens_per_step)
+    trained = "" if counted.trained is None else f" ({counted.trained:,} of them trained)"
+    about = "about " if data.pairs else ""
     console.print(
-        f"{config.model}: {parameters:,} parameters"
-        f"{'' if trained == parameters else f' ({trained:,} of them trained)'}, "
-        f"{data.train_tokens:,} training tokens, "
-        f"{_given(config.max_steps):,} steps of {tokens_per_step:,} tokens",
+        f"{config.model}: {counted.all:,} parameters{trained}, {data.train_tokens:,} training "
+        f"tokens, {_given(config.max_steps):,} steps of {about}{tokens_per_step:,} tokens",
         soft_wrap=True,
     )
     trainer = CarbonTrainer(
@@ -381,6 +398,7 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
     import lightning
 
     from carbon_trainer.models.build import build_model
+    from carbon_trainer.models.lora import LoraSettings, with_lora
     from carbon_trainer.models.module import TransformerModule
 
     quieten()
@@ -393,7 +411,15 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
 
         check_split(model, config.tensor_parallel)
     if config.lora_rank is not None:
-        model = with_adapter(model, config.lora_rank, config.lora_alpha or 2 * config.lora_rank)
+        model = with_lora(
+            model,
+            LoraSettings(
+                rank=config.lora_rank,
+                alpha=config.lora_alpha or 2.0 * config.lora_rank,
+                dropout=config.lora_dropout,
+                targets=config.lora_targets,
+            ),
+        )
     module = TransformerModule(
         model,
         learning_rate=_given(config.learning_rate),

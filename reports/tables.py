@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from carbon_trainer.ledger.facts import DatasetPrepared, JsonDict
+from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared, JsonDict, ModelDescribed
 from carbon_trainer.reports.derive import FactorUse
 from carbon_trainer.reports.energy import Tally
 from carbon_trainer.reports.figure import ASSUMED, ESTIMATED, MEASURED, Figure
@@ -300,12 +300,6 @@ def source_table(figures: RunFigures) -> Table:
     return Table("sources", "Sources of energy figures", columns, rows, frozenset({4, 5}))
 
 
-def _trained(parameters: int | None) -> list[tuple[str, str]]:
-    if parameters is None:
-        return []
-    return [("Trained parameters", f"{parameters:,}; the others are kept as they were")]
-
-
 def subject_table(figures: RunFigures) -> Table:
     """The corpus and the model, or the dataset that was prepared."""
     corpus, model = figures.provenance.corpus, figures.provenance.model
@@ -318,8 +312,7 @@ def subject_table(figures: RunFigures) -> Table:
         planned = "no fixed end" if model.total_steps is None else f"{model.total_steps:,} steps"
         rows += [
             ("Model", f"{model.name} ({model.architecture})"),
-            ("Parameters", f"{model.parameters:,}, {_start(pretrained=model.pretrained)}"),
-            *_trained(model.trained_parameters),
+            ("Parameters", f"{model.parameters:,}, {_start(model)}"),
             ("Precision", model.precision),
             ("Planned", planned),
         ]
@@ -333,10 +326,10 @@ def subject_table(figures: RunFigures) -> Table:
             ("Corpus SHA-256", corpus.sha256),
             ("Manifest", corpus.manifest),
             ("Tokenizer", f"{corpus.tokenizer}, {corpus.vocab_size:,} tokens"),
-            ("Training tokens", f"{corpus.train_tokens:,}, in blocks of {corpus.block_size:,}"),
+            ("Training tokens", f"{corpus.train_tokens:,}, {_items(corpus)}"),
             ("Validation tokens", f"{corpus.validation_tokens:,}"),
         ]
-        rows += [("Prepared dataset", _prepared_text(one)) for one in corpus.prepared]
+        rows += [("Prepared dataset", _prepared_text(one)) for one in corpus.prepared or ()]
     return Table("subject", "Corpus and model", ("What", "Value"), tuple(rows))
 
 
@@ -369,8 +362,20 @@ def _counts_text(counts: JsonDict) -> str:
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items()) or "none"
 
 
-def _start(*, pretrained: bool) -> str:
-    return "trained on from pretrained weights" if pretrained else "trained from scratch"
+def _start(model: ModelDescribed) -> str:
+    if model.trained_parameters is not None:
+        return f"{model.trained_parameters:,} of them trained beside pretrained weights"
+    return "trained on from pretrained weights" if model.pretrained else "trained from scratch"
+
+
+def _items(corpus: CorpusDescribed) -> str:
+    """Say what the tokens stand in: blocks, or pairs of a source and a target."""
+    if corpus.rows is None:
+        return f"in blocks of {corpus.block_size:,}"
+    return (
+        f"in sources and targets of at most {corpus.block_size:,}; {corpus.rows:,} rows seen as "
+        f"{corpus.angles}, {corpus.cut_rows or 0:,} of them cut"
+    )
 
 
 def machine_table(figures: RunFigures) -> Table:

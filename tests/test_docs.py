@@ -64,7 +64,8 @@ def _commands() -> Iterator[tuple[str, str]]:
     """Yield (page, what follows ``carbon-train``) of each line that calls it."""
     for block in _blocks("bash", "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():
-            for part in re.split(r"&&|[|>;]", line):
+            # What is in quotes may have the shell's own characters in it.
+            for part in re.findall(r"""(?:"[^"]*"|'[^']*'|[^"'|>;&])+""", line):
                 called = OWN.search(part.strip())
                 image = "docker build" in part
                 if called and not image:

@@ -18,9 +18,13 @@ from carbon_trainer.errors import InputError
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to write it.  [default: RUN's folder, model/ or adapter/]",
+    help="Where to write it.  [default: RUN's folder, model/; with --adapter, adapter/]",
 )
-@click.option("--adapter", is_flag=True, help="Of a LoRA run, the adapter alone, for peft.")
+@click.option(
+    "--adapter",
+    is_flag=True,
+    help="Write what LoRA has trained alone, for peft. By default it is added to the weights.",
+)
 @ledger_options
 def command(
     run: str, folder: Path | None, adapter: bool, ledger: str | None, runs_dir: str | None
@@ -33,7 +37,7 @@ def command(
     """
     from carbon_trainer.models.build import quieten_transformers
     from carbon_trainer.models.export import FOLDER, export_model
-    from carbon_trainer.models.lora import ADAPTER_FOLDER
+    from carbon_trainer.models.lora import FOLDER as ADAPTER_FOLDER
 
     quieten_transformers()
     source = open_ledger(ledger, runs_dir)

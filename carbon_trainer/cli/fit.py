@@ -127,8 +127,9 @@ def _where_to_begin(
 
 def _check_same_adapter(run_id: str, before: dict[str, Any], config: RunConfig) -> None:
     """What is trained does not change within a run: its checkpoints would not fit."""
-    for name in ("lora_rank", "lora_alpha"):
-        was, now = before.get(name), getattr(config, name)
+    for name in ("lora_rank", "lora_alpha", "lora_targets"):
+        now = getattr(config, name)
+        was = before.get(name, RunConfig.model_fields[name].default)
         if was != now:
             raise InputError(
                 f"run {run_id} was begun with {name} {was}, and cannot go on with {now}: begin a "
@@ -245,16 +246,40 @@ def check_quickly(config: RunConfig) -> None:
     from carbon_trainer.emissions import ZoneFactors
     from carbon_trainer.launch.ranks import check_split_ranks, launched
     from carbon_trainer.models.build import check_model_name
-    from carbon_trainer.models.lora import check_lora
 
     ZoneFactors().intensity(config.zone)
     check_model_name(config.model)
     devices, nodes = launched() or (config.devices, config.nodes)
     check_split_ranks(devices * nodes, config.tensor_parallel)
-    check_lora(config)
+    _check_task(config)
     for path in config.data:
         if not path.exists():
             raise InputError(f"there is no file or folder {path} to train on.")
+
+
+def _check_task(config: RunConfig) -> None:
+    """Find settings that do not go with the kind of the model."""
+    from carbon_trainer.data.slots import NO_DATA, fields_of_slots, parse_angles
+    from carbon_trainer.models.build import is_encoder_decoder
+    from carbon_trainer.models.lora import check_lora
+
+    if config.lora_rank is not None:
+        check_lora(config.model, strategy=config.strategy)
+    fields_of_slots(config.slots)
+    if config.angles is not None:
+        parse_angles(config.angles)
+    has_slots = config.angles is not None or bool(config.slots)
+    if config.data and not has_slots:
+        return  # either kind of model would do, and to ask may import transformers
+    if is_encoder_decoder(config.model):
+        if not config.data:
+            raise InputError(NO_DATA.format(model=config.model))
+    elif has_slots:
+        flag = "--slots" if config.angles is None else "--angles"
+        raise InputError(
+            f"{flag} is for encoder-decoders such as macaw-tiny, and {config.model} is a causal "
+            "model, which learns whole texts: leave it out."
+        )
 
 
 def check_schedule(config: RunConfig) -> None:

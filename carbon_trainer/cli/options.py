@@ -88,7 +88,7 @@ def _option(name: str, field: FieldInfo) -> Callable[[Command], Command]:
 
 
 def _default_text(default: Any, unit: str | None) -> str:
-    if default is None or default in ([], ""):
+    if default is None or default in ([], {}, ""):
         return f"  [{unit}]" if unit else ""
     shown = "on" if default is True else "off" if default is False else default
     return f"  [default: {shown}{' ' + unit if unit else ''}]"

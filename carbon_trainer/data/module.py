@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
 
 from carbon_trainer.data.prepare import PreparedData
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 
 
 class ResumableLoader(DataLoader[Batch]):
@@ -91,6 +91,7 @@ class TextDataModule(LightningDataModule):
         self._seed = seed
         self._workers = workers
         self._drop_last = drop_last
+        self._collate = prepared.pairs.collate if prepared.pairs else None
         self._check_enough(ranks=1)
 
     def train_dataloader(self) -> ResumableLoader:
@@ -105,19 +106,21 @@ class TextDataModule(LightningDataModule):
             seed=self._seed,
         )
         return ResumableLoader(
-            self.prepared.train,
+            cast("Dataset[Batch]", self.prepared.train),
             batch_size=self._batch_size,
             sampler=sampler,
             num_workers=self._workers,
             drop_last=self._drop_last,
+            collate_fn=self._collate,
             generator=torch.Generator().manual_seed(self._seed),
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the held-out blocks in order; all of them on every rank."""
         return DataLoader(
-            self.prepared.validation,
+            cast("Dataset[Batch]", self.prepared.validation),
             batch_size=self._batch_size,
+            collate_fn=self._collate,
             generator=torch.Generator().manual_seed(self._seed),
         )
 
@@ -125,7 +128,8 @@ class TextDataModule(LightningDataModule):
         blocks = len(self.prepared.train)
         if self._drop_last and blocks <= (self._batch_size - 1) * ranks:
             devices = f" on each of {ranks} devices" if ranks > 1 else ""
+            what, remedy = ("rows", "") if self.prepared.pairs else ("blocks", " or --block-size")
             raise InputError(
-                f"the corpus has {blocks} blocks to train on, too few for a batch of "
-                f"{self._batch_size}{devices}: add text, or lower --batch-size or --block-size."
+                f"the corpus has {blocks} {what} to train on, too few for a batch of "
+                f"{self._batch_size}{devices}: add data, or lower --batch-size{remedy}."
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carbon_trainer.data.blocks import PackedBlocks, token_dtype, write_tokens
 from carbon_trainer.data.cache import CacheEntry
@@ -20,6 +20,9 @@ from carbon_trainer.data.tokenizer import (
 )
 from carbon_trainer.errors import InputError
 
+if TYPE_CHECKING:
+    from carbon_trainer.data.pairs import TokenPairs
+
 Progress = Callable[[str], None]
 
 FORMAT = 2
@@ -32,8 +35,27 @@ TOKENIZER, TOKENS, MANIFEST = "tokenizer.json", "tokens.bin", "manifest.txt"
 
 
 @dataclass(frozen=True, slots=True)
+class PairFacts:
+    """What else is known of data that is pairs of a source and a target.
+
+    Attributes:
+        rows: how many pairs, each from a row.
+        cut_rows: those whose source or target was longer than a block.
+        angles: those that rows are seen from.
+        source_share: tokens of sources over all, of what is trained on.
+        collate: makes a batch of pairs.
+    """
+
+    rows: int
+    cut_rows: int
+    angles: str
+    source_share: float
+    collate: Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedData:
-    """Blocks to train and to validate on, and the record of what they are.
+    """Blocks or pairs to train and to validate on, and the record of what they are.
 
     Attributes:
         train: blocks to train on.
@@ -47,12 +69,13 @@ class PreparedData:
         manifest: file with a line ``sha256  bytes  name`` for each of those files.
         train_tokens: tokens in ``train``.
         validation_tokens: tokens in ``validation``.
-        block_size: tokens in a block.
+        block_size: tokens in a block; the most in a source, and in a target.
         datasets: those among the data that ``carbon-train data prepare`` made.
+        pairs: what else is known where these are pairs; None for blocks.
     """
 
-    train: PackedBlocks
-    validation: PackedBlocks
+    train: PackedBlocks | TokenPairs
+    validation: PackedBlocks | TokenPairs
     tokenizer: Tokenizer
     origin: str
     licence: str | None
@@ -64,6 +87,12 @@ class PreparedData:
     validation_tokens: int
     block_size: int
     datasets: tuple[Dataset, ...] = ()
+    pairs: PairFacts | None = None
+
+    @property
+    def tokens_per_item(self) -> float:
+        """Tokens in a block, or on average in a pair."""
+        return self.train_tokens / len(self.train)
 
 
 def prepare(

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from tokenizers import Tokenizer as Bpe
-from tokenizers import decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, processors, trainers
 
 from carbon_trainer.errors import InputError
 
 END_OF_TEXT = "<|endoftext|>"
+PADDING, END_OF_TARGET = "<pad>", "</s>"
+"""The first tokens where pairs are trained on, as T5 has them."""
+
 SMALLEST_VOCABULARY = 257
 """The 256 bytes and the end of text."""
 
@@ -59,9 +62,10 @@ class FileTokenizer:
         bpe: the tokenizer; made to keep texts whole and to take special tokens in them as text.
         name: what it is, for people.
         end_of_text: id that stands after every document.
+        padding: id that fills up batches; None where there is none.
     """
 
-    def __init__(self, bpe: Bpe, name: str, end_of_text: int) -> None:
+    def __init__(self, bpe: Bpe, name: str, end_of_text: int, padding: int | None = None) -> None:
         # Pretrained folders often bring a truncation; it would silently drop most of a document.
         bpe.no_truncation()
         bpe.no_padding()
@@ -70,6 +74,7 @@ class FileTokenizer:
         self._bpe = bpe
         self.name = name
         self.end_of_text = end_of_text
+        self._padding = padding
         self.vocab_size = 1 + max(bpe.get_vocab().values(), default=0)
         text = f"{end_of_text}\n{bpe.to_str()}"
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
@@ -93,42 +98,59 @@ class FileTokenizer:
         """Write it so that transformers' AutoTokenizer loads it from ``folder``."""
         from transformers import PreTrainedTokenizerFast
 
-        end = self._bpe.id_to_token(self.end_of_text)
-        wrapped = PreTrainedTokenizerFast(tokenizer_object=self._bpe, eos_token=end)  # type: ignore[no-untyped-call]
+        named = {"eos_token": self._bpe.id_to_token(self.end_of_text)}
+        if self._padding is not None:
+            named["pad_token"] = self._bpe.id_to_token(self._padding)
+        wrapped = PreTrainedTokenizerFast(tokenizer_object=self._bpe, **named)  # type: ignore[no-untyped-call]
         wrapped.save_pretrained(folder)
 
 
-def train_bpe(documents: Iterable[str], vocab_size: int) -> FileTokenizer:
+def train_bpe(documents: Iterable[str], vocab_size: int, *, pairs: bool = False) -> FileTokenizer:
     """Train byte-level BPE (Radford et al. 2019, section 2.2); the same text gives the same.
 
     Args:
         documents: the text; at most its first ``TRAINING_CHARACTERS`` are used.
         vocab_size: tokens in the vocabulary; a small text may give fewer.
+        pairs: whether it is for sources and targets, as T5's: token 0 is padding, token 1 stands
+            at the end of both, and transformers puts it there too.
 
     Raises:
         InputError: if the vocabulary cannot hold every byte.
     """
-    if vocab_size < SMALLEST_VOCABULARY:
+    special = [PADDING, END_OF_TARGET] if pairs else [END_OF_TEXT]
+    smallest = SMALLEST_VOCABULARY + len(special) - 1
+    if vocab_size < smallest:
+        also = ", padding" if pairs else ""
         raise InputError(
-            f"--vocab-size is {vocab_size}, but byte-level BPE needs {SMALLEST_VOCABULARY}: every "
-            "byte and the end of text."
+            f"--vocab-size is {vocab_size}, but byte-level BPE needs {smallest}: every byte{also} "
+            "and the end of text."
         )
     bpe = Bpe(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
+        special_tokens=special,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     bpe.train_from_iterator(_beginning(documents), trainer)
-    return FileTokenizer(bpe, _trained_name(vocab_size), 0)
+    if pairs:
+        end = special.index(END_OF_TARGET)
+        bpe.post_processor = processors.TemplateProcessing(
+            single=f"$A {END_OF_TARGET}", special_tokens=[(END_OF_TARGET, end)]
+        )
+    return _trained(bpe, vocab_size, pairs=pairs)
 
 
-def load_trained(path: Path, vocab_size: int) -> FileTokenizer:
+def load_trained(path: Path, vocab_size: int, *, pairs: bool = False) -> FileTokenizer:
     """Load what ``train_bpe`` gave and ``save`` wrote."""
-    return FileTokenizer(Bpe.from_file(str(path)), _trained_name(vocab_size), 0)
+    return _trained(Bpe.from_file(str(path)), vocab_size, pairs=pairs)
+
+
+def _trained(bpe: Bpe, vocab_size: int, *, pairs: bool) -> FileTokenizer:
+    name = f"byte-level BPE of {vocab_size} tokens, trained on the corpus"
+    return FileTokenizer(bpe, name, 1, 0) if pairs else FileTokenizer(bpe, name, 0)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -156,7 +178,8 @@ def load_pretrained(folder: Path) -> FileTokenizer:
     end = wrapped.eos_token_id
     if end is None:
         raise InputError(f"the tokenizer in {folder} has no end-of-text token.")
-    return FileTokenizer(bpe, f"the model's own, {folder.resolve().name}", int(end))
+    name = f"the model's own, {folder.resolve().name}"
+    return FileTokenizer(bpe, name, int(end), wrapped.pad_token_id)
 
 
 def _beginning(documents: Iterable[str]) -> Iterator[str]:
@@ -166,7 +189,3 @@ def _beginning(documents: Iterable[str]) -> Iterator[str]:
         seen += len(document)
         if seen >= TRAINING_CHARACTERS:
             return
-
-
-def _trained_name(vocab_size: int) -> str:
-    return f"byte-level BPE of {vocab_size} tokens, trained on the corpus"

@@ -18,10 +18,14 @@ class Fact:
     """Base of all facts; ``kind`` names it in the ledger."""
 
     kind: ClassVar[str]
+    only_if_known: ClassVar[tuple[str, ...]] = ()
+    """Fields that are not written where they are None, so that facts without them stay as before
+    they were thought of."""
 
     def body(self) -> JsonDict:
         """Return the fact's fields as JSON types."""
-        return dataclasses.asdict(self)
+        fields = dataclasses.asdict(self)
+        return {k: v for k, v in fields.items() if v is not None or k not in self.only_if_known}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,7 @@ class CorpusDescribed(Fact):
     """The text that was trained on."""
 
     kind: ClassVar[str] = "corpus_described"
+    only_if_known: ClassVar[tuple[str, ...]] = ("prepared", "rows", "cut_rows", "angles")
     origin: str
     """Where it came from, for people: ``Python 3.11 standard library`` or the paths given."""
     licence: str | None
@@ -72,16 +77,15 @@ class CorpusDescribed(Fact):
     train_tokens: int
     validation_tokens: int
     block_size: int
-    prepared: list[JsonDict] = field(default_factory=list)
+    prepared: list[JsonDict] | None = None
     """One per prepared dataset in it: name, datasheet_sha256, data_sha256, run_id, documents,
-    documents_read, removed (count by reason), energy_kwh, sigma_kwh, method."""
-
-    def body(self) -> JsonDict:
-        """Return the fields; without prepared datasets as they were before there were any."""
-        fields = super().body()
-        if not self.prepared:
-            del fields["prepared"]
-        return fields
+    documents_read, removed (count by reason), energy_kwh, sigma_kwh, method; None without any."""
+    rows: int | None = None
+    """Where it is pairs of a source and a target: how many, each from a row; else None."""
+    cut_rows: int | None = None
+    """Of those, the ones that were longer than a block and were cut."""
+    angles: str | None = None
+    """Slots that are given and wanted: ``QM->A, Q->A``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,7 @@ class ModelDescribed(Fact):
     """The model that was trained."""
 
     kind: ClassVar[str] = "model_described"
+    only_if_known: ClassVar[tuple[str, ...]] = ("trained_parameters", "parameters_per_token")
     name: str
     architecture: str
     parameters: int
@@ -114,14 +119,10 @@ class ModelDescribed(Fact):
     """Optimizer steps planned; None where the run has no fixed end."""
     tokens_per_step: int | None
     trained_parameters: int | None = None
-    """Those that are changed, where others are kept as they are; None where all are trained."""
-
-    def body(self) -> JsonDict:
-        """Return the fact's fields as JSON types, as before where all parameters are trained."""
-        body = super().body()
-        if self.trained_parameters is None:
-            del body["trained_parameters"]
-        return body
+    """Those that the optimizer changes; None where it changes all."""
+    parameters_per_token: int | None = None
+    """Those that a token goes through on average; None where it goes through all. In an
+    encoder-decoder a source's tokens go through the encoder, a target's through the decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carbon_trainer.errors import InputError, did_you_mean
 from carbon_trainer.models.memory import check_weights
-from carbon_trainer.models.recipes import recipe, recipes, unpublished_hint
+from carbon_trainer.models.recipes import auto_class, recipe, recipes, unpublished_hint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -66,10 +67,36 @@ def _hub_hint(model: str) -> str:
     )
 
 
+def is_encoder_decoder(model: str) -> bool:
+    """Tell whether a model turns one text into another, without making it.
+
+    Args:
+        model: a recipe's name, a local pretrained folder, or a transformers config file.
+
+    Raises:
+        InputError: if there is no such model, or its config cannot be read.
+    """
+    check_model_name(model)
+    if model in recipes():
+        return recipe(model).task == "seq2seq"
+    path = Path(model)
+    values = _read_config(path / "config.json" if path.is_dir() else path)
+    if "is_encoder_decoder" in values:
+        return bool(values["is_encoder_decoder"])
+    from transformers import CONFIG_MAPPING
+
+    # transformers gives each architecture's default in its class.
+    kind = values["model_type"]
+    # Its get() does not find what was not loaded yet.
+    return kind in CONFIG_MAPPING and bool(
+        getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False)
+    )
+
+
 def build_model(
     name_or_path: str, *, vocab_size: int, block_size: int
 ) -> tuple[PreTrainedModel, ModelOrigin]:
-    """Make a causal language model in float32, in training mode, without any network.
+    """Make a language model in float32, in training mode, without any network.
 
     Args:
         name_or_path: a recipe's name, a local pretrained folder, or a transformers config file.
@@ -78,7 +105,7 @@ def build_model(
 
     Raises:
         InputError: if there is no such model, it does not fit into memory, it is broken, or
-            it is not a causal one.
+            it is neither causal nor an encoder-decoder.
     """
     check_model_name(name_or_path)
     path = Path(name_or_path)
@@ -98,12 +125,11 @@ def build_model(
 
 
 def model_of(config: PreTrainedConfig) -> PreTrainedModel:
-    """Make a config's causal language model in float32, with random weights."""
+    """Make a config's language model in float32, with random weights."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     # A config that was saved in half precision would make AdamW step in half precision.
-    make: Any = AutoModelForCausalLM.from_config
+    make = auto_class(config).from_config
     model: PreTrainedModel = make(config, dtype=torch.float32, trust_remote_code=False)
     return model
 
@@ -118,7 +144,7 @@ def _from_config_file(path: Path, vocab_size: int) -> PreTrainedModel:
     except Exception as error:
         # Each architecture checks its settings with errors of its own.
         raise InputError(f"{path} is not a transformers config: {_first_line(error)}") from error
-    _check_causal(config, path)
+    _check_trainable(config, path)
     try:
         return model_of(config)
     except Exception as error:
@@ -137,25 +163,31 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _pretrained(folder: Path) -> PreTrainedModel:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        _check_causal(config, folder)
-        load: Any = AutoModelForCausalLM.from_pretrained
-        model, loaded = load(
+        _check_trainable(config, folder)
+        model, loaded = auto_class(config).from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, by name and size
         )
     except InputError:
         raise
     except Exception as error:
         # safetensors, pickle and transformers each have errors of their own for broken files.
         raise InputError(f"cannot load the model in {folder}: {_first_line(error)}") from error
+    if wrong := sorted(loaded["mismatched_keys"]):
+        name, saved, wanted = wrong[0]
+        raise InputError(
+            f"the model in {folder} does not agree with its config: weights {name} are "
+            f"{_by(saved)}, and by the config {_by(wanted)}."
+        )
     if missing := sorted(loaded["missing_keys"]):
         # transformers would go on with random values in their place.
         raise InputError(
@@ -166,18 +198,26 @@ def _pretrained(folder: Path) -> PreTrainedModel:
     return checked
 
 
-def _check_causal(config: PreTrainedConfig, place: Path) -> None:
+def _by(size: Iterable[int]) -> str:
+    return " by ".join(map(str, size))
+
+
+def _check_trainable(config: PreTrainedConfig, place: Path) -> None:
     """Refuse models that see the tokens which they are to predict."""
     if getattr(config, "is_encoder_decoder", False):
-        raise InputError(
-            f"{place} is an encoder-decoder ({config.model_type}); only causal language models can "
-            "be trained."
-        )
+        for name in ("decoder_start_token_id", "pad_token_id"):
+            if getattr(config, name, None) is None:
+                raise InputError(
+                    f"{place} is an encoder-decoder ({config.model_type}) without {name}, so "
+                    "targets cannot be begun: set it in its config, for T5 to 0."
+                )
+        return
     # BERT and its kin become causal only when asked to; GPT-NeoX has the setting without a use.
     if getattr(config, "is_decoder", True) is False and "gpt_neox" not in config.model_type:
         raise InputError(
             f"{place} is an encoder ({config.model_type}) that sees the tokens to be predicted; "
-            "only causal language models can be trained: set is_decoder to true in its config."
+            "only causal language models and encoder-decoders can be trained: set is_decoder to "
+            "true in its config."
         )
 
 

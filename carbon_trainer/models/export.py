@@ -8,7 +8,7 @@ from typing import Any
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import model_of
-from carbon_trainer.models.lora import has_adapter, with_kept_adapter
+from carbon_trainer.models.lora import has_lora, merged, save_adapter, with_kept_lora
 
 FOLDER = "model"
 """Where in a run's folder the model's config and tokenizer are kept from its first step on."""
@@ -25,7 +25,8 @@ def export_model(settings: Path, checkpoint: Path, folder: Path, *, adapter: boo
         settings: the folder with the model's config and tokenizer.
         checkpoint: a checkpoint in one file.
         folder: where to write; made if it is not there.
-        adapter: write the LoRA adapter alone, for peft to load.
+        adapter: write what LoRA has trained alone, for peft; by default it is added to the
+            weights of the model.
 
     Returns:
         How many parameters were written, tied ones once.
@@ -42,29 +43,25 @@ def export_model(settings: Path, checkpoint: Path, folder: Path, *, adapter: boo
         )
     if checkpoint.is_dir():
         raise InputError(f"{checkpoint} is in shards, and only a checkpoint in one file is taken.")
-    adapted = has_adapter(settings)
-    if adapter and not adapted:
-        raise InputError(
-            "the run was trained without LoRA, so it has no adapter: export the model."
-        )
     config = AutoConfig.from_pretrained(settings, local_files_only=True, trust_remote_code=False)
-    model: Any = model_of(config)
-    if adapted:
-        model = with_kept_adapter(model, settings)
-    _fill(model, _weights(checkpoint), checkpoint)
-    if adapted and not adapter:
-        model = model.merge_and_unload()
+    if adapter and not has_lora(settings):
+        raise InputError("this run was not trained with --lora-rank: it has no adapter to export.")
+    model = _filled(settings, config, _weights(checkpoint), checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if adapter:
+            save_adapter(model, folder)
+            return sum(one.numel() for one in model.parameters() if one.requires_grad)
+        if has_lora(settings):
+            model = merged(model)
         model.save_pretrained(folder)
         if folder.resolve() != settings.resolve():
-            _copy_missing(settings, folder, without="config.json" if adapter else None)
+            _copy_missing(settings, folder)
     except OSError as error:
         raise InputError(
             f"cannot write the model into {folder}: {error.strerror or error}. Give another folder."
         ) from error
-    written = (p.numel() for p in model.parameters() if p.requires_grad or not adapter)
-    return sum(written)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _weights(checkpoint: Path) -> dict[str, Any]:
@@ -85,7 +82,10 @@ def _weights(checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def _fill(model: Any, weights: dict[str, Any], checkpoint: Path) -> None:
+def _filled(settings: Path, config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
+    model: Any = model_of(config)
+    if has_lora(settings):
+        model = with_kept_lora(model, settings)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
@@ -93,12 +93,13 @@ def _fill(model: Any, weights: dict[str, Any], checkpoint: Path) -> None:
             f"{checkpoint} and the config beside it are not of one model: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
+    return model
 
 
-def _copy_missing(settings: Path, folder: Path, *, without: str | None) -> None:
+def _copy_missing(settings: Path, folder: Path) -> None:
     """Bring the tokenizer along; what the model itself has just written stays."""
     for file in sorted(settings.iterdir()):
-        if file.name != without and file.is_file() and file.suffix in (".json", ".txt", ".model"):
+        if file.is_file() and file.suffix in (".json", ".txt", ".model"):
             target = folder / file.name
             if not target.exists():
                 shutil.copyfile(file, target)

@@ -1,107 +1,166 @@
-"""LoRA: a pretrained model stays as it is, and small matrices beside its own are trained.
+"""LoRA: small trained matrices beside the frozen ones of a pretrained model, through ``peft``.
 
-Hu et al. 2021 (arXiv 2106.09685), by peft.
+Hu et al. 2021, arXiv 2106.09685: a layer's W x becomes W x + (alpha / rank) B A x, with only A and
+B trained.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import warnings
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.models.recipes import recipes
 
 if TYPE_CHECKING:
-    from carbon_trainer.config import RunConfig
+    from transformers import PreTrainedModel
+
+FOLDER = "adapter"
+"""Where, beside the model's config, the adapters' settings are kept for export."""
+
+ALL_LINEAR = "all-linear"
 
 LEARNING_RATE = 2e-4
-"""Hu et al. 2021, tables 11 and 12: what they trained GPT-2 and GPT-3 with."""
-
-ADAPTER_FOLDER = "adapter"
-"""Where beside a model's config the adapter's is. In the same folder, transformers would take it
-for the adapter of whatever model is put there."""
+"""Unless another is given: that of the paper's GPT-2 and GPT-3 (tables 11 and 12)."""
 
 
-def check_lora(config: RunConfig) -> None:
-    """Check what can be checked of LoRA's settings without loading anything.
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """What adapters a model gets.
 
-    Raises:
-        InputError: if the model has no weights to keep, the ranks share one model, or peft is
-            missing.
+    Attributes:
+        rank: of A and B.
+        alpha: their scale, over the rank.
+        dropout: before A.
+        targets: names of layers, with commas between; ``all-linear`` for all but the output.
     """
-    if config.lora_rank is None:
-        return
-    if not Path(config.model).is_dir():
-        raise InputError(
-            f"lora_rank needs a pretrained model's folder, and {config.model} begins with random "
-            "weights, which LoRA would leave random: give --model FOLDER, or train without LoRA."
-        )
-    if config.strategy == "fsdp":
-        raise InputError(
-            "lora_rank and strategy fsdp do not go together: use --strategy ddp, for which LoRA's "
-            "optimizer needs little memory."
-        )
-    if importlib.util.find_spec("peft") is None:
-        raise InputError("lora_rank needs peft: pip install 'carbon-trainer[lora]'.")
+
+    rank: int
+    alpha: float
+    dropout: float = 0.0
+    targets: str = ALL_LINEAR
 
 
-def with_adapter(model: Any, rank: int, alpha: int) -> Any:
-    """Freeze a model and put random adapters beside all of its linear layers but the head.
+def check_lora(model: str, *, strategy: str) -> None:
+    """Check what can be checked of training by LoRA without loading anything.
 
     Args:
-        model: a pretrained one.
-        rank: of the two matrices whose product is learnt.
-        alpha: the product is scaled by alpha / rank.
+        model: what is to be trained.
+        strategy: how devices share the work.
 
     Raises:
-        InputError: if it has no layer that peft can put one beside.
+        InputError: if the model has random weights, peft is missing, or the model is sharded.
     """
+    if model in recipes() or not Path(model).is_dir():
+        raise InputError(
+            f"--lora-rank needs pretrained weights, and {model} begins with random ones, which "
+            "small matrices beside them cannot make up for: give a pretrained folder with --model."
+        )
+    if strategy == "fsdp":
+        raise InputError(
+            "--lora-rank does not go with --strategy fsdp: take ddp, which copies the model to "
+            "each device."
+        )
+    check_installed()
+
+
+def check_installed() -> None:
+    """Raise an InputError that says how to get peft, if it is not there."""
+    if find_spec("peft") is None:
+        raise InputError("LoRA needs peft: pip install 'carbon-trainer[lora]'.")
+
+
+def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
+    """Freeze a model and put adapters into it, which at first change nothing.
+
+    Args:
+        model: is changed in place.
+        settings: which adapters.
+
+    Raises:
+        InputError: if peft is missing or the model has no such layers.
+    """
+    check_installed()
+    from peft import LoraConfig, TaskType
+
+    names = [name.strip() for name in settings.targets.split(",") if name.strip()]
+    is_pair = bool(getattr(model.config, "is_encoder_decoder", False))
+    return _wrapped(
+        model,
+        settings.targets,
+        LoraConfig(
+            r=settings.rank,
+            lora_alpha=settings.alpha,  # type: ignore[arg-type]
+            lora_dropout=settings.dropout,
+            target_modules=ALL_LINEAR if names == [ALL_LINEAR] else names,
+            task_type=TaskType.SEQ_2_SEQ_LM if is_pair else TaskType.CAUSAL_LM,
+        ),
+    )
+
+
+def with_kept_lora(model: PreTrainedModel, settings: Path) -> PreTrainedModel:
+    """Put adapters into a model as they were when it was trained; their weights are random.
+
+    Args:
+        model: is changed in place.
+        settings: the folder that ``save_lora_settings`` wrote to.
+    """
+    check_installed()
     from peft import LoraConfig
 
-    # GPT-2's layers keep their weights the other way round.
-    is_transposed = model.config.model_type == "gpt2"
-    settings = LoraConfig(
-        task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, target_modules="all-linear",
-        fan_in_fan_out=is_transposed,
-    )  # fmt: skip
-    try:
-        return _joined(model, settings)
-    except ValueError as error:
-        message = " ".join(str(error).split())[:200]
-        raise InputError(f"LoRA cannot be used with this model: {message}") from error
+    kept: Any = LoraConfig.from_pretrained(str(settings / FOLDER))
+    # The adapters belong to the model that was trained on, not to the run's folder.
+    model.name_or_path = kept.base_model_name_or_path
+    return _wrapped(model, str(kept.target_modules), kept)
 
 
-def keep_adapter_settings(model: Any, folder: Path) -> None:
-    """Write an adapter's settings beside its model's config; nothing for a model without one."""
-    settings = getattr(model, "peft_config", None)
-    if settings:
-        settings["default"].save_pretrained(str(folder / ADAPTER_FOLDER))
+def has_lora(settings: Path) -> bool:
+    """Tell whether a run's model has adapters."""
+    return (settings / FOLDER / "adapter_config.json").is_file()
 
 
-def has_adapter(folder: Path) -> bool:
-    """Say whether the model whose config is in a folder was trained with an adapter."""
-    return (folder / ADAPTER_FOLDER / "adapter_config.json").is_file()
+def save_lora_settings(model: Any, folder: Path) -> None:
+    """Write which adapters a model has, if it has any.
+
+    Args:
+        model: with adapters or without.
+        folder: of the model's config.
+    """
+    adapters: dict[str, Any] = getattr(model, "peft_config", {})
+    for adapter in adapters.values():
+        adapter.save_pretrained(str(folder / FOLDER))
 
 
-def with_kept_adapter(model: Any, folder: Path) -> Any:
-    """Put the adapter beside a model whose settings ``keep_adapter_settings`` has written."""
-    from peft import LoraConfig
-
-    settings = LoraConfig.from_pretrained(str(folder / ADAPTER_FOLDER))
-    model.name_or_path = settings.base_model_name_or_path
-    return _joined(model, settings)
+def merged(model: Any) -> PreTrainedModel:
+    """Return the model with the adapters added to its weights."""
+    whole: PreTrainedModel = model.merge_and_unload()
+    return whole
 
 
-def _joined(model: Any, settings: Any) -> Any:
+def save_adapter(model: Any, folder: Path) -> None:
+    """Write the adapters alone, for ``peft.PeftModel.from_pretrained``."""
+    # By default peft asks a hub whether the vocabulary has grown.
+    model.save_pretrained(folder, save_embedding_layers=False)
+
+
+def _wrapped(model: PreTrainedModel, targets: str, config: Any) -> PreTrainedModel:
     from peft import get_peft_model
 
-    with warnings.catch_warnings():
-        # peft asks transformers for a name that it is about to change.
-        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
-        return get_peft_model(model, settings)
-
-
-def architecture_of(model: Any) -> str:
-    """Return the name of a model's class, that of the model beside the adapters if there are."""
-    return type(model.get_base_model() if hasattr(model, "get_base_model") else model).__name__
+    try:
+        with warnings.catch_warnings():
+            # GPT-2 keeps its matrices transposed; peft says so and does what is right.
+            warnings.filterwarnings("ignore", message=".*fan_in_fan_out.*")
+            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+            wrapped: Any = get_peft_model(model, config)
+    except ValueError as error:
+        layers = sorted({name.rpartition(".")[2] for name, _ in model.named_modules() if name})
+        raise InputError(
+            f"--lora-targets {targets} cannot get adapters: "
+            f"{' '.join(str(error).split())[:200].rstrip('.')}. The model's modules are "
+            f"{', '.join(layers[:30])}."
+        ) from error
+    trained: PreTrainedModel = wrapped
+    return trained

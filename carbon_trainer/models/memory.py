@@ -166,11 +166,14 @@ def check_training(name: str, setup: Setup, there: int) -> str:
         InputError: if it does not fit even if less is taken than is foretold, with what would.
     """
     need = need_of(recipe(name), setup)
-    if need is None or need.total * (1 + setup.uncertainty) <= there:
-        return ""
     have = (
         f"the GPU has {_gb(there)}" if setup.on_gpu else f"{_gb(there)} of memory are free for it"
     )
+    if need is None:
+        _check_state(name, setup, there, have)
+        return ""
+    if need.total * (1 + setup.uncertainty) <= there:
+        return ""
     told = (
         f"training {name} will take about {_gb(need.total)} ({_gb(need.state)} of weights, "
         f"gradients and AdamW's moments, {_gb(need.activations)} of activations, "
@@ -179,6 +182,18 @@ def check_training(name: str, setup: Setup, there: int) -> str:
     if need.total * (1 - setup.uncertainty) <= there:
         return f"{told}, give or take {setup.uncertainty:.0%}, and {have}: it may not fit."
     raise InputError(f"{told}, and {have}: {_what_fits(name, setup, there)}.")
+
+
+def _check_state(name: str, setup: Setup, there: int, have: str) -> None:
+    """Refuse what does not fit even without its activations, where these are not counted."""
+    parameters = recipe(name).parameters(setup.vocab_size)
+    each = 2 if setup.precision == HALF else 4
+    state = 4 * each * parameters // (setup.ranks if setup.sharded else 1)
+    if state > there:
+        raise InputError(
+            f"training {name} will take {_gb(state)} for weights, gradients and AdamW's moments "
+            f"alone, and {have}: take a smaller model, or more devices with --strategy fsdp."
+        )
 
 
 def _what_fits(name: str, setup: Setup, there: int) -> str:

@@ -1,4 +1,4 @@
-"""TransformerModule: any of transformers' causal language models as a Lightning module."""
+"""TransformerModule: any of transformers' language models as a Lightning module."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
 
 from carbon_trainer.models.build import build_model
-from carbon_trainer.models.lora import keep_adapter_settings
+from carbon_trainer.models.lora import save_lora_settings
 from carbon_trainer.models.recipes import recipe
 
-Batch = dict[str, torch.Tensor]
+Batch = dict[str, Any]
 
 IGNORED_LABEL = -100
 """The label of a token that is not learned, as in transformers and torch's cross_entropy."""
@@ -31,10 +31,12 @@ class Saveable(Protocol):
 
 
 class TransformerModule(LightningModule):
-    """Trains a causal language model with AdamW, linear warm-up and a cosine.
+    """Trains a language model with AdamW, linear warm-up and a cosine.
 
     A batch has ``input_ids`` of shape (batch, block) and may have ``labels`` and
-    ``attention_mask`` of the same shape; without ``labels``, every token is learned.
+    ``attention_mask`` of the same shape; without ``labels``, every token is learned. An
+    encoder-decoder's ``labels`` are its targets, of any shape (batch, target), and must be there.
+    ``tokens`` says, as an int on the host, how many tokens of a padded batch count.
 
     Args:
         model: the model.
@@ -124,13 +126,18 @@ class TransformerModule(LightningModule):
 
             clip_by_norm(self.parameters(), gradient_clip_val)
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        """Return logits of shape (batch, block, vocabulary)."""
-        logits: torch.Tensor = self.model(input_ids=input_ids, use_cache=False).logits
+    def forward(self, input_ids: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits of shape (batch, block, vocabulary), or (batch, target, vocabulary).
+
+        Args:
+            input_ids: tokens of shape (batch, block).
+            **inputs: what else the model takes; an encoder-decoder needs ``labels``.
+        """
+        logits: torch.Tensor = self.model(input_ids=input_ids, **inputs, use_cache=False).logits
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Return the mean loss of predicting each token from those before it."""
+        """Return the mean loss of predicting each learned token from those before it."""
         loss = self._loss(batch)
         self.log("train/loss", loss, on_step=True, on_epoch=False)
         return loss
@@ -141,7 +148,10 @@ class TransformerModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch's loss, by the number of tokens that it predicts."""
-        predicted = (batch.get("labels", batch["input_ids"])[:, 1:] != IGNORED_LABEL).sum()
+        labels = batch["labels"] if "labels" in batch else batch["input_ids"]
+        # A causal model has nothing to predict a block's first token from.
+        first = 0 if self.model.config.is_encoder_decoder else 1
+        predicted = (labels[:, first:] != IGNORED_LABEL).sum()
         self._validated += torch.stack([self._loss(batch).detach() * predicted, predicted])
 
     def on_validation_epoch_end(self) -> None:
@@ -181,14 +191,17 @@ class TransformerModule(LightningModule):
         return self._min_lr_ratio + (1 - self._min_lr_ratio) * cosine
 
     def tokens_in(self, batch: Batch) -> int:
-        """Return how many tokens a batch has."""
-        return int(batch["input_ids"].numel())
+        """Return how many tokens a batch has, without padding where the batch tells.
+
+        Counting them in tensors would have to wait for the GPU.
+        """
+        return int(batch["tokens"] if "tokens" in batch else batch["input_ids"].numel())
 
     def save_settings(self, folder: Path) -> None:
         """Write config and tokenizer without weights, so that a checkpoint can be exported."""
         folder.mkdir(parents=True, exist_ok=True)
         self.model.config.save_pretrained(folder)
-        keep_adapter_settings(self.model, folder)
+        save_lora_settings(self.model, folder)
         if self._tokenizer is not None:
             self._tokenizer.save_pretrained(folder)
 

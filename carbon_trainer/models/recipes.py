@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
@@ -18,8 +18,14 @@ from carbon_trainer.models.shape import Shape, is_counted, shape_of
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
+Task = Literal["causal", "seq2seq"]
+"""What a model learns: the next token of a text, or one text from another (encoder-decoders)."""
+
 END_OF_TEXT = 0
-"""The tokenizers that are trained here begin with the token that ends a document."""
+"""The tokenizers that are trained here for texts begin with the token that ends a document."""
+
+PADDING, END_OF_TARGET = 0, 1
+"""Those for pairs of texts begin as T5's does: padding, which also starts a target, and the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,7 @@ class Recipe:
         architecture: transformers' name of it (``model_type``).
         config: its settings there, but for vocabulary and positions.
         names: what the architecture calls layers, width, heads, feed-forward and positions.
+        task: what it learns.
         vocab_size: size of the vocabulary, tokens.
         block_size: length of a training sequence, tokens.
         batch_size: sequences in a batch of one device.
@@ -43,6 +50,7 @@ class Recipe:
     architecture: str
     config: Mapping[str, Any]
     names: Mapping[str, str]
+    task: Task
     vocab_size: int
     block_size: int
     batch_size: int
@@ -62,15 +70,15 @@ class Recipe:
         """
         from transformers import AutoConfig
 
+        # Relative positions, as T5's, have no longest one.
+        name = self.names.get("positions")
+        positions = {name: max(self.block_size, block_size or 0)} if name else {}
         return AutoConfig.for_model(
             self.architecture,
             **self.config,
-            **{self.names["positions"]: max(self.block_size, block_size or 0)},
+            **positions,
+            **_special_tokens(self.task),
             vocab_size=vocab_size or self.vocab_size,
-            bos_token_id=END_OF_TEXT,
-            eos_token_id=END_OF_TEXT,
-            # Blocks are full. A padding token's embedding would never be trained.
-            pad_token_id=None,
             use_cache=False,
         )
 
@@ -99,12 +107,34 @@ class Recipe:
             vocab_size: tokens in the vocabulary; the recipe's own if not given.
         """
         import torch
-        from transformers import AutoModelForCausalLM
 
+        config = self.to_config(vocab_size=vocab_size)
         with torch.device("meta"):
-            make: Any = AutoModelForCausalLM.from_config
-            model = make(self.to_config(vocab_size=vocab_size))
+            model = auto_class(config).from_config(config)
         return sum(parameter.numel() for parameter in model.parameters())
+
+
+def auto_class(config: PreTrainedConfig) -> Any:
+    """Return the class of transformers that makes and loads the model of a config."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    is_pair = getattr(config, "is_encoder_decoder", False)
+    return AutoModelForSeq2SeqLM if is_pair else AutoModelForCausalLM
+
+
+def _special_tokens(task: Task) -> dict[str, int | None]:
+    if task == "seq2seq":
+        return {
+            "pad_token_id": PADDING,
+            "decoder_start_token_id": PADDING,
+            "eos_token_id": END_OF_TARGET,
+        }
+    return {
+        "bos_token_id": END_OF_TEXT,
+        "eos_token_id": END_OF_TEXT,
+        # Blocks are full. A padding token's embedding would never be trained.
+        "pad_token_id": None,
+    }
 
 
 @functools.cache
@@ -171,6 +201,7 @@ def _recipe(name: str, family: Mapping[str, Any], size: Mapping[str, Any]) -> Re
         architecture=family["architecture"],
         config={**shape, **family.get("config", {}), **size.get("config", {})},
         names=names,
+        task=family.get("task", "causal"),
         vocab_size=given["vocab_size"],
         block_size=given["block_size"],
         batch_size=given["batch_size"],

@@ -1,16 +1,19 @@
-"""``carbon-train fit --lora-rank``: trained, gone on with, exported merged and alone."""
+"""LoRA from the command line: a pretrained folder trains on by adapters, resumes, is exported."""
 
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from carbon_trainer.ledger.facts import Progress
+from carbon_trainer.ledger.store import Ledger
 from tests.cli.commands import Ended, Shell
 
 Train = Callable[..., Ended]
@@ -18,66 +21,102 @@ Train = Callable[..., Ended]
 
 @pytest.fixture
 def flags(shell: Shell, carbon_train: Train) -> list[str]:
-    """Flags of a LoRA run on a base model of some steps."""
-    flags = [*shell.tiny, "--progress", "off"]
-    assert carbon_train("fit", *flags, "--runs-dir", "before").status == 0
+    """Flags that train a pretrained folder on by LoRA."""
+    assert carbon_train("fit", *shell.tiny, "--runs-dir", "before").status == 0
     ended = carbon_train("export", "last", "--runs-dir", "before", "--to", "base")
     assert ended.status == 0, ended.err
-    at = flags.index("--vocab-size")
-    del flags[at : at + 2]
+    flags = [
+        *shell.tiny,
+        "--checkpoint-every",
+        "5",
+        "--lora-rank",
+        "4",
+        "--lora-dropout",
+        "0.1",
+        "--learning-rate",
+        "0.05",
+    ]
     flags[flags.index("--model") + 1] = "base"
-    return [*flags, "--lora-rank", "2", "--checkpoint-every", "6"]
+    # Another text than the base has seen, so that there is something to learn.
+    Path("other.txt").write_text("".join(f"{n * 37 % 89}; {n % 7}; stop\n" for n in range(600)))
+    flags[flags.index("--data") + 1] = "other.txt"
+    return flags
 
 
-def loaded(folder: str) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_pretrained(folder, local_files_only=True).eval()
+def _losses(run_id: str) -> list[float]:
+    ledger = Ledger.open(Path("carbon_runs/ledger.sqlite"), create=False)
+    facts = (fact.body for fact in ledger.facts(run_id, Progress))
+    return [fact["loss"] for fact in facts if fact["loss"] is not None]
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    (last,) = (run / "checkpoints").glob("*12.ckpt")
-    return torch.load(last, weights_only=True)["state_dict"]
+def _no_network(*_: object, **__: object) -> None:
+    raise AssertionError("the network is not touched")
 
 
-def test_a_run_is_reported_and_exported_merged_or_as_an_adapter(
+def test_lora_trains_resumes_bit_for_bit_and_is_exported_merged_or_alone(
     shell: Shell, carbon_train: Train, flags: list[str]
 ) -> None:
     ended = carbon_train("fit", *flags)
     assert ended.status == 0, ended.err
-    report = json.loads((shell.folder / "carbon_runs" / shell.run_id() / "report.json").read_text())
-    model = report["model"]
-    assert f"({model['trained_parameters']:,} of them trained)" in ended.out
-    assert model["architecture"] == "GPTNeoXForCausalLM"
-    compute = report["figures"]["training-compute"]
-    assert compute["value"] == pytest.approx(
-        (4 * model["parameters"] + 2 * model["trained_parameters"]) * 12 * 4 * 32
-    )
+    assert "of them trained)" in ended.out
+    place = Path("carbon_runs") / shell.run_id()
+    whole = _losses(shell.run_id())
+    assert whole[-1] < whole[0] - 0.1
+    again = carbon_train("fit", "--resume", str(place / "checkpoints" / "step-00000005.ckpt"))
+    assert again.status == 0, again.out + again.err
+    assert _losses(shell.run_id()) == whole + whole[5:]
+
     assert carbon_train("export", "last", "--to", "merged").status == 0
-    assert carbon_train("export", "last", "--adapter", "--to", "alone").status == 0
-    assert not (shell.folder / "alone" / "config.json").exists()
-    merged, beside = loaded("merged"), PeftModel.from_pretrained(loaded("base"), "alone")
-    ids = torch.arange(20).unsqueeze(0)
-    torch.testing.assert_close(merged(ids).logits, beside(ids).logits)
-    assert not torch.allclose(merged(ids).logits, loaded("base")(ids).logits)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(socket.socket, "connect", _no_network)
+        patched.setattr(socket, "getaddrinfo", _no_network)
+        assert carbon_train("export", "last", "--adapter", "--to", "adapter").status == 0
+    assert not Path("merged/adapter_config.json").exists()
+    assert not Path("adapter/model.safetensors").exists()
+    settings = json.loads(Path("adapter/adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == "base"
+    for folder in ("merged", "adapter"):
+        assert "co2_eq_emissions" in Path(folder, "README.md").read_text()
+    base, whole_model = (
+        AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+        for folder in ("base", "merged")
+    )
+    ids = AutoTokenizer.from_pretrained("merged")("def function_1", return_tensors="pt").input_ids
+    with torch.no_grad():
+        plain, merged = base(ids).logits, whole_model(ids).logits
+        adapted = PeftModel.from_pretrained(base, "adapter")(ids).logits
+    assert torch.allclose(adapted, merged, atol=1e-4)
+    assert not torch.allclose(adapted, plain, atol=1e-2)
 
 
-def test_it_goes_on_bit_for_bit_and_with_the_same_adapters_only(
+def test_the_report_tells_what_was_trained_and_the_compute_that_frozen_weights_save(
     shell: Shell, carbon_train: Train, flags: list[str]
 ) -> None:
-    assert carbon_train("fit", *flags, "--run-id", "whole").status == 0
-    runs = shell.folder / "carbon_runs"
-    assert carbon_train("fit", *flags, "--run-id", "parted").status == 0
-    (runs / "parted" / "checkpoints" / "step-00000012.ckpt").write_bytes(b"lost")
-    other = carbon_train("fit", "--resume", "parted", "--lora-rank", "3")
-    assert other.status == 2
-    assert "was begun with lora_rank 2, and cannot go on with 3" in other.err
-    assert carbon_train("fit", "--resume", "parted", "--progress", "off").status == 0
-    once, twice = weights(runs / "whole"), weights(runs / "parted")
-    assert once.keys() == twice.keys()
-    assert all(torch.equal(value, twice[name]) for name, value in once.items())
+    assert carbon_train("fit", *flags, "--max-steps", "2").status == 0
+    place = Path("carbon_runs") / shell.run_id()
+    report = json.loads((place / "report.json").read_text())
+    model, figures = report["model"], report["figures"]
+    trained = model["trained_parameters"]
+    assert 0 < trained < model["parameters"] / 2
+    assert figures["training-compute"]["value"] == pytest.approx(
+        (4 * model["parameters"] + 2 * trained) * figures["tokens"]["value"]
+    )
+    markdown = (place / "report.md").read_text()
+    assert f"{trained:,} of them trained beside pretrained weights" in markdown
 
 
-def test_a_run_without_an_adapter_has_none_to_export(shell: Shell, carbon_train: Train) -> None:
-    assert carbon_train("fit", *shell.tiny).status == 0
-    ended = carbon_train("export", "last", "--adapter")
-    assert ended.status == 2
-    assert "was trained without LoRA" in ended.err
+def test_where_lora_cannot_be_a_sentence_says_why(
+    shell: Shell, carbon_train: Train, flags: list[str]
+) -> None:
+    for args, said in (
+        ((*shell.tiny, "--lora-rank", "4"), "model.json begins with random ones"),
+        (("--lora-rank", "4"), "gpt-neox-tiny begins with random ones"),
+        ((*shell.tiny, "--lora-alpha", "4"), "lora_alpha needs lora_rank"),
+        ((*flags, "--strategy", "fsdp"), "does not go with --strategy fsdp"),
+        ((*flags, "--lora-targets", "q_proj"), "--lora-targets q_proj cannot get adapters"),
+        (("export", "last", "--runs-dir", "before", "--adapter"), "not trained with --lora-rank"),
+    ):
+        ended = carbon_train(*args) if args[0] == "export" else carbon_train("fit", *args)
+        assert ended.status == 2
+        assert said in ended.err
+        assert "Traceback" not in ended.err

@@ -14,10 +14,12 @@ from torch.utils.data import DataLoader
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from carbon_trainer.data.module import TextDataModule
+from carbon_trainer.data.pairs import padded
 from carbon_trainer.data.prepare import PreparedData
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import build_model
 from carbon_trainer.models.module import TransformerModule
+from tests.data.questions import prepared_questions
 from tests.data.texts import prepared
 from tests.models.tiny import tiny_model
 
@@ -81,6 +83,37 @@ def test_the_loss_of_each_recipe_falls_on_text_and_on_from_its_own_folder(
     assert origin.pretrained
     onward = _train(data, _module(model, learning_rate=1e-4), 5)
     assert sum(onward) / 5 < 0.75 * losses[0]
+
+
+def test_macaws_loss_falls_on_questions_and_on_from_its_own_folder(tmp_path: Path) -> None:
+    questions = prepared_questions(tmp_path)
+    torch.manual_seed(1)
+    module = TransformerModule.from_recipe("macaw-tiny", vocab_size=400, max_steps=20)
+    losses = _train(questions, module, 20)
+    # T5's embeddings are wide at first, so it begins with opinions instead of none.
+    assert losses[0] == pytest.approx(math.log(400), rel=0.3)
+    assert sum(losses[-5:]) / 5 < 0.75 * losses[0]
+    module.save_pretrained(tmp_path / "saved")
+    model, origin = build_model(str(tmp_path / "saved"), vocab_size=400, block_size=64)
+    assert origin.pretrained
+    onward = _train(questions, _module(model, learning_rate=1e-4), 5)
+    assert sum(onward) / 5 < 0.75 * losses[0]
+
+
+def test_padding_changes_neither_loss_nor_perplexity(tmp_path: Path) -> None:
+    questions = prepared_questions(tmp_path)
+    module = TransformerModule.from_recipe("macaw-tiny", vocab_size=400)
+    module.model.eval()
+    items = [questions.train[i] for i in range(5)]
+    tokens = [len(item["labels"]) for item in items]
+    with torch.no_grad():
+        alone = [float(module._loss(padded([item]))) for item in items]
+        together = float(module._loss(padded(items)))
+    mean = sum(a * b for a, b in zip(alone, tokens, strict=True)) / sum(tokens)
+    assert together == pytest.approx(mean, rel=1e-5)
+    trainer = _trainer()
+    trainer.validate(module, DataLoader(items, batch_size=2, collate_fn=padded), verbose=False)
+    assert float(trainer.callback_metrics["validation/loss"]) == pytest.approx(mean, rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_losses(data: PreparedData) -> None:
@@ -184,6 +217,7 @@ def test_an_unknown_recipe_is_refused() -> None:
 
 def test_tokens_in_counts_a_batch() -> None:
     assert _module().tokens_in({"input_ids": torch.zeros(3, 16)}) == 48
+    assert _module().tokens_in({"input_ids": torch.zeros(3, 16), "tokens": 17}) == 17
 
 
 def test_what_is_saved_is_loaded_by_transformers(data: PreparedData, tmp_path: Path) -> None:

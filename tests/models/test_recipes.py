@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, BertConfig, GPT2Config, LlamaConfig, T5Config
+from transformers import BertConfig, GPT2Config, LlamaConfig, T5Config
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.models.build import build_model, check_model_name
-from carbon_trainer.models.recipes import recipe, recipes
+from carbon_trainer.models.build import build_model, check_model_name, is_encoder_decoder
+from carbon_trainer.models.recipes import auto_class, recipe, recipes
 from tests.models.tiny import tiny_config, tiny_model
 
 SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
@@ -75,6 +75,10 @@ def test_recipes_have_as_many_parameters_beside_embeddings_as_pythia_publishes(
         ("llama-65b", 65_285_660_672),
         ("llama-3-8b", 8_030_261_248),
         ("llama-3-70b", 70_553_706_496),
+        # T5's, from which Macaw's were trained.
+        ("macaw-large", 737_668_096),
+        ("macaw-3b", 2_851_598_336),
+        ("macaw-11b", 11_307_321_344),
     ],
 )
 def test_recipes_have_the_parameters_of_published_weights(name: str, published: int) -> None:
@@ -128,7 +132,8 @@ def test_every_recipe_says_where_it_is_from_and_makes_an_architecture(name: str)
     assert chosen.sources
     assert 0 < chosen.learning_rate < 0.01
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(chosen.to_config(vocab_size=300))
+        config = chosen.to_config(vocab_size=300)
+        model = auto_class(config).from_config(config)
     assert model.config.model_type == chosen.architecture
     assert model.get_input_embeddings().weight.shape[0] == 300
     assert model.get_input_embeddings().padding_idx is None
@@ -206,6 +211,14 @@ def test_a_folder_without_config_is_named(tmp_path: Path) -> None:
     assert _refusal(tmp_path) == f"the model folder {tmp_path} has no config.json."
 
 
+def test_weights_of_another_size_than_the_config_says_are_named(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 400}))
+    message = _refusal(folder, vocab_size=400)
+    assert message.startswith(f"the model in {folder} does not agree with its config: weights ")
+    assert message.endswith(" are 300 by 16, and by the config 400 by 16.")
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '{"model_type": "gpt-42"}', "{}", "\x80"])
 def test_a_file_that_is_no_config_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "model.json"
@@ -242,16 +255,47 @@ def test_weights_that_lack_some_are_refused_instead_of_being_made_up(folder: Pat
     assert _refusal(folder) == f"the model in {folder} is not whole: it has no weights {lost}."
 
 
-@pytest.mark.parametrize(
-    "config",
-    [T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2), BertConfig(**SMALL)],
-    ids=["encoder-decoder", "encoder"],
-)
-def test_a_model_that_is_not_causal_is_refused(tmp_path: Path, config: Any) -> None:
+def test_an_encoder_is_refused(tmp_path: Path) -> None:
+    config = BertConfig(**SMALL)
     path = _config_file(tmp_path, config)
-    assert "only causal language models" in _refusal(path)
+    assert "only causal language models and encoder-decoders" in _refusal(path)
     config.save_pretrained(tmp_path / "folder")
-    assert "only causal language models" in _refusal(tmp_path / "folder")
+    assert "only causal language models and encoder-decoders" in _refusal(tmp_path / "folder")
+
+
+def _t5(**settings: Any) -> T5Config:
+    return T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, **settings)
+
+
+def test_an_encoder_decoders_config_makes_a_model_that_holds_the_vocabulary(tmp_path: Path) -> None:
+    path = _config_file(tmp_path, _t5(vocab_size=100, decoder_start_token_id=0))
+    model, _ = build_model(str(path), vocab_size=300, block_size=16)
+    assert model.config.is_encoder_decoder
+    assert model.get_input_embeddings().weight.shape[0] == 300
+
+
+def test_an_encoder_decoder_that_cannot_begin_a_target_is_refused(tmp_path: Path) -> None:
+    path = _config_file(tmp_path, _t5(vocab_size=300))
+    assert "without decoder_start_token_id" in _refusal(path)
+
+
+def test_macaw_is_t5_as_first_published() -> None:
+    model, _ = build_model("macaw-tiny", vocab_size=300, block_size=16)
+    block = model.encoder.block[0].layer[1].DenseReluDense
+    assert not hasattr(block, "wi_0")
+    assert isinstance(block.act, torch.nn.ReLU)
+    assert model.lm_head.weight is model.shared.weight
+    assert (model.config.pad_token_id, model.config.eos_token_id) == (0, 1)
+
+
+def test_what_kind_a_model_is_can_be_told_without_making_it(tmp_path: Path, folder: Path) -> None:
+    assert is_encoder_decoder("macaw-11b")
+    assert not is_encoder_decoder("opt-125m")
+    assert not is_encoder_decoder(str(folder))
+    assert is_encoder_decoder(str(_config_file(tmp_path, {"model_type": "t5"})))
+    assert is_encoder_decoder(str(_config_file(tmp_path, _t5())))
+    with pytest.raises(InputError, match="has no model_type"):
+        is_encoder_decoder(str(_config_file(tmp_path, {})))
 
 
 def test_a_block_longer_than_the_model_takes_is_refused(folder: Path) -> None:

@@ -1,0 +1,23 @@
+"""A small set of questions with slots, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from carbon_trainer.data.prepare import PreparedData
+from carbon_trainer.data.prepare_pairs import prepare_pairs
+
+QUESTIONS = Path(__file__).with_name("questions.jsonl")
+
+
+def prepared_questions(folder: Path, *paths: Path, **settings: Any) -> PreparedData:
+    given = {
+        "model": "macaw-tiny",
+        "vocab_size": 400,
+        "block_size": 64,
+        "validation_fraction": 0.2,
+        "cache_dir": folder / "cache",
+        **settings,
+    }
+    return prepare_pairs(list(paths or (QUESTIONS,)), **given)
