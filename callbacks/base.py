@@ -58,6 +58,11 @@ class CarbonCallback(Callback):
         """Return the number of a signal that this rank has received; 0 for none."""
         return 0
 
+    @property
+    def ahead_mj(self) -> int:
+        """What a step and the end of the run will use, as far as is known, millijoules."""
+        return 0
+
     def propose(self, lead: Lead, trainer: Trainer, batch_index: int) -> Action | None:
         """Say what should be done now, on the rank that records; None for going on.
 

@@ -57,6 +57,11 @@ class EnergyBudget(CarbonCallback):
         """The budget that is reached first; None before training, or where none was set."""
         return self._watch.budget if self._watch is not None else None
 
+    @property
+    def ahead_mj(self) -> int:
+        """What a step and the end of the run will use, as far as is known, millijoules."""
+        return self._watch.ahead_mj if self._watch is not None else 0
+
     def began(self, lead: Lead, trainer: Trainer) -> None:
         """Learn the limit; refuse a trainer that must go on whatever the budget says.
 
@@ -71,7 +76,7 @@ class EnergyBudget(CarbonCallback):
             raise InputError(
                 "a budget cannot be kept when the trainer has min_steps or min_epochs: remove them."
             )
-        reason = self._watch.reason_to_begin_not()
+        reason = self._watch.reason_to_begin_not(lead.ahead_mj)
         if reason is not None:
             lead.session.stop_with(budget_reached(reason))
             trainer.should_stop = True

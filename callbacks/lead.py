@@ -42,6 +42,7 @@ class Lead:
         self.waiting = False
         self.waiting_since_ns: int | None = None
         self.waited_ns = 0
+        self.ahead_mj = 0
         self.outcome: Outcome | None = None
         self.parts = parts
         self.validation_mj = 0
@@ -72,6 +73,7 @@ class Lead:
         if state:
             lead._tokens = lead.session.tokens = int(state["tokens"])
             lead.waited_ns = int(state.get("waited_ns", 0))
+            lead.ahead_mj = int(state.get("ahead_mj", 0))
         try:
             for part in parts:
                 part.joined(lead, trainer)
@@ -136,7 +138,8 @@ class Lead:
             return {}
         session = self._session
         waited_ns = self.waited_until(session.clock.now_ns())
-        return state_of(session, self._tokens, waited_ns=waited_ns)
+        ahead_mj = max(part.ahead_mj for part in self.parts)
+        return state_of(session, self._tokens, waited_ns=waited_ns, ahead_mj=ahead_mj)
 
     # Events
 

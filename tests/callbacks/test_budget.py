@@ -14,7 +14,7 @@ from carbon_trainer.callbacks.budget import validation_follows
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CheckpointSaved, Decision, RunClosed
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import RunSession
+from carbon_trainer.session import ResumePoint, RunSession
 from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
 from tests.simulation.source import ConstantSource
 
@@ -97,6 +97,28 @@ def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path) -> None
     assert module.losses == []
     assert run.outcome is not None
     assert run.outcome.exit_status == 3
+
+
+def test_a_resumed_run_knows_what_a_step_and_its_end_need_before_it_has_metered_any(
+    tmp_path: Path,
+) -> None:
+    budget_kwh = 100 * 3 / J_PER_KWH
+    first = session(tmp_path, source=ConstantSource(100), budget_kwh=budget_kwh)
+    _fit(first, tmp_path)
+    first.close()
+    (saved,) = first.ledger.facts(first.run_id, CheckpointSaved)
+    used_mj = first.ledger.energy_mj(first.run_id)
+    # Something is left, but less than a run of this kind needs at its end.
+    point = ResumePoint(first.run_id, saved.body["path"], saved.body["step"], used_mj)
+    again = session(tmp_path, source=ConstantSource(100), resume=point, budget_kwh=budget_kwh)
+    module = Slow()
+    fitted = trainer(tmp_path, CarbonAware(session=again), steps=2000)
+    fitted.fit(module, loader(), ckpt_path=saved.body["path"], weights_only=True)
+    again.close()
+    assert used_mj < budget_kwh * J_PER_KWH * 1000
+    assert module.losses == []
+    assert again.outcome is not None
+    assert again.outcome.status == "budget"
 
 
 @pytest.mark.parametrize("options", [{"min_steps": 5}, {"min_epochs": 2, "max_epochs": 3}])
