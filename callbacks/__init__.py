@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from carbon_trainer.callbacks.budget import EnergyBudget as EnergyBudget
     from carbon_trainer.callbacks.carbon_aware import CarbonAware as CarbonAware
+    from carbon_trainer.callbacks.communication import CommunicationShare as CommunicationShare
     from carbon_trainer.callbacks.emissions import EmissionsTracking as EmissionsTracking
     from carbon_trainer.callbacks.metering import EnergyMetering as EnergyMetering
     from carbon_trainer.callbacks.prometheus import PrometheusExporter as PrometheusExporter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "CarbonAware": "carbon_aware",
     "CarbonSchedule": "schedule",
+    "CommunicationShare": "communication",
     "EmissionsTracking": "emissions",
     "EnergyBudget": "budget",
     "EnergyMetering": "metering",
@@ -32,6 +34,7 @@ _HOMES = {
 __all__ = [
     "CarbonAware",
     "CarbonSchedule",
+    "CommunicationShare",
     "EmissionsTracking",
     "EnergyBudget",
     "EnergyMetering",

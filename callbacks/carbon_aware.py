@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.budget import EnergyBudget
+from carbon_trainer.callbacks.communication import CommunicationShare
 from carbon_trainer.callbacks.emissions import EmissionsTracking
 from carbon_trainer.callbacks.metering import EnergyMetering
 from carbon_trainer.callbacks.report import SustainabilityReport
@@ -50,6 +51,8 @@ class CarbonAware(CarbonCallback):
         ledger: a file's path or a database URL.
         host_metering: meter CPU and memory too, through CodeCarbon.
         log_every: optimizer steps between recorded figures.
+        communication_every: optimizer steps between those that are watched for communication
+            where there are several ranks; 0 for never.
         session: a run that somebody else opened; None to open one for each fit.
         measure_anew: measure power settings even where a run before has.
 
@@ -82,6 +85,7 @@ class CarbonAware(CarbonCallback):
         ledger: str | None = None,
         host_metering: bool | None = None,
         log_every: int | None = None,
+        communication_every: int | None = None,
         session: RunSession | None = None,
         measure_anew: bool = False,
     ) -> None:
@@ -103,6 +107,7 @@ class CarbonAware(CarbonCallback):
                 log_every=log_every,
             ),
             EmissionsTracking(zone=zone, pue=pue, price_per_kwh=price_per_kwh, currency=currency),
+            CommunicationShare(communication_every=communication_every),
             self.budget,
             PowerThrottle(means=throttle or ("auto" if deadline is not None else "off")),
             CarbonSchedule(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from carbon_trainer.callbacks.base import CarbonCallback
+    from carbon_trainer.callbacks.communication import StepWatch
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Lead:
         self.ahead_mj = 0
         self.outcome: Outcome | None = None
         self.parts = parts
+        self.watch: StepWatch | None = None
         self.validation_mj = 0
         self.disturbed = True
         self._log_every = session.config.log_every if session else 0
@@ -157,6 +159,8 @@ class Lead:
         """A micro-batch starts; the first of a step begins it."""
         if not self._in_step and self._meter is not None:
             self._in_step = True
+            if self.watch is not None:
+                self.watch.begin(self._last_step + 1)
             self._meter.step_begin()
 
     def batch_end(
@@ -172,6 +176,8 @@ class Lead:
         if self._in_step and self._meter is not None:
             self._meter.step_end()
             self._in_step = False
+        if self.watch is not None and self.watch.end(step, disturbed=self.disturbed):
+            self.disturbed = True
         self._member.exchange(step)
         if self._session is not None:
             self._step_done(self._session, trainer, step)

@@ -217,6 +217,13 @@ class RunConfig(BaseModel):
         le=65535,
     )
     log_every: Count = setting(10, "Steps between logged figures.", "steps")
+    communication_every: int = setting(
+        250,
+        "Where there are several ranks: steps between those that are watched for communication's "
+        "share, at least 10; 0: none is.",
+        "steps",
+        ge=0,
+    )
 
     @field_validator("data", mode="before")
     @classmethod
@@ -253,6 +260,14 @@ class RunConfig(BaseModel):
         if self.tensor_parallel > 1 and self.lora_rank is not None:
             raise ValueError("tensor_parallel does not go with lora_rank: use strategy ddp")
         return self
+
+    @field_validator("communication_every")
+    @classmethod
+    def _most_steps_are_left_alone(cls, value: int) -> int:
+        # A watched step is slower, and forecasts are made from the others.
+        if 0 < value < 10:
+            raise ValueError("0 or at least 10")
+        return value
 
     @model_validator(mode="after")
     def _cost_needs_a_price(self) -> RunConfig:

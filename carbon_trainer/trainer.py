@@ -185,6 +185,7 @@ def _carbon_aware(config: RunConfig, session: RunSession | None, profiling: bool
         ledger=config.ledger,
         host_metering=config.host_metering,
         log_every=config.log_every,
+        communication_every=config.communication_every,
     )
 
 

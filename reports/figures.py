@@ -10,6 +10,7 @@ from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import BoundaryStated, RunOpened
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports import derive, energy
+from carbon_trainer.reports.communication import Communication, communication_of
 from carbon_trainer.reports.derive import FactorUse
 from carbon_trainer.reports.embodied import embodied_figure
 from carbon_trainer.reports.energy import Cell, Tally
@@ -67,6 +68,7 @@ class RunFigures:
         instruments: contractual instruments with what they cover.
         outcome: the plan against what came; None where there was no plan.
         foretold: what was estimated before the run beside what it took; None where nothing was.
+        communication: what ranks spent on it; None where no step was watched.
         boundary: whose machines the run was on; None where that is not stated.
         corrections: what was corrected afterwards; every figure here has it in.
         gaps: what the record lacks.
@@ -114,6 +116,7 @@ class RunFigures:
     instruments: tuple[InstrumentUse, ...]
     outcome: Outcome | None
     foretold: Foretold | None
+    communication: Communication | None
     boundary: BoundaryStated | None
     corrections: tuple[Correction, ...]
     gaps: tuple[DataGap, ...]
@@ -137,6 +140,8 @@ class RunFigures:
         yield from (self.duration, self.active_time, self.coverage)
         yield from (self.mean_power, self.peak_power, self.lost_energy, self.training_compute)
         yield from (self.steps, self.tokens, self.tokens_per_kwh, self.kwh_per_million_tokens)
+        if self.communication is not None:
+            yield from self.communication.figures()
         yield from (self.train_loss, self.validation_loss, self.perplexity)
         if self.outcome is not None:
             told = self.outcome
@@ -219,6 +224,7 @@ def figures_of(record: RunRecord) -> RunFigures:
         instruments=instruments,
         outcome=outcome_of(record, series, factors, emissions),
         foretold=foretold_of(record, active, facility, work["tokens"]),
+        communication=communication_of(record, unordered, segments),
         boundary=record.last(BoundaryStated),
         corrections=record.corrections,
         gaps=data_gaps(record, segments, total, by_device),

@@ -209,6 +209,21 @@ class Progress(Fact):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CommunicationSampled(Fact):
+    """How long a step took on rank 0, and how much of that ranks were communicating."""
+
+    kind: ClassVar[str] = "communication_sampled"
+    step: int
+    ranks: int
+    backend: str
+    """``nccl``, ``gloo`` …"""
+    step_ns: int
+    communication_ns: int
+    exposed_ns: int
+    """The part of ``communication_ns`` beside which no work of the step went on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Fact):
     """A checkpoint from which the run can go on."""
 
@@ -350,7 +365,7 @@ FACT_KINDS: dict[str, type[Fact]] = {
         RunOpened, MachineDescribed, CorpusDescribed, DatasetPrepared, ModelDescribed,
         IntensityUsed, Interval, Progress, CheckpointSaved, Decision, LevelsMeasured, Incomplete,
         Interruption, Resumed, RunClosed, Corrected, BoundaryStated, InstrumentHeld,
-        EstimateMade,
+        EstimateMade, CommunicationSampled,
     )
 }  # fmt: skip
 """Every kind of fact by its name in the ledger."""

@@ -21,6 +21,7 @@ def main(folder: Path, options: dict[str, object]) -> None:
     from tests.callbacks.training import TinyModule
 
     torch.set_num_threads(1)
+    torch.manual_seed(1)
     pause_s = float(str(options["pause_s"]))
 
     class Slow(TinyModule):

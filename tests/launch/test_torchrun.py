@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from carbon_trainer.ledger.facts import Resumed, RunClosed
+from carbon_trainer.ledger.facts import CommunicationSampled, Resumed, RunClosed
 from tests.cli.commands import Shell
 from tests.launch.runs import (
     assert_same_weights,
@@ -43,6 +43,12 @@ def whole(request: pytest.FixtureRequest, shell: Shell) -> str:
     status, out = finish(begin(shell, strategy, strategy), 90)  # type: ignore[arg-type]
     assert status == 0, out
     return strategy
+
+
+def test_a_step_was_watched_for_communication(shell: Shell, whole: str) -> None:
+    (watched,) = [fact.body for fact in ledger(shell).facts(whole, CommunicationSampled)]
+    assert (watched["step"], watched["ranks"], watched["backend"]) == (10, 2, "gloo")
+    assert 0 < watched["exposed_ns"] <= watched["communication_ns"] < watched["step_ns"]
 
 
 def test_a_rank_that_is_killed_is_started_again_and_the_result_is_the_same(

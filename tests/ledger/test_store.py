@@ -134,7 +134,7 @@ def test_the_ledger_lies_where_it_is_told_to(
 
 
 def test_every_kind_of_fact_has_its_own_name() -> None:
-    assert len(FACT_KINDS) == 19
+    assert len(FACT_KINDS) == 20
     assert FACT_KINDS["interval"] is Interval
     assert FACT_KINDS["run_closed"] is RunClosed
 

@@ -1,0 +1,126 @@
+"""Watching steps for communication: between real ranks, and never in the way of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from carbon_trainer.callbacks import CommunicationShare
+from carbon_trainer.callbacks.communication import StepWatch
+from carbon_trainer.ledger.facts import CommunicationSampled, Incomplete, Progress
+from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.session import RunSession
+from tests.callbacks.test_ranks import train
+from tests.callbacks.training import TinyModule, loader, session, trainer
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunSession]:
+    opened = session(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def watch(run: RunSession) -> StepWatch:
+    """Watches steps 9, 19 …"""
+    return StepWatch(run, 10, 2, "gloo", torch.device("cpu"))
+
+
+def work() -> None:
+    torch.ones(100, 100) @ torch.ones(100, 100)
+
+
+def facts_of(run: RunSession) -> Ledger:
+    run.close()
+    return run.ledger
+
+
+def losses(ledger: Ledger) -> list[float]:
+    (run_id,) = ledger.run_ids()
+    return [fact.body["loss"] for fact in ledger.facts(run_id, Progress)]
+
+
+def test_two_ranks_tell_what_they_communicate_and_learn_the_same_bit_for_bit(
+    tmp_path: Path,
+) -> None:
+    ledgers = {
+        every: train(
+            tmp_path / str(every), [[200.0]], 2, steps=40, pause_s=0.0,
+            settings={"communication_every": every, "log_every": 1},
+        )
+        for every in (0, 10)
+    }  # fmt: skip
+    assert losses(ledgers[10]) == losses(ledgers[0])
+    watched = {
+        every: [fact.body for fact in ledger.facts(ledger.run_ids()[0], CommunicationSampled)]
+        for every, ledger in ledgers.items()
+    }
+    assert watched[0] == []
+    assert [one["step"] for one in watched[10]] == [9, 19, 29, 39]
+    for one in watched[10]:
+        assert 0 < one["exposed_ns"] <= one["communication_ns"] < one["step_ns"]
+
+
+def test_one_rank_watches_nothing(tmp_path: Path) -> None:
+    run = session(tmp_path, communication_every=10)
+    fitted = trainer(tmp_path, CommunicationShare(session=run), steps=24)
+    fitted.fit(TinyModule(), loader(48))
+    assert facts_of(run).facts(run.run_id, CommunicationSampled) == []
+
+
+def test_only_every_so_manieth_step_is_watched(run: RunSession, watch: StepWatch) -> None:
+    for step in range(1, 31):
+        watch.begin(step)
+        work()
+        assert watch.end(step, disturbed=False) == (step % 10 == 9)
+    found = facts_of(run).facts(run.run_id, CommunicationSampled)
+    assert [fact.body["step"] for fact in found] == [9, 19, 29]
+    assert all(fact.body["step_ns"] > 0 == fact.body["communication_ns"] for fact in found)
+    assert watch.metrics()["communication/time_share"] == 0
+
+
+def test_a_step_with_something_else_in_it_does_not_count(run: RunSession, watch: StepWatch) -> None:
+    watch.begin(9)
+    assert watch.end(9, disturbed=True)
+    assert watch.metrics() == {}
+    assert facts_of(run).facts(run.run_id, CommunicationSampled) == []
+
+
+def test_beside_the_users_own_profile_nothing_is_watched_and_that_is_said_once(
+    run: RunSession, watch: StepWatch
+) -> None:
+    with profile(activities=[ProfilerActivity.CPU]) as own:
+        for step in (9, 19):
+            watch.begin(step)
+            work()
+            assert not watch.end(step, disturbed=False)
+    assert any(event.name == "aten::matmul" for event in own.events() or [])
+    (said,) = facts_of(run).facts(run.run_id, Incomplete)
+    assert said.body["why"] == "another profiler is at work"
+
+
+def test_what_breaks_in_watching_ends_watching_and_nothing_else(
+    run: RunSession, watch: StepWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "carbon_trainer.callbacks.communication.communication_time", lambda events: 1 / 0
+    )
+    for step in (9, 19):
+        watch.begin(step)
+        watch.end(step, disturbed=False)
+    assert run.meter_loss is None
+    (said,) = facts_of(run).facts(run.run_id, Incomplete)
+    assert said.body["why"].startswith("ZeroDivisionError")
+
+
+def test_a_step_that_an_exception_ends_leaves_no_profile_behind(watch: StepWatch) -> None:
+    watch.begin(9)
+    assert torch.autograd._profiler_enabled()
+    watch.let_go()
+    assert not torch.autograd._profiler_enabled()
+    assert not watch.end(9, disturbed=False)
