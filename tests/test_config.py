@@ -51,6 +51,7 @@ def test_an_unknown_key_names_file_line_and_nearest_setting(tmp_path: Path) -> N
         ("seed", "1.5", "a valid integer"),
         ("precision", "fp7", "'auto'"),
         ("validation_fraction", "1", "less than 1"),
+        ("communication_every", "5", "0 or at least 10 (steps)"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named_as_its_flag(key: str, value: str, wanted: str) -> None:

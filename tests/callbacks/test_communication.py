@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
 from carbon_trainer.callbacks import CommunicationShare
-from carbon_trainer.callbacks.communication import StepWatch
+from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.callbacks.communication import StepWatch, _has_own_profiler
+from carbon_trainer.callbacks.lead import Lead
 from carbon_trainer.ledger.facts import CommunicationSampled, Incomplete, Progress
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.session import RunSession
@@ -71,6 +74,33 @@ def test_one_rank_watches_nothing(tmp_path: Path) -> None:
     fitted = trainer(tmp_path, CommunicationShare(session=run), steps=24)
     fitted.fit(TinyModule(), loader(48))
     assert facts_of(run).facts(run.run_id, CommunicationSampled) == []
+
+
+class Watched(CarbonCallback):
+    """Has one rank watch its steps, and notes those from which no forecast may be made."""
+
+    def began(self, lead: Lead, trainer: Any) -> None:
+        self.disturbed: list[int] = []
+        lead.watch = StepWatch(lead.session, 10, 2, "gloo", torch.device("cpu"))
+
+    def step_done(self, lead: Lead, trainer: Any, batch_index: int) -> None:
+        if lead.disturbed:
+            self.disturbed.append(trainer.global_step)
+
+
+def test_a_watched_step_is_none_that_forecasts_are_made_from(tmp_path: Path) -> None:
+    run = session(tmp_path)
+    part = Watched(session=run)
+    trainer(tmp_path, part, steps=24).fit(TinyModule(), loader(48))
+    # The first step of all is none either.
+    assert part.disturbed == [1, 9, 19]
+    found = facts_of(run).facts(run.run_id, CommunicationSampled)
+    assert [fact.body["step"] for fact in found] == [9, 19]
+
+
+def test_a_trainer_with_torchs_profiler_is_known(tmp_path: Path) -> None:
+    assert _has_own_profiler(trainer(tmp_path, profiler="pytorch"))
+    assert not _has_own_profiler(trainer(tmp_path, profiler="simple"))
 
 
 def test_only_every_so_manieth_step_is_watched(run: RunSession, watch: StepWatch) -> None:
