@@ -6,6 +6,8 @@ GPUs; Lightning's FSDPStrategy wraps the first, which needs a GPU.
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -57,11 +59,20 @@ def shard(model: nn.Module, mesh: DeviceMesh) -> None:
         model: its repeated layers are in a list, as in transformers.
         mesh: the ranks.
     """
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    layers = max(lists, key=_parameters, default=nn.ModuleList())
-    for layer in layers:
-        fully_shard(layer, mesh=mesh)
+    for stack in _stacks(model):
+        lists = [module for module in stack.modules() if isinstance(module, nn.ModuleList)]
+        layers = max(lists, key=_parameters, default=nn.ModuleList())
+        for layer in layers:
+            fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh)
+
+
+def _stacks(model: nn.Module) -> list[nn.Module]:
+    """Return encoder and decoder where a model has both, else the model."""
+    if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        return [model]
+    both: Any = model
+    return [both.get_encoder(), both.get_decoder()]
 
 
 def _parameters(module: nn.Module) -> int:
