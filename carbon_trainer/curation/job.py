@@ -17,6 +17,7 @@ from carbon_trainer.curation.cleaning import Cleaner, Steps
 from carbon_trainer.curation.config import PrepareConfig, SourceSettings
 from carbon_trainer.curation.datasheet import datasheet, datasheet_markdown
 from carbon_trainer.curation.files import write_text
+from carbon_trainer.curation.limit import HardLimit, OverLimitError
 from carbon_trainer.curation.prepare import data_sha256, made_from, prepare
 from carbon_trainer.curation.sources import Source, check_sources, find_sources
 from carbon_trainer.curation.state import Position, State
@@ -144,6 +145,9 @@ def _run(work: _Work) -> Prepared:
     except _Stop as stop:
         outcome = stop.outcome
         work.state.commit(work.position)
+    except OverLimitError:
+        # What was done since the last commit is done again.
+        outcome = _budget_used_up(session)
     except Interrupted as signal:
         outcome = _interrupted(signal.signal_number)
     except CarbonTrainerError as error:
@@ -166,7 +170,8 @@ def _prepare(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
     """
     config, position = work.config, work.position
     check = _checks(work, session)
-    with work.interrupts.deferred():
+    limit = HardLimit(lambda: _is_over(session, LOOK_S + CLOSING_S), LOOK_S)
+    with work.interrupts.deferred(), limit:
         sources = find_sources(work.settings, config.text_field, work.say, check)
         key = made_from(config, sources)
         if position.made_from not in ("", key):
@@ -209,12 +214,22 @@ def _checks(work: _Work, session: RunSession) -> Callable[[], None]:
         work.show(position)
         if work.interrupts.received is not None:
             raise _Stop(_interrupted(work.interrupts.received))
-        budget = Budget.tightest(session.config, session.factor, session.settled)
-        reserve_mj = session.power_w() * 1000 * (LOOK_S + longest_s + CLOSING_S)
-        if budget and session.used_mj(upper=True) + reserve_mj >= budget.limit_mj:
-            raise _Stop(Outcome("budget", 3, f"the budget of {budget.text} is used up"))
+        if _is_over(session, LOOK_S + longest_s + CLOSING_S):
+            raise _Stop(_budget_used_up(session))
 
     return check
+
+
+def _is_over(session: RunSession, reserve_s: float) -> bool:
+    """Say whether no budget is left but for some seconds at the present power."""
+    budget = Budget.tightest(session.config, session.factor, session.settled)
+    reserve_mj = session.power_w() * 1000 * reserve_s
+    return budget is not None and session.used_mj(upper=True) + reserve_mj >= budget.limit_mj
+
+
+def _budget_used_up(session: RunSession) -> Outcome:
+    budget = Budget.tightest(session.config, session.factor, session.settled)
+    return Outcome("budget", 3, f"the budget of {budget.text if budget else ''} is used up")
 
 
 def _interrupted(number: int) -> Outcome:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -19,11 +20,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from carbon_trainer.curation import job
+from carbon_trainer.curation.cleaning import Cleaner
 from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from tests.cli.commands import ROOT, Ended, Shell
 from tests.curation.corpora import mixed_corpus, prose, write_rows
+from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
+from tests.simulation.power import Constant
 
 GPU: dict[str, object] = {"uuid": "GPU-11112222-3333-4444-5555-666677778888", "power_w": 10_000.0}
 QUICK = ["--no-host-metering", "--zone", "GB"]
@@ -170,6 +174,35 @@ def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(
     assert not (shell.folder / "out" / ".preparing").exists()
     run_id = _sheet(shell.folder / "out")["preparation"]["run_id"]
     assert verify(_ledger(shell), run_id).problem is None
+
+
+def test_a_document_that_does_not_end_is_broken_off_before_the_budget_is_exceeded(
+    shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 30)} for n in range(600)])
+    command = ["data", "prepare", "a.jsonl", *QUICK]
+    take = Cleaner.take
+
+    def never_ends(self: Cleaner, source: Any, name: str, document: Any) -> None:
+        while document.row == 400:
+            try:
+                sum(range(1000))
+            except Exception:  # noqa: BLE001 - as a library might
+                continue
+        take(self, source, name, document)
+
+    with SimulatedNvml(SimulatedGpu(power=Constant(300.0), origin_ns=time.time_ns())).install():
+        monkeypatch.setattr(Cleaner, "take", never_ends)
+        stopped = carbon_train(*command, "--to", "out", "--budget-kwh", "0.0005")
+        assert stopped.status == 3, stopped.err
+        assert "the budget of 0.0005 kWh is used up" in stopped.out
+        ledger = _ledger(shell)
+        assert 0 < ledger.energy_mj(ledger.run_ids()[0]) <= 0.0005 * 3.6e9
+        monkeypatch.undo()
+        monkeypatch.chdir(shell.folder)
+        assert carbon_train(*command, "--to", "out", "--budget-kwh", "1").status == 0
+        assert carbon_train(*command, "--to", "whole").status == 0
+    assert _data_bytes(shell.folder / "out") == _data_bytes(shell.folder / "whole")
 
 
 def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
@@ -412,6 +445,7 @@ def test_where_nothing_is_left_it_says_why(shell: Shell, carbon_train: Command) 
 
 _PEAK = """
 import sys
+import time
 from pathlib import Path
 from carbon_trainer.cli.main import main
 sys.argv = ["carbon-train", *sys.argv[1:]]
