@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from carbon_trainer.ledger.facts import IntensityUsed, ModelDescribed, Progress, RunClosed
+from carbon_trainer.ledger.facts import (
+    CorpusDescribed,
+    IntensityUsed,
+    ModelDescribed,
+    Progress,
+    RunClosed,
+    RunOpened,
+)
 from carbon_trainer.reports.energy import CORRELATION, Cell, Tally, energy_sigma_mj, unknown_seconds
 from carbon_trainer.reports.figure import (
     ESTIMATED,
@@ -308,7 +315,25 @@ def work_figures(record: RunRecord, energy: Figure) -> dict[str, Figure]:
         basis = f"Cumulative count in the last {known[-1].kind} record; counted, exact."
         steps = _exact("steps", "Optimizer steps", known[-1].step, "steps", basis)
         tokens = _exact("tokens", "Tokens", known[-1].tokens, "tokens", basis)
+        corpus = record.last(CorpusDescribed)
+        if corpus is not None and corpus.rows is not None:
+            tokens = replace(tokens, basis=f"{basis} {ROWS_BASIS}")
+            if _processes(record) > 1:
+                tokens = replace(tokens, method=ESTIMATED, sigma=None)
     return {"steps": steps, "tokens": tokens, **_token_ratios(tokens, energy)}
+
+
+ROWS_BASIS = (
+    "Rows have unequal lengths: with several processes it is the first one's count times their "
+    "number, right on average."
+)
+
+
+def _processes(record: RunRecord) -> int:
+    """Return how many processes the run was told to have; those of a launcher are not on record."""
+    opened = record.last(RunOpened)
+    config = {} if opened is None else opened.config
+    return int(config.get("devices") or 1) * int(config.get("nodes") or 1)
 
 
 def _token_ratios(tokens: Figure, energy: Figure) -> dict[str, Figure]:

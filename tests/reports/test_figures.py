@@ -314,3 +314,31 @@ def test_a_killed_segment_whose_energy_was_booked_later_lacks_nothing(tmp_path):
     assert found.segments[0].seconds == 21
     assert not any("end of segment" in gap.what for gap in found.gaps)
     assert "recovered" in {row.name for row in found.by_phase}
+
+
+@pytest.mark.parametrize(
+    ("devices", "method", "sigma"), [(1, "measured", 0.0), (2, "estimated", None)]
+)
+def test_tokens_of_unequal_rows_are_exact_of_one_process_only(tmp_path, devices, method, sigma):
+    chain = ledgers.Chain(Ledger.open(tmp_path / "l.sqlite"), RUN)
+    opened = dataclasses.replace(ledgers.OPENED, config={**ledgers.CONFIG, "devices": devices})
+    rows = dataclasses.replace(ledgers.CORPUS, rows=40, cut_rows=0, angles="Q->A")
+    chain.put(opened, ledgers.GB, ledgers.MACHINE, rows, ledgers.MODEL)
+    chain.train(4)
+    tokens = run_figures(chain.ledger, RUN).tokens
+    assert (tokens.method, tokens.sigma) == (method, sigma)
+    assert "unequal lengths" in tokens.basis
+
+
+def test_compute_counts_the_parameters_that_are_passed_and_the_gradients_that_are_made(tmp_path):
+    chain = ledgers.Chain(Ledger.open(tmp_path / "l.sqlite"), RUN)
+    parameters = ledgers.MODEL.parameters
+    part = dataclasses.replace(
+        ledgers.MODEL, parameters_per_token=parameters // 2, trained_parameters=parameters // 10
+    )
+    chain.put(ledgers.OPENED, ledgers.GB, ledgers.MACHINE, ledgers.CORPUS, part)
+    chain.train(4)
+    figures = run_figures(chain.ledger, RUN)
+    expected = (4 + 2 * 0.1) * 0.5 * parameters * figures.tokens.value
+    assert figures.training_compute.value == pytest.approx(expected, rel=1e-5)
+    assert "encoder's for a source" in figures.training_compute.basis
