@@ -369,9 +369,11 @@ def _check_memory(config: RunConfig, data: PreparedData, devices: int, nodes: in
     from carbon_trainer.models.memory import Setup, check_training, free_bytes, gpu_bytes
     from carbon_trainer.trainer import precision_of, trains_on_gpu
 
+    if config.model not in recipes() or config.tensor_parallel > 1:
+        return ""
     on_gpu = trains_on_gpu(config)
     there = gpu_bytes() if on_gpu else free_bytes() // devices
-    if config.model not in recipes() or there is None or config.tensor_parallel > 1:
+    if there is None:
         return ""
     setup = Setup(
         vocab_size=data.tokenizer.vocab_size,

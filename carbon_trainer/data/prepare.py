@@ -139,16 +139,48 @@ def prepare(
 def _write(
     folder: Path, corpus: Corpus, own: FileTokenizer | None, vocab_size: int, tell: Progress
 ) -> dict[str, Any]:
-    tokenizer = own
-    if tokenizer is None:
-        tell(f"training a byte-level BPE tokenizer of {vocab_size:,} tokens")
-        tokenizer = train_bpe(_watched(corpus.documents(), "read", tell), vocab_size)
-    tokenizer.save(folder / TOKENIZER)
+    texts = _watched(corpus.documents(), "read", tell)
+    tokenizer = keep_tokenizer(folder, own, texts, vocab_size, tell)
     tell("packing tokens")
     documents = _watched(corpus.documents(), "packed", tell)
     count = write_tokens(documents, tokenizer, folder / TOKENS)
-    (folder / MANIFEST).write_text(corpus.manifest, encoding="utf-8", errors="surrogateescape")
+    keep_manifest(folder, corpus)
     return {"tokens": count}
+
+
+def keep_tokenizer(
+    folder: Path, own: FileTokenizer | None, texts: Iterable[str], vocab_size: int, tell: Progress,
+    *, pairs: bool = False,
+) -> FileTokenizer:  # fmt: skip
+    """Write the model's own tokenizer into a folder of the cache, or train one on the texts."""
+    tokenizer = own
+    if tokenizer is None:
+        tell(f"training a byte-level BPE tokenizer of {vocab_size:,} tokens")
+        tokenizer = train_bpe(texts, vocab_size, pairs=pairs)
+    tokenizer.save(folder / TOKENIZER)
+    return tokenizer
+
+
+def keep_manifest(folder: Path, corpus: Corpus) -> None:
+    """Write a corpus's list of files, with their hashes, into a folder of the cache."""
+    (folder / MANIFEST).write_text(corpus.manifest, encoding="utf-8", errors="surrogateescape")
+
+
+def held_out_of(count: int, fraction: float) -> int:
+    """Return how many of some blocks or rows to validate on: one at least, and not all."""
+    return min(count - 1, max(1, round(count * fraction)))
+
+
+def facts_of(corpus: Corpus, entry: CacheEntry) -> dict[str, Any]:
+    """Return what ``PreparedData`` tells of a corpus itself, whatever was made of it."""
+    return {
+        "origin": corpus.origin,
+        "licence": corpus.licence,
+        "files": len(corpus.files),
+        "bytes": corpus.bytes,
+        "sha256": corpus.sha256,
+        "manifest": entry.folder / MANIFEST,
+    }
 
 
 def _watched(documents: Iterable[str], done: str, tell: Progress) -> Iterator[str]:
@@ -175,19 +207,14 @@ def _packed(
             f"{corpus.origin} has {count} tokens; at least {2 * block_size} are needed, one block "
             f"of {block_size} to train on and one to validate: add text, or lower --block-size."
         )
-    held_out = min(blocks - 1, max(1, round(blocks * validation_fraction)))
+    held_out = held_out_of(blocks, validation_fraction)
     trained = blocks - held_out
     path, dtype = entry.folder / TOKENS, token_dtype(tokenizer.vocab_size)
     return PreparedData(
         train=PackedBlocks(path, dtype, block_size=block_size, first=0, count=trained),
         validation=PackedBlocks(path, dtype, block_size=block_size, first=trained, count=held_out),
         tokenizer=tokenizer,
-        origin=corpus.origin,
-        licence=corpus.licence,
-        files=len(corpus.files),
-        bytes=corpus.bytes,
-        sha256=corpus.sha256,
-        manifest=entry.folder / MANIFEST,
+        **facts_of(corpus, entry),
         train_tokens=trained * block_size,
         validation_tokens=held_out * block_size,
         block_size=block_size,

@@ -13,11 +13,14 @@ from carbon_trainer.data.cache import CacheEntry
 from carbon_trainer.data.corpus import Corpus, find_corpus
 from carbon_trainer.data.pairs import Pair, TokenPairs, padded, write_pairs
 from carbon_trainer.data.prepare import (
-    MANIFEST,
     TOKENIZER,
     PairFacts,
     PreparedData,
     Progress,
+    facts_of,
+    held_out_of,
+    keep_manifest,
+    keep_tokenizer,
 )
 from carbon_trainer.data.readers import ROWS, TABLES
 from carbon_trainer.data.rows import rows_in
@@ -34,7 +37,6 @@ from carbon_trainer.data.tokenizer import (
     FileTokenizer,
     load_pretrained,
     load_trained,
-    train_bpe,
 )
 from carbon_trainer.errors import InputError
 
@@ -164,16 +166,11 @@ def _corpus(paths: Sequence[Path], model: str, licence: str | None, tell: Progre
 def _write(
     folder: Path, views: _Views, own: FileTokenizer | None, vocab_size: int, tell: Progress
 ) -> dict[str, Any]:
-    tokenizer = own
-    if tokenizer is None:
-        tell(f"training a byte-level BPE tokenizer of {vocab_size:,} tokens")
-        tokenizer = train_bpe(views.texts(), vocab_size, pairs=True)
-    tokenizer.save(folder / TOKENIZER)
+    tokenizer = keep_tokenizer(folder, own, views.texts(), vocab_size, tell, pairs=True)
     tell("making pairs of tokens")
     write_pairs(views.pairs(), tokenizer, folder)
     views.check_used()
-    manifest = views.corpus.manifest
-    (folder / MANIFEST).write_text(manifest, encoding="utf-8", errors="surrogateescape")
+    keep_manifest(folder, views.corpus)
     return {"rows": views.rows, "slots": "".join(sorted(views.slots))}
 
 
@@ -188,7 +185,7 @@ def _split(
             f"{corpus.origin} has {rows} row; at least two are needed, one to train on and one to "
             "validate."
         )
-    held_out = min(rows - 1, max(1, round(rows * validation_fraction)))
+    held_out = held_out_of(rows, validation_fraction)
     dtype = token_dtype(tokenizer.vocab_size)
     train = TokenPairs(entry.folder, dtype, block_size=block_size, count=rows - held_out)
     held = TokenPairs(entry.folder, dtype, block_size=block_size, first=rows - held_out)
@@ -201,12 +198,7 @@ def _split(
         train=train,
         validation=held,
         tokenizer=tokenizer,
-        origin=corpus.origin,
-        licence=corpus.licence,
-        files=len(corpus.files),
-        bytes=corpus.bytes,
-        sha256=corpus.sha256,
-        manifest=entry.folder / MANIFEST,
+        **facts_of(corpus, entry),
         train_tokens=train.source_tokens + train.target_tokens,
         validation_tokens=held.source_tokens + held.target_tokens,
         block_size=block_size,
