@@ -63,6 +63,7 @@ class LoopRun:
         self._processes = 1
         self._steps = int(resumed["step"]) if resumed else 0
         self._tokens = int(resumed["tokens"]) if resumed else 0
+        self._ahead_mj = int(resumed.get("ahead_mj", 0)) if resumed else 0
         self._in_step = False
         self._left_tokens: int | None = None
         self._disturbed = True
@@ -124,10 +125,10 @@ class LoopRun:
             return {}
         self._settle()
         return {
-            "run_id": session.run_id,
-            "energy_mj": session.used_mj(),
+            **session.checkpoint_state(),
             "step": self._steps,
             "tokens": self._tokens,
+            "ahead_mj": self._watch.ahead_mj if self._watch is not None else 0,
         }
 
     # Steps
@@ -265,7 +266,9 @@ class LoopRun:
         return decide()[0] if agreement is None else agreement.told(decide, self._steps)
 
     def _may_begin(self) -> tuple[str | None, int]:
-        return self._watch.reason_to_begin_not() if self._watch is not None else None, 1
+        if self._watch is None:
+            return None, 1
+        return self._watch.reason_to_begin_not(self._ahead_mj), 1
 
     def _proposed(self, waiting: bool) -> tuple[str | None, int]:
         """Say why to stop, if the run has to, and in how many steps to decide again."""

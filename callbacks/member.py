@@ -158,15 +158,7 @@ class RunMember:
 
 def state_of(session: RunSession, tokens: int, **more: Any) -> dict[str, Any]:
     """Return what a checkpoint must carry of a run; plain types only."""
-    return {
-        "run_id": session.run_id,
-        "config": session.config.to_json(),
-        "energy_mj": session.used_mj(),
-        "tokens": tokens,
-        **more,
-        "head_seq": session.head.seq,
-        "head_sha256": session.head.sha256,
-    }
+    return {**session.checkpoint_state(), "tokens": tokens, **more}
 
 
 def _opened(config: RunConfig, resume: ResumePoint | None, ranks: Ranks | None) -> RunSession:

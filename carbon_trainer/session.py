@@ -178,6 +178,7 @@ class RunSession:
         self._closing = threading.Event()
         self._reckoning_lock = threading.Lock()
         self._draining = threading.Lock()
+        self._beating = threading.Lock()
         self._writer = LedgerWriter(ledger, run_id, clock=clock, spare_dir=self.run_dir)
         self._since_seq = self._writer.head.seq
         self._recorder = threading.Thread(target=self._record, name="recorder", daemon=True)
@@ -303,6 +304,22 @@ class RunSession:
                 path=str(path), step=step, bytes=size, seconds=round(seconds, 6), why=why
             )
         )
+
+    def checkpoint_state(self) -> dict[str, Any]:
+        """Return what any checkpoint must carry of the run; plain types only.
+
+        The heartbeat is brought up to it: a start after a kill would else find less energy in the
+        ledger than the checkpoint tells of.
+        """
+        if not self.closed:
+            self._beat()
+        return {
+            "run_id": self.run_id,
+            "config": self.config.to_json(),
+            "energy_mj": self.used_mj(),
+            "head_seq": self.head.seq,
+            "head_sha256": self.head.sha256,
+        }
 
     def take_report(self, report: NodeReport) -> None:
         """Take what another of the run's machines has used since it last told."""
@@ -492,7 +509,8 @@ class RunSession:
             self._since_seq, closed,
         )  # fmt: skip
         try:
-            write_heartbeat(self.run_dir / HEARTBEAT_FILE, beat)
+            with self._beating:
+                write_heartbeat(self.run_dir / HEARTBEAT_FILE, beat)
         except OSError as error:
             self.incomplete("energy of a crash", f"no heartbeat can be written: {error.strerror}")
 

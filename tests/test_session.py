@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.config import RunConfig
+from carbon_trainer.energy.heartbeat import FILE_NAME, read_heartbeat
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.ledger.facts import (
@@ -92,6 +93,22 @@ def test_energy_that_only_the_checkpoint_knows_counts_and_is_said(tmp_path: Path
     run.close()
     (gap,) = run.ledger.facts("lost-run", Incomplete)
     assert "5000 J more" in gap.body["why"]
+
+
+def test_the_heartbeat_is_never_older_than_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The recorder's own beat is minutes away.
+    monkeypatch.setattr("carbon_trainer.session.LOOK_S", 600.0)
+    run = _open(tmp_path)
+    time.sleep(0.4)
+    told_mj = run.checkpoint_state()["energy_mj"]
+    path = run.run_dir / FILE_NAME
+    (position,) = read_heartbeat(path).positions
+    assert told_mj / 2 < position.energy_mj <= told_mj
+    run.close()
+    run.checkpoint_state()
+    assert not path.exists(), "a closed run leaves nothing to recover"
 
 
 def test_a_gap_is_written_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

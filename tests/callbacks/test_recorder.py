@@ -131,6 +131,21 @@ def test_a_budget_that_is_used_up_lets_no_step_begin(source: ConstantSource) -> 
         assert run.should_stop
 
 
+def test_a_budget_that_has_no_room_for_another_step_lets_none_begin(source: ConstantSource) -> None:
+    with RunRecorder(budget_kwh=1) as first:
+        for _ in first.steps(_slow(3, 1.0)):
+            state = first.state_dict()
+    used = first.snapshot()
+    assert used is not None
+    # Room for the end, and for half of a step of 100 J.
+    budget_mj = used.energy_mj + state["ahead_mj"] - 50_000
+    again = RunRecorder(budget_kwh=budget_mj / 1000 / J_PER_KWH)
+    again.load_state_dict(state)
+    with again:
+        assert list(again.steps([1, 2])) == []
+        assert again.should_stop
+
+
 def test_a_validation_is_foreseen_once_there_was_one(source: ConstantSource) -> None:
     budget_kwh = 100 * 3 / J_PER_KWH
     with RunRecorder(budget_kwh=budget_kwh) as run:
