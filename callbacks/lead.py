@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from carbon_trainer.callbacks.agreement import Action, Agreement, Pause, Power, Stop, Train
+from carbon_trainer.callbacks.agreement import Action, Agreement, Power, Stop
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
 from carbon_trainer.callbacks.member import RunMember, state_of
 from carbon_trainer.callbacks.ranks import Place
-from carbon_trainer.callbacks.waiting import wait_together
+from carbon_trainer.callbacks.waiting import wait_out
 from carbon_trainer.config import RunConfig
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 VALIDATION_LOSS_NAMES = ("validation/loss", "val_loss", "val/loss", "valid_loss", "validation_loss")
 """Where a module may have logged its validation loss; the first that is there is recorded."""
+
+
+TRAIN = "train"
 
 
 class Lead:
@@ -122,6 +125,16 @@ class Lead:
         return self._session
 
     @property
+    def recorder(self) -> RunSession | None:
+        """The run's session; None on ranks that keep none."""
+        return self._session
+
+    @property
+    def training_phase(self) -> str:
+        """What steps are booked under."""
+        return TRAIN
+
+    @property
     def gpus(self) -> tuple[str, ...] | None:
         """UUIDs of the GPUs that this rank meters and sets; None for all that it may use.
 
@@ -150,7 +163,7 @@ class Lead:
         self._last_step = trainer.global_step
         if self._session:
             self._session.step = trainer.global_step
-        self.set_phase("train")
+        self.set_phase(TRAIN)
         if self._meter is not None and trainer.strategy.root_device.type == "cuda":
             # Python runs ahead of the GPU: a step is what the GPU does, not what is launched.
             self._meter.mark_steps_on_gpu(partial(torch.cuda.Event, enable_timing=True))
@@ -197,7 +210,7 @@ class Lead:
 
     def validation_end(self, trainer: Trainer) -> None:
         """A validation has ended; its loss is known."""
-        self.set_phase("train")
+        self.set_phase(TRAIN)
         session = self._session
         if session is None:
             return
@@ -286,15 +299,11 @@ class Lead:
         return action, steps
 
     def _obey(self, trainer: Trainer, action: Action, batch_index: int) -> None:
-        while isinstance(action, Pause):
-            self.disturbed = self.waiting = True
-            ended = wait_together(
-                self, trainer, action, lambda: self._decided(trainer, batch_index)
-            )
-            self.waiting = False
-            if isinstance(ended, Train):
-                return
-            action = ended
+        def ended() -> str | None:
+            # Lightning noted it, and ends training after the batch.
+            return "SIGTERM" if trainer.world_size == 1 and trainer.received_sigterm else None
+
+        action = wait_out(self, action, lambda: self._decided(trainer, batch_index), ended)
         if isinstance(action, Stop):
             self.stop(trainer, action.outcome, **action.figures)
         elif isinstance(action, Power):

@@ -3,59 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from carbon_trainer.callbacks.agreement import Action, Pause, Train
 from carbon_trainer.clock import Clock, SystemClock
 from carbon_trainer.ledger.facts import Decision
 
 if TYPE_CHECKING:
-    from lightning.pytorch import Trainer
-
-    from carbon_trainer.callbacks.lead import Lead
     from carbon_trainer.session import RunSession
 
 SLICE_S = 0.5
 """How long ranks sleep at a time, seconds: signals are to be answered within one."""
 
+PAUSE = "pause"
 
-def wait_together(
-    lead: Lead, trainer: Trainer, pause: Pause, decided: Callable[[], Action | None]
+
+class Driver(Protocol):
+    """One rank's training, whichever framework does it, as far as it can be paused.
+
+    Attributes:
+        waiting: whether it stands still.
+        waiting_since_ns: since when.
+        waited_ns: how long it has stood still before, all segments of the run together.
+        disturbed: whether something else than steps took place since the last one.
+    """
+
+    waiting: bool
+    waiting_since_ns: int | None
+    waited_ns: int
+    disturbed: bool
+
+    @property
+    def recorder(self) -> RunSession | None:
+        """The run's record; None on ranks that keep none."""
+
+    @property
+    def training_phase(self) -> str:
+        """What steps are booked under."""
+
+    def waited_until(self, now_ns: int) -> int:
+        """Return how long it has waited in all, nanoseconds."""
+
+    def set_phase(self, name: str) -> None:
+        """Book what is used from now on under a phase."""
+
+
+def wait_out(
+    driver: Driver,
+    action: Action,
+    decided: Callable[[], Action | None],
+    ended: Callable[[], str | None] = lambda: None,
 ) -> Action:
-    """Stand still until it is decided otherwise.
-
-    Every rank asks ``decided`` in each slice. That is a collective over a gloo group of ours: the
-    ranks keep in touch, and no group of training's is waited in, so that none can time out.
+    """Stand still as long as the action is a pause.
 
     Args:
-        lead: this rank's.
-        trainer: its trainer.
-        pause: what was decided.
-        decided: says what all ranks do next; None for waiting on.
+        driver: this rank's training.
+        action: what was decided.
+        decided: says what all ranks do next; None for waiting on. Asked in each slice; that is a
+            collective over a gloo group of ours: the ranks keep in touch, and no group of
+            training's is waited in, so that none can time out.
+        ended: says why a single process has to go on, whatever is decided; None for no reason.
 
     Returns:
-        What ended the pause.
+        What is to be done then: never a pause.
     """
-    session = lead.session if lead.records else None
+    while isinstance(action, Pause):
+        driver.disturbed = driver.waiting = True
+        action = _stand_still(driver, action, decided, ended)
+        driver.waiting = False
+    return action
+
+
+def _stand_still(
+    driver: Driver,
+    pause: Pause,
+    decided: Callable[[], Action | None],
+    ended: Callable[[], str | None],
+) -> Action:
+    session = driver.recorder
     clock: Clock = session.clock if session is not None else SystemClock()
     began_ns = clock.now_ns()
-    lead.waiting_since_ns = began_ns
-    lead.set_phase("pause")
+    driver.waiting_since_ns = began_ns
+    driver.set_phase(PAUSE)
     if session is not None:
         session.waiting_until_ns = pause.until_ns
         session.put(Decision(decision="pause", why=pause.why, figures={"until_ns": pause.until_ns}))
-    ended: Action | None = None
-    while ended is None:
+    action: Action | None = None
+    while action is None:
         clock.wait(SLICE_S)
-        ended = decided()
-        if ended is None and trainer.world_size == 1 and trainer.received_sigterm:
-            # Lightning noted it, and ends training after the batch.
-            ended = Train("SIGTERM")
-    lead.set_phase("train")
-    lead.waited_ns, lead.waiting_since_ns = lead.waited_until(clock.now_ns()), None
+        action = decided()
+        why = ended() if action is None else None
+        if why is not None:
+            action = Train(why)
+    driver.set_phase(driver.training_phase)
+    driver.waited_ns, driver.waiting_since_ns = driver.waited_until(clock.now_ns()), None
     if session is not None:
-        _record_end(session, ended, clock.now_ns() - began_ns)
-    return ended
+        _record_end(session, action, clock.now_ns() - began_ns)
+    return action
 
 
 def _record_end(session: RunSession, ended: Action, waited_ns: int) -> None:

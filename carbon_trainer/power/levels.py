@@ -127,11 +127,13 @@ class LevelMeter:
     Args:
         means: how power is set.
         shares: the settings, the full one first.
+        round_steps: steps after which their costs repeat: whole rounds are measured.
     """
 
-    def __init__(self, means: str, shares: tuple[float, ...]) -> None:
+    def __init__(self, means: str, shares: tuple[float, ...], round_steps: int = 1) -> None:
         self._means = means
         self._shares = shares
+        self._round_steps = round_steps
         self._found: list[MeasuredLevel] = []
         self._settling: _Mark | None = None
         self._begin: _Mark | None = None
@@ -170,13 +172,19 @@ class LevelMeter:
         elif self._begin is None:
             if _apart(self._settling, mark, SETTLE_STEPS, SETTLE_S):
                 self._begin = mark
-        elif _apart(self._begin, mark, LEAST_STEPS, LEAST_S):
+        elif (step - self._begin.step) % self._round_steps == 0 and _apart(
+            self._begin, mark, LEAST_STEPS, LEAST_S
+        ):
             self._found.append(_level(self.share, self._begin, mark))
             self._begin, self._settling = None, mark
 
     def disturbed(self) -> None:
-        """Something else than steps took place: measure the present setting again."""
-        self._begin = self._settling = None
+        """Something else than steps has taken place since the last one: measure again.
+
+        While a setting settles it does no harm.
+        """
+        if self._begin is not None:
+            self._begin = self._settling = None
 
     def stood_still(self, seconds: float, used_mj: int) -> None:
         """Take what was used while training stood still.

@@ -23,7 +23,7 @@ from carbon_trainer.ledger.facts import Decision, IntensityUsed, LevelsMeasured
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.reports.figures import run_figures
 from carbon_trainer.session import RESUME_NOW, RunSession
-from tests.callbacks.training import TinyModule, loader, trainer
+from tests.callbacks.training import TinyModule, loader, trainer, validation_loader
 from tests.simulation.nvml import SimulatedNvml
 from tests.simulation.world import Inline, WorkingGpu, WorldClock
 
@@ -63,9 +63,9 @@ class Watched(CarbonSchedule):
 
     def propose(self, lead: Any, trainer: Any, batch_index: int) -> Any:
         action = super().propose(lead, trainer, batch_index)
-        if self.first is None and self._schedule is not None:
-            self.first = self._schedule.plan
-        if lead.waiting and self._schedule is not None:
+        if self.first is None:
+            self.first = self.plan
+        if lead.waiting and self.plan is not None:
             self.paused += 1
         return action
 
@@ -103,7 +103,8 @@ def write_trace(path: Path, hours: int = 60) -> Path:
 
 def live_a_day(
     tmp_path: Path, *, steps: int, deadline: str | None, schedule: type[Watched] = Watched,
-    means: str = "auto", **settings: Any,
+    means: str = "auto", module: type[Working] = Working, validate_every: int | None = None,
+    **settings: Any,
 ) -> Day:  # fmt: skip
     tmp_path.mkdir(exist_ok=True)
     clock = WorldClock(int(START.timestamp() * 1e9))
@@ -118,17 +119,18 @@ def live_a_day(
         clock.await_sleepers(1)  # the sampler
         follower = schedule(session=session, executor=Inline())
         torch.manual_seed(1)
-        module = Working(gpu)
+        working = module(gpu)
         trainer(
             tmp_path, EnergyMetering(session=session), EnergyBudget(session=session),
             PowerThrottle(session=session, means=means), follower,  # type: ignore[arg-type]
             IdleInPauses(gpu, session), steps=steps,
-        ).fit(module, loader())  # fmt: skip
+            **({} if validate_every is None else {"val_check_interval": validate_every}),
+        ).fit(working, loader(), validation_loader() if validate_every else None)  # fmt: skip
         gpu.idle()
         end_ns = clock.now_ns()
         session.close()
     begin_ns = int(START.timestamp() * 1e9)
-    return Day(session, gpu, follower, begin_ns, end_ns, module.losses, read_csv(trace))
+    return Day(session, gpu, follower, begin_ns, end_ns, working.losses, read_csv(trace))
 
 
 @pytest.fixture(autouse=True)
@@ -172,6 +174,23 @@ def test_settings_are_measured_truly_and_written_down(tmp_path: Path) -> None:
     for level in fact.body["levels"]:
         power_w = min(700 * level["share"], 640)
         assert level["power_w"] == pytest.approx(power_w, rel=0.01)
+        assert level["steps_per_s"] == pytest.approx((power_w / 640) ** 0.5 / STEP_S, rel=0.01)
+
+
+class Validating(Working):
+    """Its validations take the GPU as long as thirty steps."""
+
+    def validation_step(self, batch: list[torch.Tensor], index: int) -> None:
+        self._gpu.work(30 * STEP_S)
+
+
+def test_what_a_validation_takes_is_not_taken_for_a_settings_speed(tmp_path: Path) -> None:
+    day = live_a_day(
+        tmp_path, steps=150, deadline="24h", max_wait="1s", module=Validating, validate_every=9
+    )
+    (fact,) = day.session.ledger.facts(day.session.run_id, LevelsMeasured)
+    for level in fact.body["levels"]:
+        power_w = min(700 * level["share"], 640)
         assert level["steps_per_s"] == pytest.approx((power_w / 640) ** 0.5 / STEP_S, rel=0.01)
 
 

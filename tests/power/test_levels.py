@@ -63,6 +63,22 @@ def test_a_validation_in_between_does_not_count() -> None:
     assert meter.table(0).levels[0].steps_per_s == pytest.approx(2)
 
 
+def test_steps_that_differ_in_turn_are_measured_in_whole_rounds() -> None:
+    meter = LevelMeter("none", (1.0,), round_steps=4)
+    now_ns, used_mj, step = 0, 0, 0
+    while not meter.wants_idle:
+        # The first step of four generates: it takes ten seconds at 200 W, the others one at 500 W.
+        seconds, power_w = (10, 200) if step % 4 == 0 else (1, 500)
+        now_ns, used_mj, step = (
+            now_ns + seconds * NS_PER_S, used_mj + 1000 * seconds * power_w, step + 1,
+        )  # fmt: skip
+        meter.step_done(now_ns, used_mj, step)
+    meter.stood_still(10.0, 0)
+    (level,) = meter.table(0).levels
+    assert level.steps_per_s == pytest.approx(4 / 13)
+    assert level.power_w == pytest.approx(3500 / 13)
+
+
 def test_a_table_is_found_again_by_what_decides_it(tmp_path: Path) -> None:
     cache = LevelCache(tmp_path / "levels")
     table = LevelTable("clocks", (MeasuredLevel(1.0, 500.0, 2.0, 10, 5.0),), 60.0, 7)
