@@ -57,11 +57,33 @@ def first_validation_mj(trainer: Trainer, next_mj: int) -> int:
     return next_mj * max(batches, math.ceil(examples / in_a_step))
 
 
-def recent_steps(args: TrainingArguments) -> int:
-    """Return how many steps to foresee the next one from: two rounds of generation at least."""
+def round_steps(args: TrainingArguments) -> int:
+    """Return after how many steps their costs repeat: rounds of generation, and of updates."""
     every = int(getattr(args, "steps_per_generation", None) or 1)
     micro_steps = every * int(getattr(args, "num_iterations", 1))
-    return max(RECENT_STEPS, 2 * math.ceil(micro_steps / args.gradient_accumulation_steps))
+    return math.ceil(micro_steps / args.gradient_accumulation_steps)
+
+
+def recent_steps(args: TrainingArguments) -> int:
+    """Return how many steps to foresee the next one from: two rounds of generation at least."""
+    return max(RECENT_STEPS, 2 * round_steps(args))
+
+
+def kind_of(trainer: str, args: TrainingArguments, model: Any) -> dict[str, str | float | None]:
+    """Return what decides a run's power and speed, as far as a trainer tells it."""
+    lengths = ("max_length", "max_completion_length", "num_generations", "steps_per_generation")
+    return {
+        "trainer": trainer,
+        "model": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "trained": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "batch_size": args.per_device_train_batch_size,
+        "accumulate": args.gradient_accumulation_steps,
+        "precision": "bf16" if args.bf16 else "fp16" if args.fp16 else "fp32",
+        "checkpointing": bool(args.gradient_checkpointing),
+        "ranks": args.world_size,
+        **{name: getattr(args, name, None) for name in lengths},
+    }
 
 
 def saved_parameters(model: Any) -> int:

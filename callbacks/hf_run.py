@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from carbon_trainer.budget import BudgetWatch
-from carbon_trainer.callbacks.agreement import Stop
+from carbon_trainer.callbacks.agreement import Action, Power, Stop
 from carbon_trainer.callbacks.failures import shielded
 from carbon_trainer.callbacks.figures import EnergyFigures, emissions_figures
 from carbon_trainer.callbacks.hf_facts import epoch_may_end, tokens_in, usual_folder
 from carbon_trainer.callbacks.hf_state import leave_state
 from carbon_trainer.callbacks.member import RunMember, state_of
+from carbon_trainer.callbacks.pacing import Pacer
+from carbon_trainer.callbacks.shifting import Shifter
+from carbon_trainer.callbacks.waiting import wait_out
 from carbon_trainer.checkpoints import size_of
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.session import RunSession, budget_reached
@@ -38,12 +41,28 @@ class TrainerRun:
         watch: the run's budget, on rank 0.
         args: the trainer's arguments.
         tokens: tokens trained on by earlier segments.
+        waited_ns: how long earlier segments have stood still.
+
+    Attributes:
+        pacer: turns power down; None where nothing does.
+        shifter: follows the plan, on rank 0; None without a deadline.
     """
 
     def __init__(
-        self, member: RunMember, watch: BudgetWatch | None, args: TrainingArguments, tokens: int
+        self,
+        member: RunMember,
+        watch: BudgetWatch | None,
+        args: TrainingArguments,
+        tokens: int,
+        waited_ns: int = 0,
     ) -> None:
         self.member = member
+        self.pacer: Pacer | None = None
+        self.shifter: Shifter | None = None
+        self.waiting = False
+        self.waiting_since_ns: int | None = None
+        self.waited_ns = waited_ns
+        self.disturbed = True
         self.phase = self.base_phase = TRAIN
         self.stop: Stop | None = None
         self.has_nothing_left = False
@@ -57,7 +76,7 @@ class TrainerRun:
         self._steps = 0
         self._tokens_of_step = 0
         self._validation_mj = 0
-        self._disturbed = True
+        self._step_disturbed = True
         self._saved: tuple[Path, float] | None = None
         if member.session is not None:
             member.session.tokens = tokens
@@ -67,20 +86,42 @@ class TrainerRun:
         """The run's record; None on ranks that keep none."""
         return self.member.session
 
+    @property
+    def recorder(self) -> RunSession | None:
+        """The run's record, as ``session``."""
+        return self.member.session
+
+    @property
+    def training_phase(self) -> str:
+        """What steps are booked under."""
+        return self.base_phase
+
+    def waited_until(self, now_ns: int) -> int:
+        """Return how long the run has stood still in all, nanoseconds."""
+        since_ns = self.waiting_since_ns
+        return self.waited_ns + (0 if since_ns is None else now_ns - since_ns)
+
     def begin(self, args: TrainingArguments, state: TrainerState) -> None:
         """Training starts, anew or again."""
         if self.session is not None:
             self.session.step = state.global_step
-        self.to(self.base_phase)
+        self.set_phase(self.base_phase)
         meter = self.member.meter
         if meter is not None and args.device.type == "cuda":
             # Python runs ahead of the GPU: a step is what the GPU does, not what is launched.
             meter.mark_steps_on_gpu(partial(torch.cuda.Event, enable_timing=True))
 
-    def to(self, phase: str) -> None:
+    def leave(self) -> None:
+        """Training is over, in whatever way: put the power back, and plan no more."""
+        if self.shifter is not None:
+            self.shifter.close()
+        if self.pacer is not None:
+            self.pacer.close()
+
+    def set_phase(self, name: str) -> None:
         """Book what is used from now on under a phase."""
-        self.phase = phase
-        self.member.set_phase(phase)
+        self.phase = name
+        self.member.set_phase(name)
 
     def note(self, decision: str, why: str) -> None:
         """Write something down that a reader of the record should know."""
@@ -99,9 +140,9 @@ class TrainerRun:
 
     def step_begin(self) -> None:
         """A step starts: the first of its micro-batches."""
-        if self._disturbed and self._watch is not None:
+        if self.disturbed and self._watch is not None:
             self._watch.begin_step()
-        self._disturbed = False
+        self._step_disturbed, self.disturbed = self.disturbed, False
         if self.member.meter is not None:
             self.member.meter.step_begin()
 
@@ -126,11 +167,14 @@ class TrainerRun:
             is_due = step == 1 or step % session.config.log_every == 0
             if is_due and not control.should_log:
                 session.progress(step, self._tokens)
-        agreement = self.member.agreement
-        if agreement.is_due(step):
-            stop = agreement.told(lambda: self._proposed(args, state, control), step)
-            if isinstance(stop, Stop):
-                self._obey(stop, control)
+        if self.shifter is not None:
+            self.shifter.step_done(disturbed=self._step_disturbed)
+        if self.pacer is not None:
+            self.pacer.step_done(disturbed=self._step_disturbed)
+        decided = partial(self._decided, args, state, control)
+        action = decided()
+        if action is not None:
+            self._obey(wait_out(self, action, decided), control)
 
     def epoch_end(self, control: TrainerControl) -> None:
         """An epoch has ended; after a stop nothing more is evaluated or saved."""
@@ -142,9 +186,18 @@ class TrainerRun:
         if self.phase == self.base_phase:
             self._tokens_of_step += tokens_in(inputs) * self._ranks
 
+    def _decided(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl
+    ) -> Action | None:
+        """Return what is to be done now, the same on every rank; None for going on."""
+        agreement, step = self.member.agreement, state.global_step
+        if not (self.waiting or agreement.is_due(step)):
+            return None
+        return agreement.told(lambda: self._proposed(args, state, control), step)
+
     def _proposed(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl
-    ) -> tuple[Stop | None, int]:
+    ) -> tuple[Action | None, int]:
         """Decide, on rank 0; what breaks is ours, and never leaves other ranks waiting."""
         session, agreement, watch = self.session, self.member.agreement, self._watch
         if session is None or watch is None:
@@ -152,31 +205,45 @@ class TrainerRun:
         try:
             session.follow_intensity()
             validation_mj = self._validation_mj or self.first_validation(watch.next_mj)
-            steps = agreement.steps_until_next(state.global_step, session.clock.now_ns())
+            steps = 1
+            if not self.waiting:
+                steps = agreement.steps_until_next(state.global_step, session.clock.now_ns())
             steps = watch.most_steps(steps, validation_mj)
             follows = control.should_evaluate or epoch_may_end(args, state)
             if control.should_training_stop and not control.should_evaluate:
                 return None, steps
             reason = watch.reason_to_stop(
-                validation_mj if follows else 0, steps_left=not control.should_training_stop
+                validation_mj if follows else 0,
+                waiting=self.waiting,
+                steps_left=not control.should_training_stop,
             )
+            if reason is not None and watch.budget is not None:
+                return Stop(budget_reached(reason), {"limit_mj": watch.budget.limit_mj}), steps
+            return self._shifted(state, control), steps
         except Exception as error:
             if not agreement.is_shared:
                 raise
             log.debug("deciding", exc_info=True)
             self.member.failed("decision", error)
             return None, 1
-        if reason is None or watch.budget is None:
-            return None, steps
-        return Stop(budget_reached(reason), {"limit_mj": watch.budget.limit_mj}), steps
 
-    def _obey(self, stop: Stop, control: TrainerControl) -> None:
-        self.stop = stop
-        if self.session is not None:
-            self.session.stop_with(stop.outcome, **stop.figures)
-            log.warning("training stops with a checkpoint: %s.", stop.outcome.reason)
-        control.should_training_stop = control.should_save = True
-        control.should_evaluate = False
+    def _shifted(self, state: TrainerState, control: TrainerControl) -> Action | None:
+        """Ask the schedule, where there is one and steps are left."""
+        if self.shifter is None or control.should_training_stop:
+            return None
+        return self.shifter.propose(lambda: max(0, state.max_steps - state.global_step))
+
+    def _obey(self, action: Action, control: TrainerControl) -> None:
+        if isinstance(action, Power) and self.pacer is not None:
+            self.disturbed = True
+            self.pacer.power(action.share, action.means)
+        elif isinstance(action, Stop):
+            self.stop = action
+            if self.session is not None:
+                self.session.stop_with(action.outcome, **action.figures)
+                log.warning("training stops with a checkpoint: %s.", action.outcome.reason)
+            control.should_training_stop = control.should_save = True
+            control.should_evaluate = False
 
     # Figures
 
@@ -213,7 +280,7 @@ class TrainerRun:
     def validated(self, state: TrainerState, metrics: Mapping[str, Any]) -> None:
         """Note a validation's loss."""
         if not self.sees_evaluations:
-            self.to(self.base_phase)
+            self.set_phase(self.base_phase)
         loss = metrics.get("eval_loss")
         if self.session is not None and isinstance(loss, int | float):
             self.session.progress(state.global_step, self._tokens, validation=float(loss))
@@ -238,13 +305,17 @@ class TrainerRun:
         began_s = time.monotonic()
         try:
             ahead_mj = self._watch.ahead_mj if self._watch is not None else 0
-            leave_state(folder, state_of(session, self._tokens, step=step, ahead_mj=ahead_mj))
+            waited_ns = self.waited_until(session.clock.now_ns())
+            kept = state_of(
+                session, self._tokens, step=step, ahead_mj=ahead_mj, waited_ns=waited_ns
+            )
+            leave_state(folder, kept)
             size = size_of(folder)
         except OSError as error:
             session.incomplete(f"checkpoint at step {step}", f"{error.strerror or error}")
             return
         seconds = save_s + time.monotonic() - began_s
-        why = "budget" if self.stop is not None else "periodic"
+        why = self.stop.outcome.status if self.stop is not None else "periodic"
         session.checkpoint_saved(folder, step=step, size=size, seconds=seconds, why=why)
 
     def within(
@@ -253,12 +324,12 @@ class TrainerRun:
         """Call a method and book what it uses under a phase."""
         before = self.phase
         if phase in (VALIDATION, CHECKPOINT):
-            self._disturbed = True
-        shielded("phase", lambda: self.to(phase), self.member.failed)
+            self.disturbed = True
+        shielded("phase", lambda: self.set_phase(phase), self.member.failed)
         try:
             return original(*args, **kwargs)
         finally:
-            shielded("phase", lambda: self.to(before), self.member.failed)
+            shielded("phase", lambda: self.set_phase(before), self.member.failed)
 
     def within_step(
         self, phase: str, original: Callable[..., Any], *args: Any, **kwargs: Any

@@ -1,9 +1,10 @@
-"""CarbonAwareCallback: metering, budget and report for transformers.Trainer and TRL's trainers."""
+"""CarbonAwareCallback: meter, budget, schedule and report for transformers.Trainer and TRL's."""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from carbon_trainer.budget import BudgetWatch
 from carbon_trainer.callbacks.failures import shielded
 from carbon_trainer.callbacks.hf_facts import (
     first_validation_mj,
+    kind_of,
     place_of,
     recent_steps,
+    round_steps,
     saved_parameters,
     usual_folder,
 )
@@ -22,7 +25,9 @@ from carbon_trainer.callbacks.hf_hooks import TrainerHooks, running_trainer
 from carbon_trainer.callbacks.hf_run import CLOSING, VALIDATION, TrainerRun
 from carbon_trainer.callbacks.hf_state import read_state
 from carbon_trainer.callbacks.member import RunMember
+from carbon_trainer.callbacks.pacing import Pacer
 from carbon_trainer.callbacks.reporting import FORMATS, leave_report
+from carbon_trainer.callbacks.shifting import Shifter
 from carbon_trainer.config import RunConfig, unknown_setting
 from carbon_trainer.errors import InputError
 from carbon_trainer.session import Outcome, ResumePoint, budget_reached
@@ -30,16 +35,14 @@ from carbon_trainer.session import Outcome, ResumePoint, budget_reached
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
+    from carbon_trainer.power.throttle import Means
     from carbon_trainer.session import RunSession
-
-SCHEDULING = {"deadline", "objective", "carbon_price", "max_wait", "release", "throttle"}
-"""Settings of CarbonAware that need a trainer which can be paused and throttled."""
 
 
 class CarbonAwareCallback(TrainerCallback):
-    """Meters, budgets and reports the training of a transformers Trainer or a TRL trainer.
+    """Meters, budgets, shifts and reports the training of a transformers Trainer or a TRL trainer.
 
-    Only world process zero records; it does not pause, throttle or release.
+    Only world process zero records.
 
     Args:
         budget_kwh: most energy, all segments of the run together, times PUE.
@@ -50,8 +53,17 @@ class CarbonAwareCallback(TrainerCallback):
         zone: ISO country code or US state; None takes the world average, as assumed.
         pue: power usage effectiveness of the building.
         on_meter_loss: ``stop`` or ``estimate`` when energy can no longer be known.
-        provider: whom to ask for the zone's intensity by the hour; nobody by default.
+        deadline: when the run must be done, ``3d`` or an instant; with it the run is shifted and
+            throttled.
+        objective: what the schedule makes least: ``carbon``, ``cost`` or ``blend``.
+        carbon_price: price of a tonne of CO2e, for ``blend``.
+        provider: whom to ask for the zone's intensity by the hour; its usual course by default.
         trace: a CSV of the grid's intensity, instead.
+        max_wait: longest wait in all, such as ``6h``.
+        release: ``yes`` to save, stop and leave it to somebody to start the run again, where that
+            is better than to wait; ``outcome.exit_status`` is 75 then.
+        throttle: how power is turned down: ``auto``, ``power-limit``, ``clocks``, ``duty-cycle``
+            or ``off``; only with a deadline.
         name: the run's name, for people.
         project: the project that it belongs to.
         runs_dir: folder of runs and their reports.
@@ -61,10 +73,12 @@ class CarbonAwareCallback(TrainerCallback):
         formats: which reports to write at the end, of ``html``, ``md`` and ``json``.
         session: a run that somebody else opened and will close; None to open one for each
             ``train``.
-        others: refused: settings of a schedule, and what does not exist.
+        executor: where plans are made; a thread of its own by default.
+        measure_anew: measure power settings even where a run before has.
+        others: refused: what does not exist.
 
     Raises:
-        InputError: if a setting does not fit, or asks for a schedule.
+        InputError: if a setting does not fit.
     """
 
     def __init__(
@@ -78,8 +92,14 @@ class CarbonAwareCallback(TrainerCallback):
         zone: str | None = None,
         pue: float | None = None,
         on_meter_loss: str | None = None,
+        deadline: str | None = None,
+        objective: str | None = None,
+        carbon_price: float | None = None,
         provider: str | None = None,
         trace: str | Path | None = None,
+        max_wait: str | None = None,
+        release: str | None = None,
+        throttle: Means | None = None,
         name: str | None = None,
         project: str | None = None,
         runs_dir: str | Path | None = None,
@@ -88,13 +108,18 @@ class CarbonAwareCallback(TrainerCallback):
         log_every: int | None = None,
         formats: Sequence[str] = FORMATS,
         session: RunSession | None = None,
+        executor: Executor | None = None,
+        measure_anew: bool = False,
         **others: Any,
     ) -> None:
-        _refuse(others)
+        if others:
+            raise InputError(f"CarbonAwareCallback: {unknown_setting(next(iter(others)))}")
         settings = {
             "budget_kwh": budget_kwh, "budget_kgco2e": budget_kgco2e, "budget_cost": budget_cost,
             "price_per_kwh": price_per_kwh, "currency": currency, "zone": zone, "pue": pue,
-            "on_meter_loss": on_meter_loss, "provider": provider, "trace": trace, "name": name,
+            "on_meter_loss": on_meter_loss, "deadline": deadline, "objective": objective,
+            "carbon_price": carbon_price, "provider": provider, "trace": trace,
+            "max_wait": max_wait, "release": release, "throttle": throttle, "name": name,
             "project": project, "runs_dir": runs_dir, "ledger": ledger,
             "host_metering": host_metering, "log_every": log_every,
         }  # fmt: skip
@@ -102,6 +127,8 @@ class CarbonAwareCallback(TrainerCallback):
         self._config = RunConfig.from_sources((type(self).__name__, given))
         self._formats = tuple(formats)
         self._given = session
+        self._executor = executor
+        self._anew = measure_anew
         self._run: TrainerRun | None = None
         self._hooks: TrainerHooks | None = None
         self._again: ResumePoint | None = None
@@ -132,6 +159,7 @@ class CarbonAwareCallback(TrainerCallback):
         run = self._run
         if run is None:
             return
+        self._schedule(run, type(trainer).__name__, args, model)
         if trainer is None:
             why = "no transformers.Trainer was found around this callback, so validations are "
             run.note("phases", f"{why}booked from their first batch on, and checkpoints as train")
@@ -164,7 +192,7 @@ class CarbonAwareCallback(TrainerCallback):
         """Book as validation, where nothing has told of it before."""
         run = self._run
         if run is not None and not run.sees_evaluations:
-            self._tell("to", VALIDATION)
+            self._tell("set_phase", VALIDATION)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
@@ -192,7 +220,7 @@ class CarbonAwareCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Close the run and leave its report."""
-        self._tell("to", CLOSING)
+        self._tell("set_phase", CLOSING)
         self._close(None)
 
     # Inside
@@ -208,13 +236,14 @@ class CarbonAwareCallback(TrainerCallback):
         checkpoint: Path | None,
     ) -> None:  # fmt: skip
         again, self._again = self._again, None
-        kept = read_state(checkpoint) if checkpoint is not None else None
+        kept = (read_state(checkpoint) if checkpoint is not None else None) or {}
         place = place_of(args)
         if place.rank != 0:
-            self._run = TrainerRun(RunMember.follow(self._config, place), None, args, 0)
+            self._run = run = TrainerRun(RunMember.follow(self._config, place), None, args, 0)
+            self._pace(run)
             return
         resume = again
-        if kept is not None:
+        if kept:
             run_id, energy_mj = str(kept["run_id"]), int(kept["energy_mj"])
             resume = ResumePoint(run_id, str(checkpoint), state.global_step, energy_mj)
         member = RunMember.lead(self._config, place, resume, self._given)
@@ -222,14 +251,37 @@ class CarbonAwareCallback(TrainerCallback):
         if session is None:
             return
         watch = BudgetWatch(session, saved_parameters(model), recent_steps=recent_steps(args))
-        self._run = TrainerRun(member, watch, args, int(kept["tokens"]) if kept else 0)
+        tokens, waited_ns = int(kept.get("tokens", 0)), int(kept.get("waited_ns", 0))
+        self._run = run = TrainerRun(member, watch, args, tokens, waited_ns)
+        self._pace(run)
         self.outcome, self.run_dir = None, session.run_dir
         if self._given is None:
-            self._unseen = weakref.finalize(self, _close_at_exit, member, self._formats)
-        reason = watch.reason_to_begin_not(int(kept["ahead_mj"]) if kept is not None else 0)
+            self._unseen = weakref.finalize(self, _close_at_exit, member, run.pacer, self._formats)
+        reason = watch.reason_to_begin_not(int(kept.get("ahead_mj", 0)))
         if reason is not None:
             session.stop_with(budget_reached(reason))
-            self._run.has_nothing_left = control.should_training_stop = True
+            run.has_nothing_left = control.should_training_stop = True
+
+    def _pace(self, run: TrainerRun) -> None:
+        """Find out by what power can be turned down, where there is a schedule."""
+        config = run.session.config if run.session is not None else self._config
+        if config.deadline is not None and config.throttle != "off":
+            run.pacer = Pacer(run.member.gpus, config.throttle, run.session)
+
+    def _schedule(self, run: TrainerRun, trainer: str, args: TrainingArguments, model: Any) -> None:
+        """Learn what has to be kept."""
+        session = run.session
+        if session is None or session.config.deadline is None:
+            return
+        run.shifter = Shifter(
+            run,
+            session,
+            kind_of(trainer, args, model),
+            run.pacer.throttle if run.pacer is not None else None,
+            round_steps=round_steps(args),
+            executor=self._executor,
+            anew=self._anew,
+        )
 
     def _fail(self, error: BaseException) -> None:
         run = self._run
@@ -252,6 +304,7 @@ class CarbonAwareCallback(TrainerCallback):
         shielded("end", lambda: self._end(run, error), run.member.failed)
 
     def _end(self, run: TrainerRun, error: BaseException | None) -> None:
+        run.leave()
         closed = run.member.close(error)
         stopped = run.stop.outcome if run.stop is not None else None
         self.outcome = run.session.outcome if run.session is not None else stopped
@@ -264,22 +317,12 @@ class CarbonAwareCallback(TrainerCallback):
             self._close(RuntimeError("training ended without telling its callbacks"))
 
 
-def _close_at_exit(member: RunMember, formats: Sequence[str]) -> None:
+def _close_at_exit(member: RunMember, pacer: Pacer | None, formats: Sequence[str]) -> None:
+    if pacer is not None:
+        pacer.close()
     closed = member.close(RuntimeError("the process ended before training did"))
     if closed is not None:
         leave_report(closed, formats)
-
-
-def _refuse(others: dict[str, Any]) -> None:
-    for key, value in others.items():
-        if key in SCHEDULING and value is None:
-            continue
-        if key in SCHEDULING:
-            raise InputError(
-                f"CarbonAwareCallback has no {key}: it does not pause, throttle or release a "
-                "transformers Trainer. Remove it, or train with Lightning's CarbonAware."
-            )
-        raise InputError(f"CarbonAwareCallback: {unknown_setting(key)}")
 
 
 def _checkpoint_of(

@@ -485,8 +485,9 @@ def test_accumulated_batches_are_one_step(tmp_path: Path, gpu: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"deadline": "3d"}, "CarbonAwareCallback has no deadline: it does not pause"),
-        ({"throttle": "auto"}, "has no throttle"),
+        ({"deadline": "soon"}, "deadline"),
+        ({"deadline": "3d", "objective": "cost"}, "price_per_kwh"),
+        ({"throttle": "half"}, "throttle"),
         ({"budgt_kwh": 3}, "Did you mean budget_kwh"),
         ({"budget_kwh": -1}, "budget_kwh is -1"),
     ],
@@ -554,8 +555,8 @@ torch.distributed.destroy_process_group()
 """
 
 
-def test_two_ranks_on_two_machines_stop_together_before_their_budget(tmp_path: Path) -> None:
-    budget_kwh = 5000.0 / J_PER_KWH
+def run_two_ranks(script: str, *args: str) -> None:
+    """Run a script in two processes that are a rank each, on machines of 200 W and 800 W."""
     port, origin_ns, ranks = free_port(), time.time_ns() - 10**10, []
     for rank, watts in enumerate((200.0, 800.0)):
         gpus = [
@@ -568,11 +569,16 @@ def test_two_ranks_on_two_machines_stop_together_before_their_budget(tmp_path: P
             "SIMULATED_NVML_ROOT": str(ROOT), "HF_HUB_OFFLINE": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "simulation" / "site"), str(ROOT)]),
         }  # fmt: skip
-        script = [sys.executable, "-c", RANK, str(tmp_path), str(budget_kwh)]
-        ranks.append(subprocess.Popen(script, env=environ, cwd=ROOT, stderr=subprocess.PIPE))
+        command = [sys.executable, "-c", script, *args]
+        ranks.append(subprocess.Popen(command, env=environ, cwd=ROOT, stderr=subprocess.PIPE))
     for process in ranks:
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err.decode()[-3000:]
+
+
+def test_two_ranks_on_two_machines_stop_together_before_their_budget(tmp_path: Path) -> None:
+    budget_kwh = 5000.0 / J_PER_KWH
+    run_two_ranks(RANK, str(tmp_path), str(budget_kwh))
     told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert told[0] == told[1]
     assert told[0]["status"] == "budget"
