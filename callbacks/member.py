@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
+
+from tqdm import tqdm
 
 from carbon_trainer.callbacks.agreement import Agreement
 from carbon_trainer.callbacks.failures import note_failure, outcome_of
@@ -69,6 +72,8 @@ class RunMember:
             cls(None, ranks=ranks, agreement=agreement).close(error)
             raise
         agreement.shared("")
+        if given is None:
+            session.listeners.append(speak)
         return cls(session, ranks=ranks, agreement=agreement, owns_session=given is None)
 
     @classmethod
@@ -154,6 +159,14 @@ class RunMember:
         if self._ranks is not None and self._ranks.broken:
             self.session.incomplete("energy of other machines", self._ranks.broken)
             self.session.meter_loss = self.session.meter_loss or self._ranks.broken
+
+
+def speak(sentence: str) -> None:
+    """Tell people on the terminal, above a progress bar if there is one.
+
+    Training that waits for hours has to say so, whatever level its user logs at.
+    """
+    tqdm.write(f"carbon-trainer: {sentence}", file=sys.stderr)
 
 
 def state_of(session: RunSession, tokens: int, **more: Any) -> dict[str, Any]:

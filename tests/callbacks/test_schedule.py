@@ -259,3 +259,13 @@ def test_a_deadline_that_cannot_be_kept_is_said_and_the_run_goes_on(tmp_path: Pa
     assert not any("no plan could be made" in why for why in said)
     assert day.session.outcome is not None
     assert day.session.outcome.status == "finished"
+
+
+def test_what_it_does_is_told_on_the_terminal_where_nothing_else_shows_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with SimulatedNvml().install():
+        throttle = PowerThrottle(0.9, means="duty-cycle")
+        metering = EnergyMetering(runs_dir=tmp_path / "runs", host_metering=False)
+        trainer(tmp_path, metering, throttle).fit(TinyModule(), loader())
+    assert "carbon-trainer: training at 90% duty cycle" in capsys.readouterr().err
