@@ -63,11 +63,25 @@ class Interrupts:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Only note signals meanwhile; whoever asked for it looks at ``received``."""
-        self._deferred = True
+        self.defer()
         try:
             yield
         finally:
             self._deferred = False
+
+    def defer(self) -> None:
+        """Only note signals from here on, until ``answer``."""
+        self._deferred = True
+
+    def answer(self) -> None:
+        """Answer signals at once from here on, and one that was noted meanwhile now.
+
+        Raises:
+            Interrupted: if one was.
+        """
+        self._deferred = False
+        if self.received is not None:
+            raise Interrupted(self.received)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         second_time = self.received is not None

@@ -114,6 +114,8 @@ def fit(
         InputError: if something that the user gave cannot be used.
     """
     with _live_server(config) as server:
+        # Within it nobody could close what is open already.
+        interrupts.defer()
         session = RunSession.open(config, resume=resume, run_id=run_id)
         if server is not None:
             server.watch(session)
@@ -136,6 +138,7 @@ def _fit(
 ) -> FitResult:  # fmt: skip
     outcome: Outcome | None = None
     try:
+        interrupts.answer()
         console.print(f"run {session.run_id} in {session.run_dir}")
         _prepare_and_train(session, console, interrupts, resume, profiling)
     except Interrupted as signal:

@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from carbon_trainer import __version__
 from carbon_trainer.errors import CarbonTrainerError, did_you_mean
+from carbon_trainer.interrupts import Interrupted, exit_status_of, signal_name
 
 VERBS = {
     "fit": "Train a transformer under a budget, metered, with a report at the end.",
@@ -82,3 +83,8 @@ def main() -> None:
     except CarbonTrainerError as error:
         click.echo(f"carbon-train: {error}", err=True)
         sys.exit(error.exit_status)
+    except Interrupted as interrupted:
+        # Within a run it is an outcome; here none was open, or it came once more at the end.
+        number = interrupted.signal_number
+        click.echo(f"carbon-train: interrupted by {signal_name(number)}.", err=True)
+        sys.exit(exit_status_of(number))

@@ -136,10 +136,13 @@ def _done_before(to: Path, key: str) -> Prepared:
 
 
 def _run(work: _Work) -> Prepared:
-    session = _open(work)
-    work.say(f"run {session.run_id} in {session.run_dir}")
     outcome: Outcome | None = None
+    # Within the opening nobody could close what is open already.
+    work.interrupts.defer()
+    session = _open(work)
     try:
+        work.interrupts.answer()
+        work.say(f"run {session.run_id} in {session.run_dir}")
         with session.phase(PHASE):
             sources, cleaner = _prepare(work, session)
     except _Stop as stop:

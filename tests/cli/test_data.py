@@ -416,6 +416,17 @@ def test_interrupted_it_ends_in_order_and_goes_on(
         early = carbon_train(*command)
     assert early.status == 130
     assert "Ctrl-C before the run was opened" in early.out
+    begin = job.RunSession._begin
+
+    def press_and_begin(*args: Any) -> None:
+        press()
+        begin(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(job.RunSession, "_begin", press_and_begin)
+        opening = carbon_train(*command)
+    assert opening.status == 130
+    assert "interrupted: Ctrl-C." in opening.out
     real = job.find_sources
 
     def press_and_find(*args: Any) -> Any:
@@ -431,7 +442,7 @@ def test_interrupted_it_ends_in_order_and_goes_on(
     ledger = _ledger(shell)
     (run_id,) = ledger.run_ids()
     statuses = [fact.body["status"] for fact in ledger.facts(run_id, RunClosed)]
-    assert statuses == ["interrupted", "finished"]
+    assert statuses == ["interrupted", "interrupted", "finished"]
 
 
 def test_where_nothing_is_left_it_says_why(shell: Shell, carbon_train: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from carbon_trainer.errors import LedgerError
 from carbon_trainer.ledger.facts import Interval, Progress
 from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.session import RunSession
 from tests.cli.commands import Ended, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
@@ -163,6 +165,33 @@ def test_a_signal_before_training_ends_at_once(shell: Shell) -> None:
     assert process.returncode == 143, out + err
     assert "Traceback" not in out + err
     assert _ledger(shell).facts(_ledger(shell).run_ids()[0])[-1].body["status"] == "interrupted"
+
+
+def test_a_signal_while_the_run_is_being_opened_closes_it_all_the_same(
+    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = RunSession._begin
+
+    def struck(*args: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        begin(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RunSession, "_begin", struck)
+    ended = carbon_train("fit", *shell.tiny)
+    assert ended.status == 143
+    assert "interrupted: SIGTERM before training." in ended.out
+    assert _ledger(shell).facts(shell.run_id())[-1].body["status"] == "interrupted"
+
+
+def test_a_signal_before_there_is_a_run_is_one_sentence(
+    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def struck(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("carbon_trainer.job.fit", struck)
+    ended = carbon_train("fit", *shell.tiny)
+    assert (ended.status, ended.err) == (143, "carbon-train: interrupted by SIGTERM.\n")
 
 
 def test_a_failure_in_training_is_one_sentence_with_its_traceback_in_a_file(
