@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,29 @@ BEARABLE = ("reset", "clock", "disk", "lost")
 FULL_S = 0.8
 """How long a disk stays full, seconds."""
 
+WARM_NS = 1_000_000_000
+"""For how long the GPU has drawn its power when metering begins: what was used before a busy
+machine's first look is told by the power then, which is no jump between two refreshes."""
+
 
 @dataclass
 class WhileMetered:
-    """A power that is drawn while one of the run's processes works, by a file of their spans."""
+    """A power that is drawn while one of the run's processes works, by a file of their spans.
+
+    Each span begins somewhat before it is metered.
+    """
 
     file: Path
     begun_ns: int = 2**62
+    ended_ns: int = 2**62
 
     def power_w(self, since_ns: int) -> float:
-        return WATTS if since_ns >= self.begun_ns else 0.0
+        return WATTS if self.begun_ns <= since_ns < self.ended_ns else 0.0
 
     def energy_j(self, since_ns: int) -> float:
         spans = json.loads(self.file.read_text()) if self.file.exists() else []
         before = sum(min(end, since_ns) - min(begin, since_ns) for begin, end in spans)
-        return WATTS * (before + max(0, since_ns - self.begun_ns)) / 1e9
+        return WATTS * (before + max(0, min(since_ns, self.ended_ns) - self.begun_ns)) / 1e9
 
 
 class BootClock:
@@ -81,8 +90,9 @@ def run(folder: str, args: list[str], faults: list[tuple[str, float]], step_s: f
         if fault == "clock":
             _step_clock(step_s)
             continue
-        threading.Thread(target=_happen, args=(fault, after_s, gpu, clock), daemon=True).start()
-    _note_metering(Path("metered.txt"), clock, power)
+        happen = (fault, after_s, gpu, clock, power)
+        threading.Thread(target=_happen, args=happen, daemon=True).start()
+    _note_metering(Path("metered.txt"), power)
     output = Path("output.txt").open("a", encoding="utf-8")  # noqa: SIM115 - until the end
     sys.stdout = sys.stderr = output
     sys.argv = ["carbon-train", "fit", *args]
@@ -92,20 +102,22 @@ def run(folder: str, args: list[str], faults: list[tuple[str, float]], step_s: f
         output.flush()
 
 
-def _happen(fault: str, after_s: float, gpu: Any, clock: BootClock) -> None:
+def _happen(fault: str, after_s: float, gpu: Any, clock: BootClock, power: WhileMetered) -> None:
     time.sleep(after_s)
     signals = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "usr1": signal.SIGUSR1,
                "int": signal.SIGINT}  # fmt: skip
     if fault == "kill":
-        # The truth ends here, however late its death is noticed on a busy machine.
+        # The truth ends here, however late it dies on a busy machine, and that is noticed.
+        power.ended_ns = clock.now_ns()
         with Path("metered.txt").open("a") as out:
-            out.write(f"stop {clock.now_ns()}\n")
+            out.write(f"stop {power.ended_ns}\n")
     if fault in signals:
         os.kill(os.getpid(), signals[fault])
     elif fault == "reset":
-        gpu.reset(clock.now_ns())
+        reset_ns = clock.now_ns()
+        gpu.reset(reset_ns)
         # The counter has begun anew for the processes that come after, too.
-        Path("reset.txt").write_text(str(clock.now_ns()))
+        Path("reset.txt").write_text(str(reset_ns))
     elif fault == "lost":
         gpu.lost = True
     elif fault == "disk":
@@ -116,25 +128,40 @@ def _happen(fault: str, after_s: float, gpu: Any, clock: BootClock) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def _note_metering(file: Path, clock: BootClock, power: WhileMetered) -> None:
-    """Have the GPU work while it is metered, and write down from when to when."""
+def _note_metering(file: Path, power: WhileMetered) -> None:
+    """Have the GPU work while it is metered, and write down from when to when.
+
+    These are the very instants that the meter takes for its start and its stop: on a busy machine
+    a process may wait for long between two looks at a clock.
+    """
     from carbon_trainer.energy.meter import EnergyMeter
 
     start, stop = EnergyMeter.start, EnergyMeter.stop
-    stopped: list[int] = []
+    noted: dict[str, int] = {}
+
+    def note(what: str, meter: EnergyMeter, work: Callable[[EnergyMeter], Any]) -> Any:
+        caller, now_ns = threading.get_ident(), meter._now_ns
+
+        def look() -> int:
+            at_ns = now_ns()
+            if threading.get_ident() == caller and what not in noted:
+                noted[what] = at_ns - meter._clock._offset_ns  # type: ignore[attr-defined]
+                power.begun_ns = noted["start"] - WARM_NS
+                with file.open("a") as out:
+                    out.write(f"{what} {noted[what]}\n")
+            return at_ns
+
+        meter._now_ns = look
+        try:
+            return work(meter)
+        finally:
+            meter._now_ns = now_ns
 
     def started(meter: EnergyMeter) -> None:
-        power.begun_ns = clock.now_ns()
-        with file.open("a") as out:
-            out.write(f"start {power.begun_ns}\n")
-        start(meter)
+        note("start", meter, start)
 
     def ended(meter: EnergyMeter) -> Any:
-        if not stopped:
-            stopped.append(clock.now_ns())
-            with file.open("a") as out:
-                out.write(f"stop {stopped[0]}\n")
-        return stop(meter)
+        return note("stop", meter, stop)
 
     EnergyMeter.start, EnergyMeter.stop = started, ended  # type: ignore[method-assign]
 

@@ -14,7 +14,7 @@ import pytest
 from carbon_trainer.ledger.facts import Incomplete, RunClosed
 from carbon_trainer.units import kwh_from_mj
 from tests.cli.commands import Shell
-from tests.launch.chaos import BEARABLE, FATAL, WATTS, run
+from tests.launch.chaos import BEARABLE, FATAL, WARM_NS, WATTS, run
 from tests.launch.runs import assert_same_weights, assert_verified, ledger
 
 RUNS, STARTS = 34, 2
@@ -37,7 +37,9 @@ class World:
         context = multiprocessing.get_context("forkserver")
         args = [*self.shell.tiny, *STEPS, "--run-id", run_id, *more]
         step_s = choose.uniform(-1800, 1800)
-        timed = [(fault, choose.uniform(0.7, 2)) for fault in faults]
+        # The bearable one comes first: after the fatal one there is nothing that it could strike.
+        times_s = sorted(choose.uniform(0.7, 2) for _ in faults)
+        timed = list(zip(faults, times_s, strict=True))
         child = context.Process(target=run, args=(str(self.shell.folder), args, timed, step_s))
         marks = self.shell.folder / "metered.txt"
         marks.write_text("")
@@ -53,7 +55,7 @@ class World:
             end_ns = int(told.get("stop", ended_ns))
             lived_s = (ended_ns - begun_ns) / 1e9
             self.struck += sum(after_s <= lived_s for _, after_s in timed)
-            self.spans.append((int(told["start"]), end_ns))
+            self.spans.append((int(told["start"]) - WARM_NS, end_ns))
             (self.shell.folder / "spans.json").write_text(json.dumps(self.spans))
             self.metered_s[run_id] += (end_ns - int(told["start"])) / 1e9
         return child.exitcode
@@ -73,7 +75,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def assert_limits_are_put_back(world: World) -> None:
     settings = world.shell.folder / "settings.json"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while settings.exists() and json.loads(settings.read_text())["limit_mw"] != 700_000:
         assert time.monotonic() < deadline, "the power limit was not put back"
         time.sleep(0.05)
@@ -82,15 +84,20 @@ def assert_limits_are_put_back(world: World) -> None:
 def assert_books_are_true(world: World, run_id: str, metered_s: float, doubt_s: float) -> None:
     """Every second in which a process metered is booked once, at the GPU's power.
 
+    What is booked as estimated may be off by its own sigma.
+
     Args:
         world: where the run is.
         run_id: the run.
         metered_s: how long its processes have metered, until they ended or were killed.
         doubt_s: for how long nothing could tell.
     """
-    booked_j = ledger(world.shell).intervals(run_id)["energy_mj"].sum() / 1000
-    wanted_j = WATTS * metered_s
-    assert booked_j == pytest.approx(wanted_j, rel=0.005, abs=WATTS * doubt_s), run_id
+    rows = ledger(world.shell).intervals(run_id)
+    booked_j = rows["energy_mj"].sum() / 1000
+    # How much was estimated depends on how long a busy machine let nobody look at the counter.
+    estimated_j = rows.loc[rows["method"] == "estimated", "sigma_mj"].sum() / 1000
+    doubt_j = WATTS * doubt_s + estimated_j
+    assert booked_j == pytest.approx(WATTS * metered_s, rel=0.005, abs=doubt_j), run_id
 
 
 @pytest.mark.timeout(900)
