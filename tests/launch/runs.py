@@ -18,6 +18,9 @@ from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from tests.cli.commands import ROOT, Shell
 
+HANG_S = 240
+"""What has not happened after so long never will, however busy the machine, seconds."""
+
 GPU = {"power_w": 300.0, "uuid": "GPU-a", "refresh_s": 0.02}
 
 
@@ -51,16 +54,16 @@ def start(
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Wait for its end; return its status and what it printed."""
     try:
-        out, _ = process.communicate(timeout=seconds)
+        out, _ = process.communicate(timeout=HANG_S)
     except subprocess.TimeoutExpired:
         for child in psutil.Process(process.pid).children(recursive=True):
             child.kill()
         process.kill()
         out, _ = process.communicate()
-        raise AssertionError(f"it did not end within {seconds} s:\n{out[-4000:]}") from None
+        raise AssertionError(f"it did not end within {HANG_S} s:\n{out[-4000:]}") from None
     return process.returncode, out
 
 
@@ -70,7 +73,7 @@ def run_dir(shell: Shell, run_id: str) -> Path:
 
 def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
     """Wait for something that a running process does."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANG_S
     while not condition():
         assert process.poll() is None, (process.stdout.read() if process.stdout else "")[-4000:]
         assert time.monotonic() < deadline, "it did not happen"

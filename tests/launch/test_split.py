@@ -22,6 +22,8 @@ from tests.launch.runs import (
     weights,
 )
 
+pytestmark = pytest.mark.timeout(1200)
+
 STEPS = 120
 SPLIT = ["--tensor-parallel", "2", "--checkpoint-every", "20", "--validate-every", "50"]
 
@@ -35,7 +37,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 
 def fit(shell: Shell, run_id: str, ranks: int | None, *args: str) -> None:
-    status, out = finish(start(shell, "--run-id", run_id, *args, ranks=ranks), 200)
+    status, out = finish(start(shell, "--run-id", run_id, *args, ranks=ranks))
     assert status == 0, out
 
 
@@ -58,7 +60,7 @@ def test_a_split_run_that_is_killed_goes_on_bit_for_bit(shell: Shell, whole: str
     wait_until(lambda: saved(shell, "killed", 40), process)
     (rank,) = ranks_of(process, ["1"])
     rank.kill()
-    status, out = finish(process, 200)
+    status, out = finish(process)
     assert status == 0, out
     assert_same_weights(shell, whole, "killed")
     assert_verified(shell, "killed")
@@ -70,7 +72,7 @@ def test_a_budget_stops_split_ranks_together_with_a_checkpoint(shell: Shell, who
     used_mj = int(ledger(shell).intervals(whole)["energy_mj"].sum())
     budget_kwh = 1.5 * used_mj / 3.6e9
     asked = ["--run-id", "budget", *SPLIT, "--max-steps", "50000", "--budget-kwh", str(budget_kwh)]
-    status, out = finish(start(shell, *asked, ranks=2), 200)
+    status, out = finish(start(shell, *asked, ranks=2))
     (closed,) = ledger(shell).facts("budget", RunClosed)
     assert closed.body["status"] == "budget", (status, out)
     assert Path(shell.folder, closed.body["checkpoint"]).exists()

@@ -20,6 +20,8 @@ from tests.launch.runs import (
     wait_until,
 )
 
+pytestmark = pytest.mark.timeout(1200)
+
 STEPS = ["--max-steps", "200", "--validate-every", "90", "--accumulate", "2"]
 """Few enough for seconds, enough to be caught in the midst of."""
 
@@ -40,7 +42,7 @@ def begin(shell: Shell, run_id: str, strategy: str, **options: int) -> object:
 def whole(request: pytest.FixtureRequest, shell: Shell) -> str:
     """A run that nothing disturbs, by each strategy; its id is the strategy's name."""
     strategy = str(request.param)
-    status, out = finish(begin(shell, strategy, strategy), 90)  # type: ignore[arg-type]
+    status, out = finish(begin(shell, strategy, strategy))  # type: ignore[arg-type]
     assert status == 0, out
     return strategy
 
@@ -59,7 +61,7 @@ def test_a_rank_that_is_killed_is_started_again_and_the_result_is_the_same(
     wait_until(lambda: saved(shell, run_id, 40), process)  # type: ignore[arg-type]
     (rank,) = ranks_of(process, ["1"])  # type: ignore[arg-type]
     rank.kill()
-    status, out = finish(process, 90)  # type: ignore[arg-type]
+    status, out = finish(process)  # type: ignore[arg-type]
     assert status == 0, out
     assert_same_weights(shell, whole, run_id)
     assert_verified(shell, run_id)
@@ -73,11 +75,11 @@ def test_sigterm_to_one_rank_ends_all_with_a_checkpoint(shell: Shell, whole: str
     wait_until(lambda: saved(shell, run_id, 40), process)  # type: ignore[arg-type]
     (rank,) = ranks_of(process, ["1"])  # type: ignore[arg-type]
     rank.send_signal(signal.SIGTERM)
-    _, out = finish(process, 60)  # type: ignore[arg-type]
+    _, out = finish(process)  # type: ignore[arg-type]
     closed = ledger(shell).facts(run_id, RunClosed)
     assert [fact.body["status"] for fact in closed] == ["interrupted"], out
     assert Path(shell.folder, closed[0].body["checkpoint"]).exists()
-    status, out = finish(begin(shell, run_id, whole), 90)  # type: ignore[arg-type]
+    status, out = finish(begin(shell, run_id, whole))  # type: ignore[arg-type]
     assert status == 0, out
     assert_same_weights(shell, whole, run_id)
     resumed = ledger(shell).facts(run_id, Resumed)
