@@ -348,19 +348,21 @@ def test_a_checkpoint_is_sealed_and_a_changed_one_is_not_gone_on_from(
         trainer.train(resume_from_checkpoint=str(checkpoint))
 
 
-@pytest.mark.parametrize(("choice", "status"), [("stop", "budget"), ("estimate", "finished")])
+@pytest.mark.parametrize(
+    ("choice", "status", "steps"), [("stop", "budget", 5000), ("estimate", "finished", 80)]
+)
 def test_when_energy_can_no_longer_be_known_it_does_what_it_was_told_to(
-    tmp_path: Path, gpu: SimulatedGpu, choice: str, status: str
+    tmp_path: Path, gpu: SimulatedGpu, choice: str, status: str, steps: int
 ) -> None:
     callback = aware(tmp_path, budget_kwh=1.0, on_meter_loss=choice)
-    trainer = tiny.plain(tmp_path, callback, max_steps=80, logging_steps=50)
+    trainer = tiny.plain(tmp_path, callback, max_steps=steps, logging_steps=50)
     for more in (Slow(), _LoseAt(gpu, 5)):
         trainer.add_callback(more)
     trainer.train()
     ledger, run_id = record(tmp_path)
     assert closings(ledger, run_id) == [status]
     assert ledger.facts(run_id, Incomplete)
-    assert (trainer.state.global_step < 80) == (choice == "stop")
+    assert (trainer.state.global_step < steps) == (choice == "stop")
 
 
 class _LoseAt(TrainerCallback):
