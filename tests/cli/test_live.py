@@ -24,10 +24,12 @@ def test_a_job_is_watched_from_its_preparation_to_its_end(shell: Shell) -> None:
     assert process.stdout is not None
     url = next(line for line in process.stdout if line.startswith("live figures: ")).split()[-1]
     deadline_s = time.monotonic() + 120
-    while (seen := scrape(url)).one("steps_total") < 3 or not seen.all("power_watts"):
-        assert time.monotonic() < deadline_s
+    # Its first readings may tell a power badly where a busy machine took them late.
+    power_w = [pytest.approx(250, rel=0.1)]
+    while (seen := scrape(url)).one("steps_total") < 3 or seen.all("power_watts") != power_w:
+        assert time.monotonic() < deadline_s, seen
         time.sleep(0.2)
-    assert seen.one("power_watts", device=GPU["uuid"]) == pytest.approx(250, rel=0.1)
+    assert seen.all("power_watts", device=GPU["uuid"]) == power_w
     assert seen.one("tokens_total") >= 3 * 4 * 32
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=120)

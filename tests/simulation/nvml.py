@@ -362,24 +362,25 @@ def from_environment(text: str) -> SimulatedNvml:
     """Make a library as a subprocess is told to.
 
     Each device has a constant ``power_w``, so that truth needs only time, or a ``wave`` by name,
-    and any of SimulatedGpu's attributes. It may vanish: ``lost_after_s`` seconds from now.
+    and any of SimulatedGpu's attributes. It may vanish: once there is a file ``lost_with``.
     """
     gpus = []
     for described in json.loads(text):
-        lost_after_s = described.pop("lost_after_s", None)
+        lost_with = described.pop("lost_with", None)
         watts, wave = described.pop("power_w", None), described.pop("wave", "square")
         gpu = SimulatedGpu(power=WAVES[wave]() if watts is None else Constant(watts), **described)
         gpus.append(gpu)
-        if lost_after_s is not None:
-            _lose_later(gpu, lost_after_s)
+        if lost_with is not None:
+            _lose_with(gpu, Path(lost_with))
     return SimulatedNvml(*gpus)
 
 
-def _lose_later(gpu: SimulatedGpu, seconds: float) -> None:
+def _lose_with(gpu: SimulatedGpu, file: Path) -> None:
     import threading
 
     def lose() -> None:
-        time.sleep(seconds)
+        while not file.exists():
+            time.sleep(0.05)
         gpu.lost = True
 
     threading.Thread(target=lose, daemon=True).start()
