@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -167,14 +168,14 @@ class Hanging(ConstantSource):
 def test_a_driver_that_hangs_leaves_its_company(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("carbon_trainer.energy.sampler.STUCK_S", 0.1)
     monkeypatch.setattr("carbon_trainer.energy.sampler.WATCH_S", 0.05)
-    monkeypatch.setattr("carbon_trainer.energy.sampler.JOIN_S", 0.5)
+    monkeypatch.setattr("carbon_trainer.energy.sampler.JOIN_S", 2.0)
     hung, well = Hanging("GPU-hung"), Hanging("GPU-well")
     meter = EnergyMeter([hung, well])
     meter.start()
     hung.hangs = True
     assert hung.hung.wait(30)
     before_mj = meter.used_mj()
-    for _ in range(1000):
+    for _ in range(6000):
         time.sleep(0.01)
         if meter.used_mj() > before_mj + 50_000:
             break
@@ -215,19 +216,24 @@ def test_a_modules_cpu_is_not_counted_twice() -> None:
     assert row.info.includes_cpu
 
 
+def _wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
 def test_steps_that_a_loss_touches_say_so() -> None:
     source = ConstantSource(100)
     meter = EnergyMeter([source])
     meter.start()
-    time.sleep(0.3)
+    _wait_until(lambda: meter.used_mj() > 0)
     with meter.step():
         time.sleep(0.05)
-    time.sleep(0.1)
+    _wait_until(lambda: bool(meter.steps()))
     source.lose()
-    for _ in range(500):
-        time.sleep(0.01)
-        if meter.summary().devices[0].unknown_s > 0:
-            break
+    _wait_until(lambda: meter.summary().devices[0].unknown_s > 0)
     with meter.step():
         time.sleep(0.02)
     meter.stop()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.core import CounterMetricFamily
 
+from carbon_trainer.clock import Clock, VirtualClock
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
@@ -22,15 +23,17 @@ from tests.live.scrape import Scrape, scrape
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
 from tests.simulation.source import ConstantSource
+from tests.simulation.world import WorldClock
 
 GPUS = {"GPU-a": 100.0, "GPU-b": 300.0}
 
 
 def _open(
-    tmp_path: Path, meter: EnergyMeter, resume: ResumePoint | None = None, **settings: object
-) -> RunSession:
+    tmp_path: Path, meter: EnergyMeter, resume: ResumePoint | None = None,
+    clock: Clock | None = None, **settings: object,
+) -> RunSession:  # fmt: skip
     config = RunConfig(**{"runs_dir": tmp_path, "zone": "GB", **settings})  # type: ignore[arg-type]
-    return RunSession.open(config, meter=meter, resume=resume)
+    return RunSession.open(config, meter=meter, resume=resume, clock=clock)
 
 
 @pytest.fixture
@@ -41,17 +44,19 @@ def server() -> Iterator[LiveServer]:
 
 @pytest.fixture(scope="module")
 def on_two_gpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scrape, RunSession]:
-    """A second of a run on two simulated GPUs, scraped while it goes on."""
+    """A second of a run on two simulated GPUs, in virtual time, scraped while it goes on."""
+    clock = WorldClock(VirtualClock().now_ns())
     gpus = [SimulatedGpu(power=Constant(watts), uuid=uuid) for uuid, watts in GPUS.items()]
     tmp_path = tmp_path_factory.mktemp("two")
-    with SimulatedNvml(*gpus).install(), LiveServer(0) as server:
+    with SimulatedNvml(*gpus, clock=clock).install(), LiveServer(0) as server:
         run = _open(
-            tmp_path, EnergyMeter(host=False), name="mine", pue=1.5, price_per_kwh=0.2,
-            budget_kwh=1, budget_kgco2e=2, budget_cost=3, max_steps=50,
+            tmp_path, EnergyMeter(host=False, clock=clock), clock=clock, name="mine", pue=1.5,
+            price_per_kwh=0.2, budget_kwh=1, budget_kgco2e=2, budget_cost=3, max_steps=50,
         )  # fmt: skip
         server.watch(run)
         run.progress(7, 3500, loss=2.5, validation=2.75)
-        time.sleep(1.2)
+        clock.await_sleepers(1)  # the sampler
+        clock.advance(1.2)
         seen = scrape(server.url)
         run.close()
     return seen, run
