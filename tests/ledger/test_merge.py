@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbon_trainer.errors import LedgerError
@@ -84,9 +84,7 @@ def test_a_ledger_is_not_merged_into_itself(tmp_path: Path) -> None:
         merge(ledger, ledger)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=4))
 def test_however_often_and_in_which_parts_the_end_is_the_same(
     tmp_path_factory: pytest.TempPathFactory, parts: list[int]

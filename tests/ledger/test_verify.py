@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbon_trainer.ledger.chain import ChainHead
@@ -128,7 +128,7 @@ def test_a_rewritten_chain_is_found_with_the_head_that_a_report_knows(path: Path
     )
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(data=st.data())
 def test_any_one_changed_character_is_found(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
