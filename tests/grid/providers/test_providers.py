@@ -183,7 +183,7 @@ def test_an_old_answer_is_used_in_an_outage_and_said_to_be_old(
 ) -> None:
     with serving(Reply(_gb(200, 210))) as server:
         gb = _ask("gb-neso", server, tmp_path)
-        gb._web._session.settings.expire_after = 0.001  # as a quarter of an hour later
+        gb._web._session.settings.expire_after = 1e-6  # as a quarter of an hour later
         gb.forecast("GB", NOW)
         server.then(outage)
         series = gb.forecast("GB", NOW)
