@@ -153,6 +153,8 @@ def _fit(
     except Exception as error:  # noqa: BLE001 - told in one sentence; the traceback goes to a file
         outcome = _failure(session, error)
     finally:
+        # A signal that comes now has its answer already.
+        interrupts.defer()
         session.close(outcome)
     return FitResult(
         session.run_id, session.outcome or outcome or _UNKNOWN, session.run_dir, session

@@ -159,6 +159,8 @@ def _run(work: _Work) -> Prepared:
     except Exception as error:  # noqa: BLE001 - told in one sentence; the traceback goes to a file
         outcome = _failure(session, error)
     finally:
+        # A signal that comes now has its answer already.
+        work.interrupts.defer()
         session.close(outcome or Outcome("finished", 0, "all documents are dealt with"))
     if outcome is not None:
         return Prepared(outcome, session, None)

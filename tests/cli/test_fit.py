@@ -199,6 +199,21 @@ def test_a_signal_while_the_run_is_being_opened_closes_it_all_the_same(
     assert _ledger(shell).facts(shell.run_id())[-1].body["status"] == "interrupted"
 
 
+def test_a_signal_while_the_run_is_being_closed_has_its_answer_already(
+    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = RunSession.close
+
+    def struck(*args: object) -> object:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return close(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(RunSession, "close", struck)
+    ended = carbon_train("fit", *shell.tiny)
+    assert ended.status == 0
+    assert _ledger(shell).facts(shell.run_id())[-1].body["status"] == "finished"
+
+
 def test_a_signal_before_there_is_a_run_is_one_sentence(
     shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
