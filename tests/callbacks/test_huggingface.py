@@ -316,7 +316,9 @@ def test_a_resumed_run_ends_with_the_weights_that_it_has_without_it(
     tmp_path: Path, gpu: Any
 ) -> None:
     saving = {"save_strategy": "steps", "save_steps": 3}
-    tiny.plain(tmp_path, aware(tmp_path), **saving).train()
+    trainer = tiny.plain(tmp_path, aware(tmp_path), **saving)
+    trainer.add_callback(Slow())
+    trainer.train()
     checkpoint = str(tmp_path / "out" / "checkpoint-3")
     weights = []
     for callback in (None, aware(tmp_path)):

@@ -23,6 +23,9 @@ BEARABLE = ("reset", "clock", "disk", "lost")
 FULL_S = 0.8
 """How long a disk stays full, seconds."""
 
+STEP_S = 0.005
+"""The least that a step takes, seconds: on no machine is a start over before its faults strike."""
+
 WARM_NS = 1_000_000_000
 """For how long the GPU has drawn its power when metering begins: what was used before a busy
 machine's first look is told by the power then, which is no jump between two refreshes."""
@@ -93,6 +96,7 @@ def run(folder: str, args: list[str], faults: list[tuple[str, float]], step_s: f
         happen = (fault, after_s, gpu, clock, power)
         threading.Thread(target=_happen, args=happen, daemon=True).start()
     _note_metering(Path("metered.txt"), power)
+    _pace_steps()
     output = Path("output.txt").open("a", encoding="utf-8")  # noqa: SIM115 - until the end
     sys.stdout = sys.stderr = output
     sys.argv = ["carbon-train", "fit", *args]
@@ -164,6 +168,20 @@ def _note_metering(file: Path, power: WhileMetered) -> None:
         return note("stop", meter, stop)
 
     EnergyMeter.start, EnergyMeter.stop = started, ended  # type: ignore[method-assign]
+
+
+def _pace_steps() -> None:
+    from carbon_trainer.models.module import TransformerModule
+
+    step, last_s = TransformerModule.training_step, time.monotonic()
+
+    def paced(*args: Any) -> Any:
+        nonlocal last_s
+        time.sleep(max(0.0, last_s + STEP_S - time.monotonic()))
+        last_s = time.monotonic()
+        return step(*args)
+
+    TransformerModule.training_step = paced  # type: ignore[method-assign]
 
 
 def _step_clock(step_s: float) -> None:
