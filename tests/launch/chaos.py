@@ -121,7 +121,8 @@ def _happen(fault: str, after_s: float, gpu: Any, clock: BootClock, power: While
         reset_ns = clock.now_ns()
         gpu.reset(reset_ns)
         # The counter has begun anew for the processes that come after, too.
-        Path("reset.txt").write_text(str(reset_ns))
+        Path("reset.new").write_text(str(reset_ns))
+        Path("reset.new").replace("reset.txt")
     elif fault == "lost":
         gpu.lost = True
     elif fault == "disk":

@@ -15,7 +15,7 @@ from carbon_trainer.ledger.facts import Incomplete, RunClosed
 from carbon_trainer.units import kwh_from_mj
 from tests.cli.commands import Shell
 from tests.launch.chaos import BEARABLE, FATAL, WARM_NS, WATTS, run
-from tests.launch.runs import assert_same_weights, assert_verified, ledger
+from tests.launch.runs import HANG_S, assert_same_weights, assert_verified, ledger
 
 RUNS, STARTS = 34, 2
 STEPS = ["--max-steps", "600", "--validate-every", "250", "--checkpoint-every", "50"]
@@ -45,7 +45,7 @@ class World:
         marks.write_text("")
         begun_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         child.start()
-        child.join(100)
+        child.join(HANG_S)
         ended_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         assert child.exitcode is not None, f"{run_id} hangs after {faults}:\n{self.said()}"
         # Of several ends the first counts.
@@ -104,7 +104,7 @@ def assert_books_are_true(world: World, run_id: str, metered_s: float, doubt_s: 
     assert booked_j == pytest.approx(WATTS * metered_s, rel=0.005, abs=doubt_j), run_id
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", range(RUNS))
 def test_faults_do_not_show(world: World, number: int) -> None:
     choose = random.Random(number)
@@ -138,7 +138,7 @@ def test_all_faults_struck_a_living_run(world: World) -> None:
     assert world.struck >= 100
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("number", range(3))
 def test_a_budget_holds_through_faults(world: World, number: int) -> None:
     choose = random.Random(100 + number)
