@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -40,11 +41,9 @@ def _wait_for(process: object, shell: Shell, kind: str, count: int = 1) -> None:
     """Wait until a running job's ledger has some facts of a kind."""
     path = shell.folder / "carbon_runs" / "ledger.sqlite"
     for _ in range(1200):
-        if path.exists():
-            try:
-                ledger = Ledger.open(path, create=False)
-            except LedgerError:  # it is just being made
-                continue
+        # While it is just being made, it cannot be opened.
+        with contextlib.suppress(LedgerError):
+            ledger = Ledger.open(path, create=False)
             for run_id in ledger.run_ids():
                 if sum(f.kind == kind for f in ledger.facts(run_id)) >= count:
                     return
