@@ -137,7 +137,7 @@ def test_all_ranks_end_with_one_sentence_where_the_first_cannot_open_the_run(
     tmp_path: Path,
 ) -> None:
     for process in start(tmp_path, [[200.0]], 2, settings={"zone": "UK"}):
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 1
         assert re.search("InputError: .*Did you mean GB", err)
 
@@ -145,7 +145,7 @@ def test_all_ranks_end_with_one_sentence_where_the_first_cannot_open_the_run(
 def test_and_all_train_without_us_where_the_script_has_not_asked_for_it(tmp_path: Path) -> None:
     settings = {"zone": "UK"}
     for process in start(tmp_path, [[200.0]], 2, steps=20, settings=settings, unasked=True):
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
     told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert [one["step"] for one in told] == [20, 20]

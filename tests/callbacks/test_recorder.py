@@ -360,7 +360,7 @@ def _start(folder: Path, launcher: str, asked: dict[str, Any]) -> list[dict[str,
         )
     told = []
     for rank, process in enumerate(processes):
-        _, err = process.communicate(timeout=200)
+        _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err[-3000:]
         told.append(json.loads((folder / f"rank{rank}.json").read_text()))
     return told

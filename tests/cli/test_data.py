@@ -157,7 +157,7 @@ def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(
     killed = subprocess.run(
         [sys.executable, ROOT / "tests" / "curation" / "killed.py", point, str(count), "data",
          "prepare", "--to", "out", *flags],
-        cwd=shell.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=120,
+        cwd=shell.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=240,
         capture_output=True,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -162,7 +162,7 @@ def test_a_signal_leaves_a_checkpoint_and_its_own_status(
     process = shell.start("fit", *args, gpu=GPU)
     _wait_for(process, shell, "progress", 3)
     process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == status, out + err
     assert "checkpoint: " in out
     assert "Traceback" not in out + err
@@ -176,7 +176,7 @@ def test_a_signal_before_training_ends_at_once(shell: Shell) -> None:
     process = shell.start("fit", "--data", "large.txt", "--no-host-metering", gpu=GPU)
     _wait_for(process, shell, "intensity_used")
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 143, out + err
     assert "Traceback" not in out + err
     assert _ledger(shell).facts(_ledger(shell).run_ids()[0])[-1].body["status"] == "interrupted"

@@ -32,7 +32,7 @@ def test_a_job_is_watched_from_its_preparation_to_its_end(shell: Shell) -> None:
     assert seen.all("power_watts", device=GPU["uuid"]) == power_w
     assert seen.one("tokens_total") >= 3 * 4 * 32
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 143, out + err
     with pytest.raises(urllib.error.URLError, match="refused"):
         scrape(url)

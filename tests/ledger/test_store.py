@@ -161,7 +161,7 @@ def test_many_processes_may_make_the_same_ledger_at_once(tmp_path: Path) -> None
         subprocess.Popen([sys.executable, "-c", code, str(path), f"run-{n}"], stderr=-1)
         for n in range(6)
     ]
-    errors = [maker.communicate(timeout=60)[1].decode() for maker in makers]
+    errors = [maker.communicate(timeout=240)[1].decode() for maker in makers]
     assert errors == [""] * 6
     assert len(Ledger.open(path, create=False).run_ids()) == 6
 

@@ -31,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     ended = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
          "-m", "tests.models.split_rank", str(folder), *CAN_SPLIT, *TIED],
-        cwd=ROOT, env=environ, capture_output=True, text=True, timeout=200, check=False,
+        cwd=ROOT, env=environ, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
