@@ -45,7 +45,8 @@ def accelerators() -> tuple[Accelerator, ...]:
 
 def accelerator_of(label: str) -> Accelerator | None:
     """Return the board of that name; None where it is not known."""
-    fits = (board for board in accelerators() if re.match(board.pattern, label))
+    end = "(?![0-9A-Za-z])"  # a T400 is no T4
+    fits = (board for board in accelerators() if re.match(board.pattern + end, label))
     return max(fits, key=lambda board: len(board.pattern), default=None)
 
 

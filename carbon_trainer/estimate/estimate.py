@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,6 +13,7 @@ from carbon_trainer.accelerators import (
     SECONDS_PER_YEAR,
     SHORT_LIFE_YEARS,
     Accelerator,
+    accelerator_of,
     accelerators,
 )
 from carbon_trainer.emissions import ZoneFactors
@@ -34,6 +36,9 @@ MOST_OVER_DATASHEET = 1.25
 """How far a board's own peak may lie above its datasheet's."""
 
 FEWEST_PARAMETERS = 1000
+
+MAKERS = frozenset({"NVIDIA", "TESLA", "GEFORCE", "AMD", "INSTINCT"})
+"""Words before a model's name that tell nothing more of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,25 +202,58 @@ def power_share() -> Spread:
 
 
 def board_of(name: str) -> Accelerator:
-    """Return the accelerator that somebody means: ``A100``, ``H100-SXM``, ``RTX 4090``.
+    """Return the accelerator that somebody means: ``A100 80GB``, ``H100-SXM``, ``RTX 4090``.
 
-    Of several that fit, the first of the table: SXM boards before PCIe's.
+    NVML's name serves as well. Of several that fit, the first of the table: SXM boards before
+    PCIe's.
 
     Raises:
         InputError: if none is known, with the nearest names.
     """
     boards = accelerators()
-    wanted = _plain(name)
-    found = [board for board in boards if _plain(board.name).startswith(wanted)]
-    if not wanted or not found:
-        names = [board.name for board in boards]
+    board = next((one for one in boards if _is_meant(name, one)), None) or accelerator_of(name)
+    if board is None:
+        names = [one.name for one in boards]
         # People write the short names, so they are what a mistyped one is nearest to.
-        short = dict.fromkeys(one.partition("-")[0] for one in names)
+        known = [one.name for one in boards if _details(name, one) is not None]
+        known = known or list(dict.fromkeys(one.partition("-")[0] for one in names))
         raise InputError(
-            f"the accelerator {name!r} is not known here.{did_you_mean(name, short)} Known are "
+            f"the accelerator {name!r} is not known here.{did_you_mean(name, known)} Known are "
             f"{', '.join(names)}."
         )
-    return found[0]
+    return board
+
+
+def _is_meant(name: str, board: Accelerator) -> bool:
+    """Tell whether a board's model is named, and nothing else than what the board's name has."""
+    details = _details(name, board)
+    if details is not None:
+        has = _words(board.name)
+        return all(any(word.startswith(one) for word in has) for one in details)
+    glued, model = "".join(_words(name)), _model_of(board)
+    return (
+        glued.startswith(model)
+        and glued[len(model) :][:1].isalpha()
+        and "".join(_words(board.name)).startswith(glued)
+    )
+
+
+def _details(name: str, board: Accelerator) -> list[str] | None:
+    """Return the words behind a board's model, such as ``80GB``; None if it is another model."""
+    words, model = _words(name), _model_of(board)
+    for count in range(1, len(words) + 1):
+        if "".join(words[:count]) == model:
+            return words[count:]
+    return None
+
+
+def _model_of(board: Accelerator) -> str:
+    return "".join(_words(re.split(r"[-(]", board.name)[0]))
+
+
+def _words(name: str) -> list[str]:
+    words = re.findall(r"[0-9A-Z]+", name.upper())
+    return [word for word in words if word not in MAKERS]
 
 
 def _with_peak(board: Accelerator, peak_tflops: float | None) -> Accelerator:
@@ -233,11 +271,6 @@ def _with_peak(board: Accelerator, peak_tflops: float | None) -> Accelerator:
             f"peak of {board.name}, {dense:g}: training has neither sparse nor 8-bit peaks."
         )
     return dataclasses.replace(board, peak_bf16_tflops=peak_tflops)
-
-
-def _plain(name: str) -> str:
-    text = "".join(letter for letter in name.upper() if letter.isalnum())
-    return text.removeprefix("NVIDIA").removeprefix("TESLA")
 
 
 def _check(job: Job) -> None:

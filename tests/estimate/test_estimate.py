@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.estimate import best_constant, forty_percent, left_out, ours
-from carbon_trainer.accelerators import accelerators
+from carbon_trainer.accelerators import accelerator_of, accelerators
 from carbon_trainer.errors import InputError
 from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
 from carbon_trainer.estimate.estimate import Job, board_of, estimate, power_share
@@ -109,10 +109,33 @@ def test_few_values_make_a_wide_interval() -> None:
     [
         ("A100", "A100-SXM4-40GB"), ("h100", "H100-SXM5-80GB"), ("H100-PCIE", "H100-PCIE-80GB"),
         ("NVIDIA H100 PCIe", "H100-PCIE-80GB"), ("rtx4090", "RTX 4090"), ("MI300X", "MI300X"),
+        ("A100 80GB", "A100-SXM4-80GB"), ("A100 80GB PCIe", "A100-PCIE-80GB"),
+        ("H100SXM", "H100-SXM5-80GB"), ("NVIDIA H100 80GB HBM3", "H100-SXM5-80GB"),
+        ("Tesla T4", "T4"), ("gb200", "GB200 (per GPU)"), ("AMD Instinct MI300X", "MI300X"),
     ],
 )  # fmt: skip
 def test_a_board_is_found_by_what_people_call_it(name: str, board: str) -> None:
     assert board_of(name).name == board
+
+
+@pytest.mark.parametrize("name", [board.name for board in accelerators()])
+def test_each_board_is_found_by_its_own_name(name: str) -> None:
+    assert board_of(name).name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["H20", "A10", "A1", "L40", "MI300", "H2000", "T400", "H200 NVL", "RTX 4090 D", "H"]
+)
+def test_a_board_is_not_taken_for_another_whose_name_begins_alike(name: str) -> None:
+    with pytest.raises(InputError, match="is not known here"):
+        board_of(name)
+
+
+@pytest.mark.parametrize(
+    "label", ["NVIDIA T400 4GB", "NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA H200 NVL"]
+)
+def test_a_device_is_not_taken_for_a_board_whose_name_begins_alike(label: str) -> None:
+    assert accelerator_of(label) is None
 
 
 @pytest.mark.parametrize(
@@ -135,6 +158,8 @@ def test_a_board_is_found_by_what_people_call_it(name: str, board: str) -> None:
         ({"layers": 2, "width": 64, "sequence_length": 2048}, "do not belong together"),
         ({"gpu": "B100"}, "or B200?"),
         ({"gpu": "A10O"}, "Did you mean A10G"),
+        ({"gpu": "A100-SXM5"}, "Did you mean A100-SXM4-"),
+        ({"gpu": "H20"}, "Did you mean H200"),
         ({"gpu": ""}, "is not known here"),
         ({"zone": "XX"}, "XX"),
         ({"price_per_kwh": -0.1}, "--price-per-kwh is -0.1"),
