@@ -26,6 +26,24 @@ TEXT = (
 SKIPPED_FOLDERS = frozenset({"__pycache__", "site-packages", "dist-packages", "node_modules"})
 STDLIB_SKIPPED = frozenset({"test", "tests", "idlelib", "lib2to3", "turtledemo", "ensurepip"})
 
+BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (
+    (b"PK\x03\x04", "a zip archive or an office document", "unpack it, or save it as text"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it first"),
+    (b"\x1f\x8b", "packed by gzip", "unpack it, or name it .jsonl.gz if it holds JSONL"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd", "unpack it first"),
+    (b"\xfd7zXZ\0", "packed by xz", "unpack it first"),
+    (b"%PDF-", "a PDF document", "take its text out first, e.g. with pdftotext"),
+    (b"PAR1", "a Parquet file", "name it .parquet"),
+    (b"-----BEGIN PGP MESSAGE-----", "encrypted by OpenPGP", "decrypt it first"),
+    (b"-----BEGIN AGE ENCRYPTED FILE-----", "encrypted by age", "decrypt it first"),
+    (b"age-encryption.org/", "encrypted by age", "decrypt it first"),
+    (b"Salted__", "encrypted by OpenSSL", "decrypt it first"),
+    (codecs.BOM_UTF32_LE, "UTF-32 text", "convert it to UTF-8, e.g. with iconv"),
+    (codecs.BOM_UTF16_LE, "UTF-16 text", "convert it to UTF-8, e.g. with iconv"),
+    (codecs.BOM_UTF16_BE, "UTF-16 text", "convert it to UTF-8, e.g. with iconv"),
+)
+"""How files begin that are often given as text and are none, what they are, and what to do."""
+
 Progress = Callable[[str], None]
 
 
@@ -138,14 +156,20 @@ def _named(
             elif own:
                 raise InputError(f"{file} is empty: there is nothing to train on.")
     if not found:
-        raise InputError(
-            f"there is no text in {_listed(paths)}; {skipped} files there are not text."
-        )
+        raise InputError(_no_text(paths, skipped))
     known = tuple(dataset for dataset in datasets.values() if dataset)
     if licence is None and len(known) == len(datasets):
         licence = ", ".join(sorted({one for dataset in known for one in dataset.sheet["licences"]}))
     files = _ordered(found.values())
     return Corpus(files, _listed(paths), licence, text_field, skipped, known)
+
+
+def _no_text(paths: Sequence[Path], skipped: int) -> str:
+    what = {
+        0: "no file is there but hidden and empty ones",
+        1: "the one file there is not text",
+    }.get(skipped, f"none of the {skipped:,} files there is text")
+    return f"there is no text in {_listed(paths)}: {what}. Name files or folders of text."
 
 
 def _standard_library(text_field: str) -> Corpus:
@@ -218,7 +242,7 @@ def _inspect(
 ) -> CorpusFile | None:
     """Read a file once, for its hash and for whether it is text; None if it is not."""
     hashed = hashlib.sha256()
-    size = 0
+    size = lines = 0
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_binary = kind_of(path) in BINARY
     try:
@@ -227,8 +251,9 @@ def _inspect(
                 check()
                 hashed.update(chunk)
                 if not is_binary:
-                    _check_text(path, chunk, decoder, size)
+                    _check_text(path, chunk, decoder, size, lines)
                 size += len(chunk)
+                lines += chunk.count(b"\n")
         if not is_binary:
             decoder.decode(b"", final=True)
     except OSError as error:
@@ -242,20 +267,35 @@ def _inspect(
     return CorpusFile(path, name, size, hashed.hexdigest())
 
 
-def _check_text(path: Path, chunk: bytes, decoder: codecs.IncrementalDecoder, read: int) -> None:
+def _check_text(
+    path: Path, chunk: bytes, decoder: codecs.IncrementalDecoder, read: int, lines: int
+) -> None:
+    """Refuse what is no text; ``read`` bytes and ``lines`` came before."""
+    if read == 0:
+        _check_beginning(path, chunk)
     if b"\0" in chunk:
         raise InputError(
             f"{path} is not text but binary: it holds zero bytes, the first at byte "
-            f"{read + chunk.index(0)}. If it is encrypted or packed, decrypt or unpack it first."
+            f"{read + chunk.index(0)}. If it is encrypted or packed, decrypt or unpack it first; "
+            "if it is text in UTF-16, convert it to UTF-8, e.g. with iconv."
         )
     held = len(decoder.getstate()[0])
     try:
         decoder.decode(chunk)
     except UnicodeDecodeError as error:
+        # A character that the chunk before began has no line end in it.
+        line = 1 + lines + chunk.count(b"\n", 0, max(0, error.start - held))
         raise InputError(
-            f"{path} is not UTF-8 text (byte {read - held + error.start}): convert it, e.g. with "
-            "iconv; if it is encrypted or packed, decrypt or unpack it first."
+            f"{path} is not UTF-8 text (byte {read - held + error.start}), first in line {line}: "
+            "convert what is not, e.g. with iconv; if it is encrypted or packed, decrypt or "
+            "unpack it first."
         ) from error
+
+
+def _check_beginning(path: Path, chunk: bytes) -> None:
+    for beginning, what, advice in BEGINNINGS:
+        if chunk.startswith(beginning):
+            raise InputError(f"{path} is {what}, not UTF-8 text: {advice}.")
 
 
 def _ordered(files: Iterable[CorpusFile]) -> tuple[CorpusFile, ...]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from carbon_trainer.data.readers import cannot_read
 from carbon_trainer.errors import InputError
 
 DATASHEET = "datasheet.json"
@@ -105,7 +107,9 @@ def dataset_at(folder: Path) -> Dataset | None:
             ) from None
         return None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}.") from error
+        # Where the folder itself cannot be entered, the datasheet is nothing that was asked for.
+        place = path if os.access(folder, os.X_OK, effective_ids=True) else folder
+        raise cannot_read(place, error) from error
     try:
         sheet = json.loads(raw)
     except ValueError as error:

@@ -79,16 +79,46 @@ def records_in(path: Path, text_field: str) -> Iterator[Document]:
     try:
         yield from documents
     except gzip.BadGzipFile as error:
-        raise InputError(f"{path} is not a gzip file: {error}.") from error
+        why = f"{error}".rstrip(".")
+        raise InputError(
+            f"{path} is not a gzip file that can be read: {why}. Pack it anew, or name it .jsonl "
+            "if it is not packed."
+        ) from error
     except (EOFError, zlib.error) as error:
-        raise InputError(f"{path} is a damaged gzip file: {error}.") from error
+        why = f"{error}".rstrip(".")
+        raise InputError(
+            f"{path} is a damaged gzip file: {why}. Fetch it again, or pack it anew."
+        ) from error
     except OSError as error:
         raise cannot_read(path, error) from error
 
 
 def cannot_read(path: Path | str, error: OSError) -> InputError:
     """Return the error that says that a file or folder cannot be read, and why."""
-    return InputError(f"cannot read {path}: {error.strerror or error}.")
+    hint = " Make it readable, or leave it out." if isinstance(error, PermissionError) else ""
+    return InputError(f"cannot read {path}: {error.strerror or error}.{hint}")
+
+
+def not_json(where: str, error: Exception) -> InputError:
+    """Return the error that says that a line is not JSON, from what ``json.loads`` raised."""
+    if isinstance(error, json.JSONDecodeError):
+        # Its own words count lines within the line.
+        why = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+    elif isinstance(error, UnicodeDecodeError):
+        why = f"it is not UTF-8 (byte {error.start})"
+    else:
+        why = f"{error}".rstrip(".")
+    return InputError(f"{where} is not JSON: {why}. Mend the line, or take it out.")
+
+
+def not_parquet(path: Path, error: Exception) -> InputError:
+    """Return the error that says that a file is no table that can be read, from pyarrow's."""
+    why = " ".join(str(error).split()).rstrip(".")
+    if "crypt" in why:
+        return InputError(f"{path} is an encrypted Parquet file: write it anew without encryption.")
+    return InputError(
+        f"{path} is not a Parquet file that can be read: {why}. Fetch it again, or write it anew."
+    )
 
 
 def _text(path: Path) -> Iterator[Document]:
@@ -114,7 +144,7 @@ def _jsonl(path: Path, field: str, *, packed: bool) -> Iterator[Document]:
             try:
                 row = json.loads(raw)
             except (ValueError, RecursionError) as error:
-                raise InputError(f"{path}, line {number} is not JSON: {error}.") from error
+                raise not_json(f"{path}, line {number}", error) from error
             text = row.get(field) if isinstance(row, dict) else None
             if not isinstance(text, str):
                 raise InputError(_no_text(f"{path}, line {number}", field, row))
@@ -145,7 +175,10 @@ def _licence(row: dict[str, Any]) -> str | None:
 
 def _no_text(where: str, field: str, row: object) -> str:
     if not isinstance(row, dict):
-        return f"{where} is not an object with a field {field!r}."
+        return (
+            f"{where} is not an object with a field {field!r}: write each document as an object on "
+            "a line of its own."
+        )
     if field in row:
         return f"{where}: field {field!r} is {_kind(row[field])}, not text."
     there = ", ".join(map(repr, row)) or "none"
@@ -188,8 +221,7 @@ def _parquet(path: Path, column: str) -> Iterator[Document]:
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # Damaged pages come as OSError too.
-        why = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"{path} is not a Parquet file that can be read: {why}.") from error
+        raise not_parquet(path, error) from error
 
 
 def _check_column(path: Path, column: str, schema: Any) -> None:
@@ -201,7 +233,9 @@ def _check_column(path: Path, column: str, schema: Any) -> None:
         )
     kind = schema.field(column).type
     if not _holds_text(kind):
-        raise InputError(f"{path}: column {column!r} is {kind}, not text.")
+        raise InputError(
+            f"{path}: column {column!r} is {kind}, not text: name another with --text-field."
+        )
 
 
 def _holds_text(kind: pa.DataType) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from carbon_trainer.data.readers import PARQUET_ROWS, ROWS, cannot_read
+from carbon_trainer.data.readers import PARQUET_ROWS, ROWS, cannot_read, not_json, not_parquet
 from carbon_trainer.data.slots import SLOTS, Row, options_text
 from carbon_trainer.errors import InputError, did_you_mean
 
@@ -43,7 +43,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             try:
                 values = json.loads(raw)
             except (ValueError, RecursionError) as error:
-                raise InputError(f"{where} is not JSON: {error}.") from error
+                raise not_json(where, error) from error
             if not isinstance(values, dict):
                 raise InputError(f"{where} is not an object with fields such as 'question'.")
             yield where, values
@@ -68,8 +68,7 @@ def _table(path: Path, wanted: set[str]) -> Iterator[tuple[str, dict[str, Any]]]
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         # Damaged pages come as OSError too.
-        why = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"{path} is not a Parquet file that can be read: {why}.") from error
+        raise not_parquet(path, error) from error
 
 
 def _row(where: str, values: Mapping[str, Any], fields: Mapping[str, str]) -> Row:

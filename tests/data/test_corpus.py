@@ -143,8 +143,13 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_text_is_named(tmp_path: Path) -> None:
+    said = f"there is no text in {tmp_path}: "
+    (tmp_path / "empty.txt").touch()
+    assert _refusal(tmp_path).startswith(f"{said}no file is there but hidden and empty ones.")
     (tmp_path / "x.bin").write_bytes(b"\0")
-    assert _refusal(tmp_path) == f"there is no text in {tmp_path}; 1 files there are not text."
+    assert _refusal(tmp_path).startswith(f"{said}the one file there is not text.")
+    (tmp_path / "y.bin").write_bytes(b"\0")
+    assert _refusal(tmp_path).startswith(f"{said}none of the 2 files there is text.")
 
 
 def test_a_binary_that_is_named_itself_is_refused(tmp_path: Path) -> None:
@@ -160,6 +165,42 @@ def test_text_in_another_encoding_is_refused_with_the_byte(tmp_path: Path, befor
     path = tmp_path / "latin.txt"
     path.write_bytes(b"a" * before + "é!".encode("latin-1"))
     assert f"{path} is not UTF-8 text (byte {before})" in _refusal(tmp_path)
+
+
+def test_lines_in_another_encoding_are_refused_with_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.txt"
+    path.write_bytes("é\n".encode() * 50 + "é\n".encode("latin-1"))
+    assert "(byte 150), first in line 51: convert" in _refusal(path)
+    path.write_bytes("xé\n".encode() * (1 << 18) + b"\n\xff")  # a chunk ends within a character
+    assert f"first in line {2 + (1 << 18)}:" in _refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "what", "advice"),
+    [
+        (b"PK\x03\x04", "a zip archive", "unpack it"),
+        (b"%PDF-1.7\n", "a PDF document", "take its text out"),
+        (b"-----BEGIN PGP MESSAGE-----\n", "encrypted by OpenPGP", "decrypt it first"),
+        (b"Salted__", "encrypted by OpenSSL", "decrypt it first"),
+        (b"\x1f\x8b\x08", "packed by gzip", "unpack it"),
+        ("x".encode("utf-16"), "UTF-16 text", "convert it to UTF-8"),
+        ("x".encode("utf-32"), "UTF-32 text", "convert it to UTF-8"),
+    ],
+)
+def test_what_is_called_text_and_begins_as_something_else_is_told_as_that(
+    tmp_path: Path, beginning: bytes, what: str, advice: str
+) -> None:
+    path = tmp_path / "letters.txt"
+    path.write_bytes(beginning + b"and more")
+    said = _refusal(tmp_path)
+    assert said.startswith(f"{path} is {what}")
+    assert advice in said
+
+
+def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "self"
+    path.symlink_to(path)
+    assert _refusal(path).startswith(f"cannot read {path}: Too many")
 
 
 def test_text_that_ends_within_a_character_is_refused(tmp_path: Path) -> None:
@@ -183,11 +224,13 @@ def test_a_file_that_may_not_be_read_is_named() -> None:
         path = folder / "secret.txt"
         path.write_text("x")
         path.chmod(0)
-        assert _refusal(path) == f"cannot read {path}: Permission denied."
-        assert _refusal(folder) == f"cannot read {path}: Permission denied."
+        why = "Permission denied. Make it readable, or leave it out."
+        assert _refusal(path) == f"cannot read {path}: {why}"
+        assert _refusal(folder) == f"cannot read {path}: {why}"
         (folder / "inner").mkdir(mode=0)
         path.unlink()
-        assert _refusal(folder) == f"cannot read the folder {folder}/inner: Permission denied."
+        assert _refusal(folder) == f"cannot read the folder {folder}/inner: {why}"
+        assert _refusal(folder / "inner") == f"cannot read {folder}/inner: {why}"
         (folder / "inner").chmod(0o700)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.parquet.encryption import (
+    CryptoFactory,
+    EncryptionConfiguration,
+    KmsClient,
+    KmsConnectionConfig,
+)
 
 from carbon_trainer.data import readers
 from carbon_trainer.data.readers import documents_in, records_in
@@ -68,7 +75,10 @@ def test_a_long_text_without_lines_is_cut_all_the_same(
 
 def test_a_line_that_is_not_json_is_named(tmp_path: Path) -> None:
     path = _file(tmp_path, "a.jsonl", '{"text": "x"}\n\n{"text": \n')
-    assert _refusal(path).startswith(f"{path}, line 3 is not JSON: ")
+    assert _refusal(path) == (
+        f"{path}, line 3 is not JSON: Expecting value at character 11. Mend the line, or take it "
+        "out."
+    )
 
 
 def test_json_nested_too_deep_is_refused(tmp_path: Path) -> None:
@@ -123,7 +133,9 @@ def test_a_table_without_the_column_names_the_columns_and_the_nearest(tmp_path: 
 
 def test_a_column_of_numbers_is_refused(tmp_path: Path) -> None:
     path = _table(tmp_path, text=[1, 2])
-    assert _refusal(path) == f"{path}: column 'text' is int64, not text."
+    assert _refusal(path) == (
+        f"{path}: column 'text' is int64, not text: name another with --text-field."
+    )
 
 
 def test_a_broken_table_is_named(tmp_path: Path) -> None:
@@ -137,6 +149,26 @@ def test_a_table_with_a_damaged_page_is_named(tmp_path: Path) -> None:
     content[4:900] = bytes(896)
     path.write_bytes(content)
     assert _refusal(path).startswith(f"{path} is not a Parquet file that can be read: ")
+
+
+@pytest.mark.parametrize("plaintext_footer", [False, True])
+def test_an_encrypted_table_is_told_as_that(tmp_path: Path, plaintext_footer: bool) -> None:
+    class _Keys(KmsClient):
+        def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
+            return base64.b64encode(key_bytes)
+
+    properties = CryptoFactory(lambda _: _Keys()).file_encryption_properties(
+        KmsConnectionConfig(),
+        EncryptionConfiguration(
+            footer_key="footer", column_keys={"key": ["text"]}, plaintext_footer=plaintext_footer
+        ),
+    )
+    path, table = tmp_path / "rows.parquet", pa.table({"text": ["x"]})
+    with pq.ParquetWriter(path, table.schema, encryption_properties=properties) as writer:
+        writer.write_table(table)
+    assert _refusal(path) == (
+        f"{path} is an encrypted Parquet file: write it anew without encryption."
+    )
 
 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
@@ -156,6 +188,13 @@ def test_a_packed_file_that_is_damaged_is_refused(tmp_path: Path, damage: bytes)
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(damage)
     assert "gzip file" in _refusal(path)
+    assert "anew" in _refusal(path)
+
+
+def test_a_packed_line_in_another_encoding_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "x"}\n{"text": "\xe9"}\n'))
+    assert "line 2 is not JSON: it is not UTF-8 (byte 10)." in _refusal(path)
 
 
 def test_id_and_licence_of_a_row_are_read_where_it_has_them(tmp_path: Path) -> None:
