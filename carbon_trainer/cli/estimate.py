@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,7 +24,9 @@ class Amount(click.ParamType[float]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
         """Return the number."""
-        text = str(value).strip().upper().replace("_", "").replace(",", "")
+        text = str(value).strip().upper().replace("_", "")
+        # A comma parts thousands; 1,5B would else be taken for fifteen billion.
+        text = re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
         factor = SUFFIXES.get(text[-1:], 1.0)
         try:
             return float(text[:-1] if factor > 1 else text) * factor

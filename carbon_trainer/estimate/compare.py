@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from carbon_trainer.errors import InputError
 from carbon_trainer.estimate.efficiency import Spread
-from carbon_trainer.estimate.estimate import Estimate, Job, estimate
+from carbon_trainer.estimate.estimate import Estimate, Job, check_positive, estimate
 from carbon_trainer.estimate.inference import ANSWER_TOKENS, query_kwh
 from carbon_trainer.estimate.published import FLOPS_PER_PARAMETER_AND_TOKEN
 
@@ -116,9 +115,11 @@ def _sum(one: Spread, other: Spread) -> Spread:
 
 
 def _check(use: Use) -> None:
-    for flag, value in (
-        ("--compare", use.queries), ("--tokens-per-query", use.tokens_per_query),
-        ("--fine-tuning-tokens", use.fine_tuning_tokens), ("--open-params", use.open_parameters),
-    ):  # fmt: skip
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{flag} is {value:g}, but should be more than 0.")
+    check_positive(
+        {
+            "--compare": use.queries,
+            "--tokens-per-query": use.tokens_per_query,
+            "--fine-tuning-tokens": use.fine_tuning_tokens,
+            "--open-params": use.open_parameters,
+        }
+    )

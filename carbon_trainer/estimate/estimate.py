@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -35,7 +35,13 @@ SPARSE_TOLERANCE = 0.03
 MOST_OVER_DATASHEET = 1.25
 """How far a board's own peak may lie above its datasheet's."""
 
+LEAST_OF_DATASHEET = 0.1
+"""A seventh is a slice of a board (MIG); less is another unit."""
+
 FEWEST_PARAMETERS = 1000
+
+MOST_OF_ANYTHING = 1e30
+"""No figure of a training is larger; beyond it, products would no longer be numbers."""
 
 MAKERS = frozenset({"NVIDIA", "TESLA", "GEFORCE", "AMD", "INSTINCT"})
 """Words before a model's name that tell nothing more of it."""
@@ -265,12 +271,40 @@ def _with_peak(board: Accelerator, peak_tflops: float | None) -> Accelerator:
             f"--peak-tflops {peak_tflops:g} is the sparse peak of {board.name}: training is dense, "
             f"which is {dense:g}."
         )
+    if peak_tflops < LEAST_OF_DATASHEET * dense:
+        raise InputError(
+            f"--peak-tflops {peak_tflops:g} is {peak_tflops / dense:.2g} times the dense 16-bit "
+            f"peak of {board.name}, {dense:g}: give it in TFLOP/s, so 1 PFLOP/s is 1000."
+        )
     if peak_tflops > MOST_OVER_DATASHEET * dense:
         raise InputError(
             f"--peak-tflops {peak_tflops:g} is {peak_tflops / dense:.3g} times the dense 16-bit "
             f"peak of {board.name}, {dense:g}: training has neither sparse nor 8-bit peaks."
         )
     return dataclasses.replace(board, peak_bf16_tflops=peak_tflops)
+
+
+def check_positive(figures: Mapping[str, float]) -> None:
+    """Refuse figures that are not more than 0, or no numbers.
+
+    Args:
+        figures: by the flag that gave them.
+
+    Raises:
+        InputError: for the first of them.
+    """
+    _check_not_endless(figures)
+    for flag, value in figures.items():
+        if not value > 0:
+            raise InputError(f"{flag} is {value:g}, but should be more than 0.")
+
+
+def _check_not_endless(figures: Mapping[str, float]) -> None:
+    for flag, value in figures.items():
+        if value > MOST_OF_ANYTHING:
+            raise InputError(
+                f"{flag} is more than {MOST_OF_ANYTHING:g}: give a number that a training can have."
+            )
 
 
 def _check(job: Job) -> None:
@@ -280,9 +314,11 @@ def _check(job: Job) -> None:
     }  # fmt: skip
     optional = {"--price-per-kwh": job.price_per_kwh, "--peak-tflops": job.peak_tflops}
     positive |= {flag: value for flag, value in optional.items() if value is not None}
-    for flag, value in positive.items():
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"{flag} is {value:g}, but should be more than 0.")
+    check_positive(positive)
+    whole = {
+        "--sequence-length": job.sequence_length, "--layers": job.layers, "--hidden": job.width,
+    }  # fmt: skip
+    _check_not_endless({flag: value for flag, value in whole.items() if value is not None})
     if job.parameters < FEWEST_PARAMETERS:
         raise InputError(
             f"--params is {job.parameters:g}, but is a number of parameters: write 7e9 or 7B for "

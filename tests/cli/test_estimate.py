@@ -34,6 +34,11 @@ def test_json_has_the_same_figures_with_method_and_interval(carbon_train: Train)
     assert figures["cost"]["value"] == pytest.approx(0.2 * figures["energy_kwh"]["value"])
 
 
+def test_commas_part_thousands(carbon_train: Train) -> None:
+    ended = carbon_train("estimate", "--params", "7,000,000,000", "--tokens", "1,000B")
+    assert "7 B parameters, 1 T tokens" in ended.out
+
+
 def test_a_run_of_the_size_that_is_said_of_gpt_4_can_be_estimated(carbon_train: Train) -> None:
     ended = carbon_train("estimate", "--params", "280e9", "--tokens", "13T", "--gpus", "25000")
     assert ended.status == 0
@@ -108,6 +113,7 @@ def test_published_runs_are_listed_with_their_sources(carbon_train: Train) -> No
     [
         (("--params", "20e9"), "give --params (or --recipe) and --tokens"),
         (("--params", "many", "--tokens", "1e9"), "is not a number: write 20e9 or 20B"),
+        (("--params", "1,5B", "--tokens", "1e9"), "'1,5B' is not a number"),
         ((*JOB, "--start", "soon"), "--start is 'soon', but should be a date"),
         ((*JOB, "--mfu", "40"), "35 % is 0.35"),
         ((*JOB, "--gpu", "H10O"), "Did you mean"),

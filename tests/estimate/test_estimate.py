@@ -143,7 +143,12 @@ def test_a_device_is_not_taken_for_a_board_whose_name_begins_alike(label: str) -
     [
         ({"parameters": 0}, "--params is 0, but should be more than 0"),
         ({"tokens": -1}, "--tokens is -1"),
-        ({"tokens": math.inf}, "--tokens is inf"),
+        ({"tokens": math.nan}, "--tokens is nan"),
+        ({"tokens": math.inf}, "--tokens is more than 1e+30: give a number"),
+        ({"parameters": 1e300, "tokens": 1e300}, "--params is more than 1e+30"),
+        ({"gpus": 10**400}, "--gpus is more than 1e+30"),
+        ({"sequence_length": 10**400}, "--sequence-length is more than 1e+30"),
+        ({"gpu": "H100", "peak_tflops": 1}, "so 1 PFLOP/s is 1000"),
         ({"gpus": 0}, "--gpus is 0"),
         ({"pue": 0.9}, "--pue is 0.9, but cannot be less than 1"),
         ({"development": 0.5}, "--development is 0.5"),
@@ -170,6 +175,18 @@ def test_what_cannot_be_is_refused_in_a_sentence(changed: dict[str, object], sai
         estimate(dataclasses.replace(JOB, **changed))
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_largest_job_that_is_taken_still_has_figures() -> None:
+    most = 1e30
+    job = Job(
+        parameters=most, tokens=most, gpu="H100", pue=most, price_per_kwh=most, development=most,
+        sequence_length=10**30,
+    )  # fmt: skip
+    found = estimate(job)
+    assert all(map(math.isfinite, found.emissions_kgco2e.interval))
+    assert found.cost is not None
+    assert math.isfinite(found.cost.interval[1])
 
 
 def test_a_board_whose_making_is_unknown_has_no_embodied_range() -> None:
