@@ -55,7 +55,7 @@ class Amount(click.ParamType[float]):
 @click.option(
     "--pue", default=1.0, show_default=True, help="The building's energy over the machines'."
 )
-@click.option("--price-per-kwh", type=float, help="Price of electricity.")
+@click.option("--price-per-kwh", type=float, help="Price of electricity, in any currency.")
 @click.option("--mfu", type=float, help="Share of the dense peak that is reached while it trains.")
 @click.option(
     "--peak-tflops", type=float, help="The accelerator's dense 16-bit peak, if it differs."
@@ -84,7 +84,10 @@ def command(as_json: bool, listed: bool, **flags: Any) -> None:
     from carbon_trainer.cli import estimate_text as text
 
     if listed:
-        text.show_published()
+        if as_json:
+            click.echo(json.dumps(text.published_document(), indent=1))
+        else:
+            text.show_published()
         return
     wanted = _use_flags(flags)
     from carbon_trainer.estimate.estimate import Job, estimate
@@ -135,6 +138,7 @@ def _job_settings(flags: dict[str, Any]) -> dict[str, Any]:
         if any(one is not None for one in (params, layers, hidden)):
             raise InputError("give --recipe alone: it has parameters, layers and width.")
         params, layers, hidden = _of_recipe(name, shaped=flags["sequence_length"] is not None)
+        flags["encoder_decoder"] = _is_encoder_decoder(name)
     flags["start"] = _instant(flags["start"])
     return {"parameters": params, "layers": layers, "width": hidden, **flags}
 
@@ -147,6 +151,12 @@ def _of_recipe(name: str, *, shaped: bool) -> tuple[float, int | None, int | Non
     shape = chosen.shape if shaped else None
     layers, width = (None, None) if shape is None else (shape.layers, shape.query)
     return float(chosen.parameters()), layers, width
+
+
+def _is_encoder_decoder(name: str) -> bool:
+    from carbon_trainer.models.recipes import recipe
+
+    return recipe(name).task == "seq2seq"
 
 
 def _instant(text: str | None) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from carbon_trainer.estimate.efficiency import Spread
     from carbon_trainer.estimate.estimate import Estimate
     from carbon_trainer.estimate.inference import ProviderQuery
+    from carbon_trainer.estimate.published import PublishedRun
 
 HIGHEST_MFU = 0.6
 """No published run that is known here has reached more of its dense peak."""
@@ -36,16 +38,26 @@ def document(found: Estimate) -> dict[str, Any]:
         for key, (_, figure, unit) in _figures(found).items()
         if figure is not None
     }
-    embodied = found.embodied_kgco2e
+    embodied, job = found.embodied_kgco2e, found.job
     return {
+        "parameters": job.parameters,
+        "tokens": job.tokens,
         "accelerator": found.board.name,
+        "accelerators": job.gpus,
         "flops": found.flops,
         "attention": _attention(found),
         "figures": figures,
-        "embodied_kgco2e": None if embodied is None else {"low": embodied[0], "high": embodied[1]},
+        "embodied_kgco2e": None
+        if embodied is None
+        else {"low": embodied[0], "high": embodied[1], "method": "assumed"},
         "ends": None if found.ends is None else found.ends.isoformat(),
         "intensity_gco2e_per_kwh": found.intensity.intensity_gco2e_per_kwh,
+        "intensity_relative_sigma": found.intensity.uncertainty,
+        "intensity_zone": found.intensity.zone,
+        "intensity_method": found.intensity.method,
         "intensity_source": found.intensity.source,
+        "intensity_vintage": found.intensity.vintage,
+        "pue": job.pue,
         "notes": _notes(found),
     }
 
@@ -95,16 +107,23 @@ def _notes(found: Estimate) -> list[str]:
     terms = "6 x parameters x tokens"
     if found.attention is not None:
         terms = f"(6 x parameters + 12 x layers x width x {job.sequence_length:,}) x tokens"
+    if job.development != 1:
+        terms += f" x {job.development:g} (--development)"
+    shares = (
+        "utilisation, downtime and power as in published runs (--list)"
+        if job.mfu is None
+        else f"utilisation {job.mfu:g} as told, power as in published runs (--list), and downtime "
+        "as in the few that tell it, which makes the interval wide"
+    )
     made = (
         f"estimated: {terms} = {found.flops:.3g} FLOP over a dense peak of "
-        f"{found.board.peak_bf16_tflops:g} TFLOP/s; utilisation, downtime and power as in "
-        "published runs (--list)."
+        f"{found.board.peak_bf16_tflops:g} TFLOP/s; {shares}."
     )
     factors = (
         f"{grid.intensity_gco2e_per_kwh:.0f} gCO2e/kWh ({grid.zone_name}, {grid.method}; "
         f"{grid.source}, {grid.vintage}); PUE {job.pue:g}{' (assumed)' if job.pue == 1 else ''}."
     )
-    notes = [made, factors]
+    notes = [made, factors, *_beyond_what_is_known(found)]
     if found.attention is not None:
         notes.append(_attention_note(found))
     if job.mfu is not None and job.mfu > HIGHEST_MFU:
@@ -118,7 +137,46 @@ def _notes(found: Estimate) -> list[str]:
         )
     if found.embodied_kgco2e is None:
         notes.append(f"no figure of making {found.board.name} is known here.")
+    if found.cost is not None:
+        notes.append("the cost is in the currency of --price-per-kwh.")
+    return [*notes, *_calendar_notes(found)]
+
+
+def _beyond_what_is_known(found: Estimate) -> list[str]:
+    """Say where the job is of another kind, size or accelerator than the published runs."""
+    from carbon_trainer.estimate.published import calibrating_runs, is_hopper
+
+    job, board, runs = found.job, found.board, calibrating_runs()
+    notes = []
+    if job.encoder_decoder:
+        notes.append(
+            "a token goes through one half of an encoder-decoder; both are counted, so the truth "
+            "lies lower."
+        )
+    if job.mfu is not None:
+        return notes
+    sizes = [run.active_parameters for run in runs]
+    if not min(sizes) <= job.parameters <= max(sizes):
+        notes.append(
+            f"extrapolated: published runs that are learnt from had {_short(min(sizes))} to "
+            f"{_short(max(sizes))} parameters."
+        )
+    models = dict.fromkeys(run.accelerator.partition("-")[0] for run in runs)
+    if not board.name.startswith(tuple(models)):
+        alike = [one for one in models if is_hopper(one) == is_hopper(board.name)]
+        notes.append(
+            f"no published run on {board.name} is learnt from: it is taken to get as much of its "
+            f"peak done as {', '.join(alike)}."
+        )
     return notes
+
+
+def _calendar_notes(found: Estimate) -> list[str]:
+    start = found.job.start
+    if start is None:
+        return []
+    past = ["--start lies in the past."] if start < datetime.now(UTC) else []
+    return [*past, *([] if found.ends else ["it ends beyond the year 9999."])]
 
 
 def _attention_note(found: Estimate) -> str:
@@ -258,6 +316,22 @@ def _short(value: float) -> str:
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
 
 
+def published_document() -> list[dict[str, Any]]:
+    """Return the published runs as JSON types, with what is made of them here."""
+    from dataclasses import asdict
+
+    from carbon_trainer.estimate.published import published_runs
+
+    return [
+        {**asdict(run), "effective_mfu": run.effective_mfu if _is_known(run) else None}
+        for run in published_runs()
+    ]
+
+
+def _is_known(run: PublishedRun) -> bool:
+    return run.tokens is not None and run.accelerator_hours is not None
+
+
 def show_published() -> None:
     """Print the published runs that estimates are made from, with their sources."""
     from rich.console import Console
@@ -273,14 +347,13 @@ def show_published() -> None:
         justify: Literal["left", "right"] = "left" if heading in ("model", "on") else "right"
         table.add_column(heading, justify=justify, no_wrap=True)
     for run in runs:
-        known = run.tokens is not None and run.accelerator_hours is not None
         table.add_row(
             run.model,
             _short(run.active_parameters),
             "" if run.tokens is None else _short(run.tokens),
             run.accelerator,
             "" if run.accelerator_hours is None else f"{run.accelerator_hours:,.0f}",
-            f"{run.effective_mfu:.0%}" if known else "",
+            f"{run.effective_mfu:.0%}" if _is_known(run) else "",
             str(sources[run.source]),
         )
     console = Console(highlight=False)

@@ -67,6 +67,8 @@ class Job:
             published runs had.
         layers: the model's; None to assume.
         width: of all its attention's heads together; None to assume.
+        encoder_decoder: whether a token goes through one half of the model only, which is told
+            beside the figures and not reckoned with.
     """
 
     parameters: float
@@ -83,6 +85,7 @@ class Job:
     sequence_length: int | None = None
     layers: int | None = None
     width: int | None = None
+    encoder_decoder: bool = False
 
 
 @dataclass(frozen=True, slots=True)

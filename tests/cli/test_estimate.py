@@ -32,6 +32,35 @@ def test_json_has_the_same_figures_with_method_and_interval(carbon_train: Train)
     assert {one["method"] for one in figures.values()} == {"estimated"}
     assert all(one["low"] < one["value"] < one["high"] for one in figures.values())
     assert figures["cost"]["value"] == pytest.approx(0.2 * figures["energy_kwh"]["value"])
+    assert (told["parameters"], told["tokens"], told["accelerators"]) == (20e9, 400e9, 96)
+    assert told["intensity_method"] == told["embodied_kgco2e"]["method"] == "assumed"
+    assert told["intensity_zone"] == "world"
+    assert told["intensity_relative_sigma"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--development", "2"), "6 x parameters x tokens x 2 (--development) = 9.6e+22 FLOP"),
+        (("--mfu", "0.4"), "utilisation 0.4 as told, power as in published runs"),
+        (("--price-per-kwh", "0.2"), "in the currency of --price-per-kwh"),
+        (("--start", "2001-01-01"), "--start lies in the past"),
+        (("--start", "9999-12-31"), "it ends beyond the year 9999"),
+        (("--gpu", "B200"), "no published run on B200-180GB is learnt from"),
+        (("--gpu", "H200"), "as much of its peak done as H100, H800."),
+        (("--params", "1.8e12"), "extrapolated: published runs that are learnt from had"),
+    ],
+)
+def test_what_an_estimate_rests_on_is_said(
+    carbon_train: Train, flags: tuple[str, ...], said: str
+) -> None:
+    assert said in carbon_train("estimate", *JOB, *flags).out
+    assert said not in carbon_train("estimate", *JOB).out
+
+
+def test_an_encoder_decoder_is_said_to_be_counted_whole(carbon_train: Train) -> None:
+    out = carbon_train("estimate", "--recipe", "macaw-large", "--tokens", "1B").out
+    assert "a token goes through one half of an encoder-decoder" in out
 
 
 def test_commas_part_thousands(carbon_train: Train) -> None:
@@ -106,6 +135,10 @@ def test_published_runs_are_listed_with_their_sources(carbon_train: Train) -> No
     (source,) = [line for line in lines if "arXiv 2304.01373" in line]
     assert source.split(".")[0] == pythia.split()[-1]
     assert any("OPT-175B: hours are assumed" in line for line in lines)
+    listed = json.loads(carbon_train("estimate", "--list", "--json").out)
+    (same,) = [run for run in listed if run["model"] == "Pythia 12B"]
+    assert same["accelerator_hours"] == 72_300
+    assert same["effective_mfu"] == pytest.approx(0.26, abs=0.005)
 
 
 @pytest.mark.parametrize(
