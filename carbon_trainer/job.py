@@ -171,7 +171,7 @@ def _prepare_and_train(
     check = _budget_check(session)
     with session.phase("prepare"):
         check("starting")
-
+        _check_memory_at_least(session.config)
         data = _prepare_data(session.config, console.print, lambda: check("preparing the data"))
         _describe_data(session, data)
         _train(session, data, console, interrupts, resume, profiling)
@@ -295,7 +295,7 @@ def _train(
 
     config = session.config
     devices, nodes = launched() or (config.devices, config.nodes)
-    if warning := _check_memory(config, data, devices, nodes):
+    if warning := _check_memory(config, data.tokenizer.vocab_size, devices, nodes):
         console.print(f"warning: {warning}", soft_wrap=True)
     module, pretrained = _seeded_module(config, data)
     shares = devices * nodes // config.tensor_parallel
@@ -366,7 +366,21 @@ def _foretell(
         session.put(made)
 
 
-def _check_memory(config: RunConfig, data: PreparedData, devices: int, nodes: int) -> str:
+def _check_memory_at_least(config: RunConfig) -> None:
+    """Refuse before the data are read what will not fit, however small their vocabulary is."""
+    from carbon_trainer.data.tokenizer import SMALLEST_VOCABULARY
+    from carbon_trainer.launch.ranks import launched
+
+    devices, nodes = launched() or (config.devices, config.nodes)
+    try:
+        _check_memory(config, SMALLEST_VOCABULARY, devices, nodes)
+    except InputError:
+        # What is told is that of the vocabulary that is asked for.
+        _check_memory(config, _given(config.vocab_size), devices, nodes)
+        raise
+
+
+def _check_memory(config: RunConfig, vocab_size: int, devices: int, nodes: int) -> str:
     """Refuse a recipe whose training will not fit; return a warning where it is too close to say.
 
     Where a device's memory is not known, or layers are split, nothing is said.
@@ -381,8 +395,8 @@ def _check_memory(config: RunConfig, data: PreparedData, devices: int, nodes: in
     if there is None:
         return ""
     setup = Setup(
-        vocab_size=data.tokenizer.vocab_size,
-        block_size=data.block_size,
+        vocab_size=vocab_size,
+        block_size=_given(config.block_size),
         batch_size=_given(config.batch_size),
         precision=precision_of(config),
         ranks=devices * nodes,

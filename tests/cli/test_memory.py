@@ -27,6 +27,16 @@ def test_on_a_cpu_free_memory_counts(
     assert "Traceback" not in ended.err
 
 
+def test_what_no_vocabulary_makes_fit_is_refused_before_the_data_are_read(
+    carbon_train: Train, shell: Shell
+) -> None:
+    ended = carbon_train("fit", "--recipe", "opt-175b", *JOB)
+    assert ended.status == 2
+    assert "training opt-175b will take about" in ended.err
+    assert "tokenizer" not in ended.out
+    assert not (shell.folder / "carbon_runs" / "cache").exists()
+
+
 def test_on_a_gpu_its_own_memory_counts_before_any_weight_is_made(
     carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
