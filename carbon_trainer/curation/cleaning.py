@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from carbon_trainer.curation import licences
-from carbon_trainer.curation.blocklist import Blocklist
 from carbon_trainer.curation.config import PrepareConfig
+from carbon_trainer.curation.explicit import ENGLISH, ExplicitWords, explicit_words
 from carbon_trainer.curation.languages import Languages
 from carbon_trainer.curation.near import TABLES, NearDuplicates, Signature
 from carbon_trainer.curation.personal import PersonalData
@@ -25,6 +25,9 @@ EXPLICIT = "explicit content"
 NEARLY = "near duplicate"
 PERSONAL = "personal data"
 
+MANY = 10
+"""Different explicit words from which on documents are counted together."""
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -37,7 +40,7 @@ class Steps:
     licences: frozenset[str]
     removal: RemovalList | None
     languages: Languages | None
-    blocklist: Blocklist | None
+    explicit: ExplicitWords | None
     personal: PersonalData | None
 
     @classmethod
@@ -51,7 +54,7 @@ class Steps:
             licences.checked(config.licences, "--licences"),
             read_removal_list(config.remove) if config.remove else None,
             Languages(config.languages) if config.languages else None,
-            Blocklist(config.blocklist) if config.blocklist else None,
+            explicit_words(config.blocklist) if config.explicit else None,
             PersonalData(config.pii_model) if config.pii else None,
         )
 
@@ -107,7 +110,7 @@ class Cleaner:
         if steps.languages and language and not steps.languages.keeps(language):
             self._position.count("refused languages", language)
             return LANGUAGE
-        if self._is_explicit(even):
+        if self._is_explicit(even, language):
             return EXPLICIT
         signature = self.near.signature(even) if self.near else None
         if self.near is not None and signature is not None:
@@ -130,10 +133,16 @@ class Cleaner:
         self._state.remember(self._position.read, source.name, doc_id, hashes, relation, of)
         return True
 
-    def _is_explicit(self, even: str) -> bool:
-        if self._steps.blocklist is None:
+    def _is_explicit(self, even: str, language: str | None) -> bool:
+        if self._steps.explicit is None:
             return False
-        if self._steps.blocklist.count(even) < self._config.explicit_words:
+        words = self._steps.explicit.count(even, language)
+        if words is None:
+            self._position.count("no explicit words", language or ENGLISH)
+            return False
+        if words:
+            self._position.count("explicit words", f"{words:02}" if words < MANY else f"{MANY}+")
+        if words < self._config.explicit_words:
             return False
         self._position.count("explicit", "documents")
         return self._config.explicit == "drop"

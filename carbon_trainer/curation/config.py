@@ -74,11 +74,13 @@ class PrepareConfig(RunConfig):
         None, "Installed spaCy model that finds names and places too, such as en_core_web_lg."
     )
     explicit: Literal["drop", "keep"] | None = setting(
-        None, "Look for words of the block list: drop their documents, or keep and only count them."
+        None, "Look for explicit words: drop their documents, or keep and only count them."
     )
-    blocklist: Path | None = setting(None, "Block list: a word or phrase on each line.")
+    blocklist: Path | None = setting(
+        None, "Explicit words of your own, one or a phrase on each line; others then do not count."
+    )
     explicit_words: Count = setting(
-        1, "Different words of the block list that make a document explicit.", "words"
+        1, "Different explicit words that make a document explicit.", "words"
     )
     shard_mb: Count = setting(64, "Text in a shard.", "MB", le=4096)
 
@@ -92,8 +94,6 @@ class PrepareConfig(RunConfig):
 
     @model_validator(mode="after")
     def _steps_are_whole(self) -> PrepareConfig:
-        if self.explicit is not None and self.blocklist is None:
-            raise ValueError("explicit needs blocklist: a file with the words to look for")
         if self.blocklist is not None and self.explicit is None:
             raise ValueError("blocklist needs explicit: drop or keep")
         if self.pii_model is not None and self.pii is None:

@@ -66,8 +66,9 @@ def datasheet(
         "languages": counts.get("languages", {}) if steps.languages else None,
         "personal_data": _personal(config, steps, counts),
         "explicit_documents": (
-            counts.get("explicit", {}).get("documents", 0) if steps.blocklist else None
+            counts.get("explicit", {}).get("documents", 0) if steps.explicit else None
         ),
+        "explicit_words": _explicit_words(steps, counts),
         "refused": {
             "licences": counts.get("refused licences", {}),
             "languages": counts.get("refused languages", {}),
@@ -107,9 +108,10 @@ def _steps(config: PrepareConfig, steps: Steps, cleaner: Cleaner) -> list[dict[s
         "languages": steps.languages
         and f"by lingua, over all its languages, from the first {LOOKED_AT:,} characters; kept: "
         f"{', '.join(sorted(steps.languages.kept))}",
-        "explicit content": steps.blocklist
+        "explicit content": steps.explicit
         and f"{config.explicit}: documents with {config.explicit_words} or more different words "
-        f"of a list of {steps.blocklist.words:,} that the preparer supplied; nothing else is found",
+        f"of {steps.explicit.name}{_by_language(steps)}; nothing else is found, and words do not "
+        "tell what a document is about",
         "near duplicates": near
         and f"the first of texts whose Jaccard similarity of runs of {RUN_WORDS} words is "
         f"{near.threshold:g} or more is kept; estimated by MinHash of {PERMUTATIONS} permutations "
@@ -126,6 +128,14 @@ def _list_name(path: Path | None) -> str:
     return f"a list of SHA-256 {described(path)['sha256']}" if path else "a list"
 
 
+def _by_language(steps: Steps) -> str:
+    if steps.explicit is None or "" in steps.explicit.words:
+        return ""
+    if steps.languages is None:
+        return ", of English, whatever language a document is in"
+    return ", each for documents of its language"
+
+
 def _by_model(model: str | None) -> str:
     if model is None:
         return "; names of people and where they live are not found by patterns"
@@ -139,6 +149,22 @@ def _personal(
         return None
     found = dict(sorted(counts.get("personal data", {}).items()))
     return {"action": config.pii, "looked_for": sorted(steps.personal.kinds), "found": found}
+
+
+def _explicit_words(steps: Steps, counts: Mapping[str, dict[str, int]]) -> dict[str, Any] | None:
+    """Return which words were looked for, and how many documents had how many of them."""
+    if steps.explicit is None:
+        return None
+    return {
+        "list": steps.explicit.name,
+        "sha256": steps.explicit.sha256,
+        "words": dict(steps.explicit.words),
+        "documents_by_words": {
+            words.removeprefix("0"): count
+            for words, count in sorted(counts.get("explicit words", {}).items())
+        },
+        "documents_without_list": dict(sorted(counts.get("no explicit words", {}).items())),
+    }
 
 
 def _preparation(figures: RunFigures) -> dict[str, Any]:

@@ -31,8 +31,8 @@ COMMIT_DOCUMENTS = 256
 """Documents between two commits: what a kill loses."""
 
 LIBRARIES = (
-    "datasketch", "lingua-language-detector", "phonenumbers", "presidio-analyzer", "pyarrow",
-    "spacy", "tldextract",
+    "badwords-py", "datasketch", "lingua-language-detector", "phonenumbers", "presidio-analyzer",
+    "pyarrow", "spacy", "tldextract",
 )  # fmt: skip
 """Libraries whose version may change what is kept."""
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared, RunClo
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from tests.cli.commands import ROOT, Ended, Shell
-from tests.curation.corpora import mixed_corpus, prose, write_rows
+from tests.curation.corpora import GERMAN, mixed_corpus, prose, write_rows
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
 
@@ -41,6 +42,11 @@ Command = Callable[..., Ended]
 
 def _sheet(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "datasheet.json").read_text())
+
+
+def _schema() -> dict[str, Any]:
+    schemas = files("carbon_trainer.curation") / "schemas"
+    return json.loads((schemas / "datasheet.schema.json").read_text())
 
 
 def _data_bytes(folder: Path) -> dict[str, bytes]:
@@ -83,10 +89,7 @@ def test_every_step_leaves_out_its_documents_and_counts_them(
     assert sheet["personal_data"]["found"] == {"EMAIL_ADDRESS": 1}
     assert sheet["refused"]["licences"] == {"LicenseRef-closed": 1, "not stated": 1}
     assert "jane@example.com" not in (out / "datasheet.json").read_text()
-    schema = json.loads(
-        files("carbon_trainer.curation").joinpath("schemas/datasheet.schema.json").read_text()
-    )
-    jsonschema.validate(sheet, schema)
+    jsonschema.validate(sheet, _schema())
     page = (out / "datasheet.md").read_text()
     for heading in ("Motivation", "Composition", "Collection process", "Uses", "Maintenance"):
         assert f"\n## {heading}\n" in page
@@ -104,6 +107,56 @@ def test_only_the_steps_that_are_asked_for_are_done(shell: Shell, carbon_train: 
     page = (shell.folder / "out" / "datasheet.md").read_text()
     assert "Personal data: not stated; it was not looked for." in page
     assert "| languages | not asked for |" in page
+
+
+def test_explicit_words_are_those_of_each_documents_language(
+    shell: Shell, carbon_train: Command
+) -> None:
+    rows = [
+        {"id": "plain", "text": prose(1)},
+        {"id": "one", "text": prose(2) + " What the hell."},
+        {"id": "two", "text": prose(3) + " What the hell, damn it."},
+        {"id": "german", "text": GERMAN + " Es wurde hell."},
+        {"id": "rude", "text": GERMAN + " Ein Arsch, und ein Idiot."},
+        {"id": "chinese", "text": "今天早上的天气很好。我们一起去河边散步。然后回家吃饭。"},
+    ]
+    write_rows(shell.folder / "a.jsonl", rows)
+    looked = ["data", "prepare", "a.jsonl", "--languages", "any", *QUICK]
+    ended = carbon_train(*looked, "--to", "out", "--explicit", "keep")
+    assert ended.status == 0, ended.err
+    sheet = _sheet(shell.folder / "out")
+    jsonschema.validate(sheet, _schema())
+    assert sheet["explicit_documents"] == 3
+    told = sheet["explicit_words"]
+    assert told["list"] == f"the lists of badwords-py {version('badwords-py')}"
+    assert told["documents_by_words"] == {"1": 2, "2": 1}
+    assert told["documents_without_list"] == {"zh": 1}
+    assert sheet["software"]["badwords-py"] == version("badwords-py")
+    page = (shell.folder / "out" / "datasheet.md").read_text()
+    assert "3 documents had 1 or more different words of the lists of badwords-py" in page
+    assert "since their language has none: 1 documents in zh." in page
+    assert "https://arxiv.org/abs/2104.08758" in page
+    flags = ["--to", "clean", "--explicit", "drop", "--explicit-words", "2"]
+    assert carbon_train(*looked, *flags).status == 0
+    kept = [row["id"] for row in _rows(shell.folder / "clean")]
+    assert kept == ["plain", "one", "german", "rude", "chinese"]
+
+
+def test_a_list_of_ones_own_takes_the_place_of_the_others(
+    shell: Shell, carbon_train: Command
+) -> None:
+    rows = [
+        {"id": "hell", "text": prose(1) + " Hell."},
+        {"id": "own", "text": prose(2) + " Fnord."},
+    ]
+    write_rows(shell.folder / "a.jsonl", rows)
+    (shell.folder / "words.txt").write_text("fnord\n")
+    flags = ["--to", "out", "--explicit", "drop", "--blocklist", "words.txt"]
+    assert carbon_train("data", "prepare", "a.jsonl", *flags, *QUICK).status == 0
+    assert [row["id"] for row in _rows(shell.folder / "out")] == ["hell"]
+    told = _sheet(shell.folder / "out")["explicit_words"]
+    assert told["list"] == "a list of the preparer's own"
+    assert told["words"] == {"": 1}
 
 
 def test_a_file_names_sources_with_licence_and_origin(shell: Shell, carbon_train: Command) -> None:
@@ -321,7 +374,7 @@ def test_prepared_again_with_the_list_nothing_of_it_is_left(
         (["--to", "out", "--languages", "xx"], "'xx' is no ISO 639-1 code"),
         (["--to", "out", "--licences", "GPL"], "--licences: 'GPL' is no SPDX licence"),
         (["--to", "out", "--data-licence", "MIT2"], "'MIT2' is no SPDX licence. Did you mean MIT"),
-        (["--to", "out", "--explicit", "drop"], "explicit needs blocklist"),
+        (["--to", "out", "--blocklist", "words.txt"], "blocklist needs explicit"),
         (["--to", "out", "--near-duplicates", "3"], "--near-duplicates is '3', but should be less"),
         (["--to", "out", "--pii", "hide"], "--pii is 'hide', but should be 'redact', 'drop'"),
         (["--to", "out", "--remove", "none.csv"], "there is no removal list none.csv"),

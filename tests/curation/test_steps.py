@@ -1,15 +1,11 @@
-"""Languages, licences and block lists: what is kept, and what is said of what is not known."""
+"""Languages and licences: what is kept, and what is said of what is not known."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from carbon_trainer.curation.blocklist import Blocklist
 from carbon_trainer.curation.languages import Languages
 from carbon_trainer.curation.licences import checked, spelled
-from carbon_trainer.curation.texts import evened
 from carbon_trainer.errors import InputError
 
 SENTENCES = {
@@ -53,22 +49,3 @@ def test_licences_are_spelled_as_spdx_does() -> None:
 def test_an_unknown_licence_is_refused_and_the_nearest_named() -> None:
     with pytest.raises(InputError, match=r"--licences: 'Apache-2' is no SPDX.*Apache-2\.0"):
         checked(["Apache-2"], "--licences")
-
-
-def _blocklist(tmp_path: Path, text: str) -> Blocklist:
-    path = tmp_path / "words.txt"
-    path.write_text(text)
-    return Blocklist(path)
-
-
-def test_whole_words_and_phrases_are_counted_each_once(tmp_path: Path) -> None:
-    words = _blocklist(tmp_path, "# ours\nfoo\n\nbad  phrase\n")
-    assert words.words == 2
-    assert words.count(evened("FOO foo, a Bad\n phrase; food")) == 2
-    assert words.count("food and badphrase") == 0
-
-
-@pytest.mark.parametrize("text", ["", "# nothing\n"])
-def test_a_block_list_without_words_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(InputError, match="has no words"):
-        _blocklist(tmp_path, text)
