@@ -180,6 +180,7 @@ def facts_of(corpus: Corpus, entry: CacheEntry) -> dict[str, Any]:
         "bytes": corpus.bytes,
         "sha256": corpus.sha256,
         "manifest": entry.folder / MANIFEST,
+        "datasets": corpus.datasets,
     }
 
 
@@ -218,5 +219,4 @@ def _packed(
         train_tokens=trained * block_size,
         validation_tokens=held_out * block_size,
         block_size=block_size,
-        datasets=corpus.datasets,
     )

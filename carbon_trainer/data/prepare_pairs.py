@@ -135,7 +135,9 @@ def prepare_pairs(
     tell = progress or (lambda _: None)
     fields = fields_of_slots(slots or {})
     chosen = parse_angles(angles) if angles else default_angles()
-    views = _Views(_corpus(paths, model, licence, tell), fields, chosen, seed)
+    corpus = _corpus(paths, model, licence, tell)
+    _check_datasets(corpus, model, fields)
+    views = _Views(corpus, fields, chosen, seed)
     own = load_pretrained(tokenizer_source) if tokenizer_source else None
     key = own.fingerprint if own else f"bpe-{vocab_size}"
     told = [f"pairs {FORMAT}", views.corpus.sha256, fields, [*map(str, chosen)], seed, key]
@@ -161,6 +163,18 @@ def _corpus(paths: Sequence[Path], model: str, licence: str | None, tell: Progre
             "fields such as question, answer and mcoptions."
         )
     return dataclasses.replace(corpus, files=rows, skipped=corpus.skipped + len(others))
+
+
+def _check_datasets(corpus: Corpus, model: str, fields: Mapping[str, str]) -> None:
+    """Refuse a prepared dataset whose columns are no slots: it is text, and not rows."""
+    for dataset in corpus.datasets:
+        columns = dataset.sheet["data"]["columns"]
+        if not set(columns) & set(fields.values()):
+            raise InputError(
+                f"{dataset.folder} was made by `carbon-train data prepare`: it holds text, and "
+                f"{model} needs rows with fields such as question and answer; train on the rows "
+                f"themselves, or name some of its columns ({', '.join(columns)}) with --slots."
+            )
 
 
 def _write(

@@ -120,7 +120,7 @@ def dataset_at(folder: Path) -> Dataset | None:
     try:
         dataset.cited()
         _ = [(shard["file"], shard["sha256"]) for shard in sheet["data"]["shards"]]
-        _ = sheet["licences"]
+        _ = sheet["licences"], sheet["data"]["columns"]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} was changed: it lacks {error}. Prepare the data again."

@@ -307,6 +307,38 @@ def test_fit_trains_on_it_and_the_record_says_what_it_was(
     assert made[-1].body["data_sha256"] == cited["data_sha256"]
 
 
+MACAW = [
+    "--recipe", "macaw-tiny", "--vocab-size", "400", "--batch-size", "2", "--max-steps", "1",
+    "--no-host-metering",
+]  # fmt: skip
+
+
+def test_pairs_made_of_a_datasets_columns_cite_it_too(shell: Shell, carbon_train: Command) -> None:
+    write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 2)} for n in range(8)])
+    (shell.folder / "b.txt").write_text(prose(9))
+    carbon_train("data", "prepare", "a.jsonl", "b.txt", "--to", "out", *QUICK)
+    slots = "question=text,answer=source"
+    ended = carbon_train("fit", *MACAW, "--data", "out", "--slots", slots)
+    assert ended.status == 0, ended.err
+    ledger = _ledger(shell)
+    (fact,) = [f for run in ledger.run_ids() for f in ledger.facts(run, CorpusDescribed)]
+    (cited,) = fact.body["prepared"]
+    assert cited["run_id"] == _sheet(shell.folder / "out")["preparation"]["run_id"]
+    assert fact.body["rows"] == 9
+
+
+def test_a_dataset_of_text_is_no_rows_and_it_is_said_what_to_give(
+    shell: Shell, carbon_train: Command
+) -> None:
+    mixed_corpus(shell.folder)
+    carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
+    ended = carbon_train("fit", *MACAW, "--data", "out")
+    assert ended.status == 2
+    assert ended.err.count("\n") == 1
+    assert "out was made by `carbon-train data prepare`: it holds text, and macaw-tiny" in ended.err
+    assert "its columns (text, id, source, licence, language) with --slots" in ended.err
+
+
 def test_fit_refuses_a_shard_that_was_changed_or_is_gone(
     shell: Shell, carbon_train: Command
 ) -> None:
