@@ -30,6 +30,8 @@ vain: that only costs the time of a comparison."""
 BATCH = 4096
 """Runs that are hashed at once: each takes half a kilobyte for that."""
 
+_SHA1_BYTES = 20
+
 Signature = npt.NDArray[np.uint32]
 
 TABLES = """
@@ -76,11 +78,12 @@ class NearDuplicates:
     def signature(self, evened: str) -> Signature:
         """Return the signature of a text whose white space is even."""
         minhash = self._new(
-            num_perm=PERMUTATIONS, seed=SEED, permutations=self._permutations, scheme=SCHEME
-        )
+            num_perm=PERMUTATIONS, seed=SEED, permutations=self._permutations, scheme=SCHEME,
+            hashfunc=int,
+        )  # fmt: skip
         runs = _runs(evened)
         while batch := list(islice(runs, BATCH)):
-            minhash.update_batch(batch)
+            minhash.update_batch(_hashes(batch))
         return np.asarray(minhash.hashvalues, dtype=np.uint32)
 
     def find(self, signature: Signature) -> int | None:
@@ -121,10 +124,18 @@ class NearDuplicates:
         ]
 
 
+def _hashes(runs: list[bytes]) -> list[int]:
+    """Return the first four bytes of each run's SHA-1, as datasketch's own hash function does."""
+    digests = b"".join([hashlib.sha1(run, usedforsecurity=False).digest() for run in runs])
+    hashes: list[int] = np.frombuffer(digests, dtype="<u4")[:: _SHA1_BYTES // 4].tolist()
+    return hashes
+
+
 def _runs(evened: str) -> Iterator[bytes]:
     """Yield the runs of five words of a text, each once; the whole of a shorter one."""
-    words = evened.casefold().split()
-    last = max(1, len(words) - RUN_WORDS + 1)
+    words = evened.casefold().encode().split(b" ")
+    if len(words) < RUN_WORDS:
+        return iter([b" ".join(words)])
     # A dict keeps order, a set does not: not that the minimum minds, but a debugger does.
-    runs = dict.fromkeys(" ".join(words[i : i + RUN_WORDS]) for i in range(last))
-    return (run.encode() for run in runs)
+    shifted = (words[i:] for i in range(RUN_WORDS))
+    return iter(dict.fromkeys(map(b" ".join, zip(*shifted, strict=False))))

@@ -5,9 +5,17 @@ from __future__ import annotations
 import random
 import sqlite3
 
+import datasketch
 import pytest
 
-from carbon_trainer.curation.near import RUN_WORDS, TABLES, NearDuplicates
+from carbon_trainer.curation.near import (
+    PERMUTATIONS,
+    RUN_WORDS,
+    SCHEME,
+    SEED,
+    TABLES,
+    NearDuplicates,
+)
 
 
 def _index(threshold: float = 0.8) -> NearDuplicates:
@@ -71,3 +79,11 @@ def test_case_does_not_matter() -> None:
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 0.95])
 def test_pairs_at_the_threshold_are_mostly_compared(threshold: float) -> None:
     assert _index(threshold).chance > 0.9
+
+
+def test_a_signature_is_what_datasketch_makes_of_the_same_runs() -> None:
+    words = _words(1)
+    runs = {" ".join(words[i : i + RUN_WORDS]).encode() for i in range(len(words) - RUN_WORDS + 1)}
+    theirs = datasketch.MinHash(num_perm=PERMUTATIONS, seed=SEED, scheme=SCHEME)
+    theirs.update_batch(runs)
+    assert (_index().signature(" ".join(words)) == theirs.hashvalues).all()

@@ -88,3 +88,27 @@ def test_what_is_read_is_not_remembered(finder: PersonalData) -> None:
 def test_a_model_that_is_not_installed_is_not_downloaded() -> None:
     with pytest.raises(InputError, match="no spaCy model 'en_core_web_nix' is installed"):
         PersonalData("en_core_web_nix")
+
+
+def test_words_are_split_only_where_something_is_found(
+    finder: PersonalData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = []
+    splitter = finder._engine.nlp_engine
+    process = splitter.process_text
+    monkeypatch.setattr(
+        splitter, "process_text", lambda text, *rest: split.append(text) or process(text, *rest)
+    )
+    assert finder.find("plain words without anything in them") == []
+    assert not split
+    assert finder.find(EXAMPLES["PHONE_NUMBER"])
+    assert split == [EXAMPLES["PHONE_NUMBER"]]
+
+
+@pytest.mark.parametrize("text", [*EXAMPLES.values(), "ITIN 912-73-1234, taxpayer", "nothing"])
+def test_as_much_is_found_as_where_words_are_split_first(finder: PersonalData, text: str) -> None:
+    first = finder._engine.analyze(
+        text, language="en", entities=finder.kinds, score_threshold=personal.LEAST_SCORE
+    )
+    found = [(one.kind, one.start, one.end) for one in finder.find(text)]
+    assert found == [(r.entity_type, r.start, r.end) for r in personal._best(first)]
