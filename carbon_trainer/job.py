@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -19,6 +18,7 @@ from rich.console import Console
 from carbon_trainer.budget import Budget
 from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import CarbonTrainerError, InputError
+from carbon_trainer.failures import failure
 from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
 from carbon_trainer.models.build import quieten_transformers
@@ -151,7 +151,7 @@ def _fit(
         outcome = Outcome("failed", error.exit_status, str(error))
         raise
     except Exception as error:  # noqa: BLE001 - told in one sentence; the traceback goes to a file
-        outcome = _failure(session, error)
+        outcome = failure(session, error)
     finally:
         # A signal that comes now has its answer already.
         interrupts.defer()
@@ -488,18 +488,6 @@ def quieten() -> None:
         ".*Experiment logs directory.*exists and is not empty.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-def _failure(session: RunSession, error: Exception) -> Outcome:
-    path = session.run_dir / "traceback.txt"
-    where = f"; the traceback is in {path}"
-    try:
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-    except OSError as disk_error:
-        where = f"; its traceback could not be written ({disk_error})"
-    message = " ".join(str(error).split())[:300]
-    step = f"at step {session.step}: " if session.step else ""
-    return Outcome("failed", 1, f"{step}{type(error).__name__}: {message}{where}")
 
 
 def _given(value: T | None) -> T:

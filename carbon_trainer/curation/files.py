@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from carbon_trainer.curation.disk import cannot_write
 from carbon_trainer.curation.state import RELATIONS
-from carbon_trainer.errors import InputError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,14 +79,6 @@ def write_text(path: Path, text: str) -> None:
         _put(building, path)
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def cannot_write(path: Path, error: OSError) -> InputError:
-    """Return the error that says that a file cannot be written, and that nothing is lost."""
-    return InputError(
-        f"cannot write {path}: {error.strerror or error}. Free some space, then give the same "
-        "command again: it goes on where it was."
-    )
 
 
 def _write(path: Path, schema: pa.Schema, rows: Iterator[tuple[Any, ...]]) -> int:

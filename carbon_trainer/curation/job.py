@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from carbon_trainer.curation.sources import Source, check_sources, find_sources
 from carbon_trainer.curation.state import Position, State
 from carbon_trainer.data.prepared import DATASHEET, WORK, dataset_at
 from carbon_trainer.errors import CarbonTrainerError, InputError
+from carbon_trainer.failures import failure
 from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import DatasetPrepared
 from carbon_trainer.reports.figures import run_figures
@@ -90,7 +90,7 @@ def prepare_data(
     finally:
         state.close()
         if (to / DATASHEET).exists():
-            shutil.rmtree(to / WORK)
+            _clear(to)
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,14 @@ def _done_before(to: Path, key: str) -> Prepared:
     dataset = dataset_at(to)
     if dataset is None or dataset.sheet.get("made_from") != key:
         raise InputError(f"--to {to} holds another dataset: choose another folder.")
-    if (to / WORK).exists():
-        shutil.rmtree(to / WORK)  # a kill had come between the datasheet and this
+    _clear(to)  # a kill may have come between the datasheet and this
     outcome = Outcome("finished", 0, f"{to} holds this dataset already")
     return Prepared(outcome, None, dataset.sheet)
+
+
+def _clear(to: Path) -> None:
+    """Remove what was kept to go on with: the dataset is whole, with it or without."""
+    shutil.rmtree(to / WORK, ignore_errors=True)
 
 
 def _run(work: _Work) -> Prepared:
@@ -144,10 +148,9 @@ def _run(work: _Work) -> Prepared:
         work.interrupts.answer()
         work.say(f"run {session.run_id} in {session.run_dir}")
         with session.phase(PHASE):
-            sources, cleaner = _prepare(work, session)
+            sources, cleaner = _prepare_and_keep(work, session)
     except _Stop as stop:
         outcome = stop.outcome
-        work.state.commit(work.position)
     except OverLimitError:
         # What was done since the last commit is done again.
         outcome = _budget_used_up(session)
@@ -157,7 +160,7 @@ def _run(work: _Work) -> Prepared:
         outcome = Outcome("failed", error.exit_status, str(error))
         raise
     except Exception as error:  # noqa: BLE001 - told in one sentence; the traceback goes to a file
-        outcome = _failure(session, error)
+        outcome = failure(session, error)
     finally:
         # A signal that comes now has its answer already.
         work.interrupts.defer()
@@ -165,6 +168,15 @@ def _run(work: _Work) -> Prepared:
     if outcome is not None:
         return Prepared(outcome, session, None)
     return _finish(work, sources, cleaner, session)
+
+
+def _prepare_and_keep(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
+    """Prepare; where it is stopped in order, keep all that was done until then."""
+    try:
+        return _prepare(work, session)
+    except _Stop:
+        work.state.commit(work.position)
+        raise
 
 
 def _prepare(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
@@ -239,13 +251,6 @@ def _budget_used_up(session: RunSession) -> Outcome:
 
 def _interrupted(number: int) -> Outcome:
     return Outcome("interrupted", exit_status_of(number), signal_name(number))
-
-
-def _failure(session: RunSession, error: Exception) -> Outcome:
-    path = session.run_dir / "traceback.txt"
-    write_text(path, "".join(traceback.format_exception(error)))
-    message = " ".join(str(error).split())[:300]
-    return Outcome("failed", 1, f"{type(error).__name__}: {message}; the traceback is in {path}")
 
 
 def _fact(work: _Work) -> DatasetPrepared:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from carbon_trainer.errors import InputError
+from carbon_trainer.curation.disk import connect
 
 FILE = "state.sqlite"
 
@@ -97,21 +96,13 @@ class State:
     """
 
     def __init__(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.connection = sqlite3.connect(folder / FILE, isolation_level=None)
-            self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.execute("PRAGMA synchronous = NORMAL")
-            self.connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            self.connection.execute("BEGIN IMMEDIATE")
-            for statement in _TABLES.split(";")[:-1]:
-                self.connection.execute(statement)
-        except (OSError, sqlite3.Error) as error:
-            why = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"cannot write in {folder}: {why}. If another preparation is at work there, let it "
-                "end; else choose another folder with --to."
-            ) from error
+        self.connection = connect(folder / FILE)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        self.connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self.connection.execute("BEGIN IMMEDIATE")
+        for statement in _TABLES.split(";")[:-1]:
+            self.connection.execute(statement)
 
     def position(self) -> Position | None:
         """Return how far it is; None where nothing has been done."""

@@ -531,6 +531,28 @@ def test_interrupted_it_ends_in_order_and_goes_on(
     assert statuses == ["interrupted", "interrupted", "finished"]
 
 
+@pytest.mark.parametrize("in_the_way", [False, True])
+def test_what_nobody_foresaw_ends_in_a_sentence_and_it_goes_on(
+    shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch, in_the_way: bool
+) -> None:
+    mixed_corpus(shell.folder)
+    command = ["data", "prepare", "mixed.jsonl", "--to", "out", *QUICK]
+
+    def fails(*_: object) -> None:
+        if in_the_way:
+            (next((shell.folder / "carbon_runs").glob("2*")) / "traceback.txt").mkdir()
+        raise RuntimeError("a bug\nof ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Cleaner, "take", fails)
+        ended = carbon_train(*command)
+    assert ended.status == 1
+    assert "failed: RuntimeError: a bug of ours; " in ended.out
+    assert ("its traceback could not be written" in ended.out) is in_the_way
+    assert "Traceback" not in ended.out + ended.err
+    assert carbon_train(*command).status == 0
+
+
 def test_where_nothing_is_left_it_says_why(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
     ended = carbon_train(

@@ -1,0 +1,119 @@
+"""A disk that refuses ends a preparation in a sentence, whenever it does; nothing is lost by it."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from carbon_trainer.curation.disk import cannot_write, connect
+from carbon_trainer.curation.state import FILE, State
+from carbon_trainer.errors import InputError
+from tests.cli.commands import ROOT
+from tests.curation.corpora import prose, write_rows
+
+COMMAND = [
+    "data", "prepare", "a.jsonl", "--near-duplicates", "0.8", "--shard-mb", "1", "--zone", "GB",
+    "--no-host-metering", "--progress", "off",
+]  # fmt: skip
+
+
+def _prepare(folder: Path, to: str, largest: int | None = None) -> subprocess.CompletedProcess[str]:
+    def limit() -> None:
+        if largest is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+
+    return subprocess.run(
+        [sys.executable, "-m", "carbon_trainer", *COMMAND, "--to", to],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=limit,
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def _data(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.stem != "datasheet"
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("disk")
+    write_rows(folder / "a.jsonl", [{"text": prose(n, 60)} for n in range(500)])
+    whole = _prepare(folder, "whole")
+    assert whole.returncode == 0, whole.stderr
+    return folder
+
+
+@pytest.mark.parametrize("largest", [20_000, 60_000, 150_000, 900_000])
+def test_files_that_may_not_grow_end_it_in_a_sentence_and_it_goes_on_to_the_same_bytes(
+    folder: Path, largest: int
+) -> None:
+    to = f"out-{largest}"
+    ended = _prepare(folder, to, largest)
+    said = [line for line in ended.stderr.splitlines() if line.startswith("carbon-train: ")]
+    assert ended.returncode == 2, ended.stdout
+    assert len(said) == 1
+    assert f"cannot write {to}/" in said[0]
+    assert said[0].endswith("give the same command again: it goes on where it was.")
+    assert "traceback" not in (ended.stdout + ended.stderr).lower()
+    again = _prepare(folder, to)
+    assert again.returncode == 0, again.stderr
+    assert _data(folder / to) == _data(folder / "whole")
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.jsonl", [{"text": prose(1)}])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".preparing").write_text("")
+    ended = _prepare(tmp_path, "out")
+    assert ended.returncode == 2
+    assert "cannot write out/.preparing/state.sqlite: " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_database_that_is_full_is_told_by_any_statement(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "a.sqlite")
+    connection.execute("PRAGMA max_page_count = 10")
+    connection.execute("CREATE TABLE t (x)")
+    with pytest.raises(InputError, match=r"cannot write .*a\.sqlite: database or disk is full"):
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 100)
+    with pytest.raises(InputError, match="database or disk is full"):
+        connection.execute("INSERT INTO t VALUES (?)", ("x" * 100_000,))
+    connection.close()
+
+
+def test_a_database_that_may_only_be_read_is_told(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "a.sqlite")
+    connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(InputError, match="attempt to write a readonly database"):
+        connection.execute("CREATE TABLE t (x)")
+    connection.close()
+
+
+def test_another_preparation_in_the_same_folder_is_told(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
+    other.execute("PRAGMA journal_mode = WAL")
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(InputError, match=f"another preparation is at work in {tmp_path}: let it"):
+        State(tmp_path)
+    other.close()
+
+
+def test_a_mistake_of_ours_is_not_taken_for_the_disks(tmp_path: Path) -> None:
+    connection = connect(tmp_path / "a.sqlite")
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        connection.execute("SELECT * FROM none_such")
+    connection.close()
+
+
+def test_the_systems_own_words_are_used() -> None:
+    error = OSError(27, "Error writing bytes to file. Detail: [errno 27] File too large")
+    assert "cannot write part: File too large. Free" in str(cannot_write(Path("part"), error))
