@@ -197,6 +197,11 @@ def _prepare_data(
 
     model = Path(config.model)
     own_tokenizer = model if model.is_dir() and has_tokenizer(model) else None
+    if model.is_dir() and own_tokenizer is None:
+        progress(
+            f"warning: {model} has no tokenizer, so one is trained on the data; what the weights "
+            "have learnt is of other tokens."
+        )
     work = partial(
         _reader(config),
         config.data,
@@ -290,6 +295,7 @@ def _train(
     resume: ResumePoint | None, profiling: bool,
 ) -> None:  # fmt: skip
     from carbon_trainer.launch.ranks import launched
+    from carbon_trainer.models.build import end_warning
     from carbon_trainer.models.count import count_parameters
     from carbon_trainer.trainer import CarbonTrainer, precision_of
 
@@ -298,6 +304,10 @@ def _train(
     if warning := _check_memory(config, data.tokenizer.vocab_size, devices, nodes):
         console.print(f"warning: {warning}", soft_wrap=True)
     module, pretrained = _seeded_module(config, data)
+    if pretrained and (
+        warning := end_warning(module.model, config.model, data.tokenizer.end_of_text)
+    ):
+        console.print(f"warning: {warning}", soft_wrap=True)
     shares = devices * nodes // config.tensor_parallel
     batch = _given(config.batch_size) * config.accumulate * shares
     tokens_per_step = round(batch * data.tokens_per_item)

@@ -174,10 +174,16 @@ def load_pretrained(folder: Path) -> FileTokenizer:
     except Exception as error:
         # transformers raises errors of many kinds for a broken tokenizer.
         first = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"cannot load the tokenizer in {folder}: {first[0]}") from error
+        raise InputError(
+            f"cannot load the tokenizer in {folder}: {first[0].rstrip('.')}. Fetch the folder "
+            "again."
+        ) from error
     end = wrapped.eos_token_id
     if end is None:
-        raise InputError(f"the tokenizer in {folder} has no end-of-text token.")
+        raise InputError(
+            f"the tokenizer in {folder} has no end-of-text token: set eos_token in its "
+            "tokenizer_config.json."
+        )
     name = f"the model's own, {folder.resolve().name}"
     return FileTokenizer(bpe, name, int(end), wrapped.pad_token_id)
 

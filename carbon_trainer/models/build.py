@@ -226,7 +226,7 @@ def _check_fits(model: PreTrainedModel, name: str, vocab_size: int, block_size: 
     if known < vocab_size:
         raise InputError(
             f"the model {name} knows {known} tokens and its tokenizer has {vocab_size}: they do "
-            "not belong together."
+            "not belong together. Put the tokenizer that it was trained with into its folder."
         )
     longest = getattr(model.config, "max_position_embeddings", None)
     if isinstance(longest, int) and 0 < longest < block_size:
@@ -234,6 +234,25 @@ def _check_fits(model: PreTrainedModel, name: str, vocab_size: int, block_size: 
             f"the model {name} takes at most {longest} tokens at a time, and block_size is "
             f"{block_size}: lower it."
         )
+
+
+def end_warning(model: PreTrainedModel, name: str, end_of_text: int) -> str:
+    """Say if a pretrained model ends texts with another token than its tokenizer; else nothing.
+
+    Args:
+        model: with its config, which may name several such tokens.
+        name: the folder, as the user named it.
+        end_of_text: the tokenizer's.
+    """
+    ends = getattr(model.config, "eos_token_id", None)
+    known = ends if isinstance(ends, list) else [ends]
+    if ends is None or end_of_text in known:
+        return ""
+    return (
+        f"by its config {name} ends texts with token {', '.join(map(str, known))}, and by its "
+        f"tokenizer with {end_of_text}, which is trained on: set eos_token_id in config.json, or "
+        "eos_token in tokenizer_config.json."
+    )
 
 
 def quieten_transformers() -> None:

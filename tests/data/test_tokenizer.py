@@ -95,7 +95,7 @@ def test_a_truncation_that_a_pretrained_tokenizer_brings_is_turned_off() -> None
 
 def test_a_tokenizer_without_end_of_text_is_refused(tmp_path: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=TRAINED._bpe).save_pretrained(tmp_path)
-    with pytest.raises(InputError, match="has no end-of-text token"):
+    with pytest.raises(InputError, match="has no end-of-text token: set eos_token"):
         load_pretrained(tmp_path)
 
 

@@ -13,7 +13,12 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, GPT2Config, LlamaConfig, T5Config
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.models.build import build_model, check_model_name, is_encoder_decoder
+from carbon_trainer.models.build import (
+    build_model,
+    check_model_name,
+    end_warning,
+    is_encoder_decoder,
+)
 from carbon_trainer.models.recipes import auto_class, recipe, recipes
 from tests.models.tiny import tiny_config, tiny_model
 
@@ -304,3 +309,14 @@ def test_a_block_longer_than_the_model_takes_is_refused(folder: Path) -> None:
 
 def test_a_tokenizer_larger_than_the_model_is_refused(folder: Path) -> None:
     assert "knows 300 tokens and its tokenizer has 301" in _refusal(folder, vocab_size=301)
+
+
+def test_a_tokenizer_that_ends_texts_otherwise_than_the_model_is_told(folder: Path) -> None:
+    model, _ = build_model(str(folder), vocab_size=300, block_size=16)
+    model.config.eos_token_id = 7
+    assert end_warning(model, "folder", 7) == ""
+    assert "ends texts with token 7, and by its tokenizer with 0" in end_warning(model, "folder", 0)
+    model.config.eos_token_id = [7, 0]
+    assert end_warning(model, "folder", 0) == ""
+    model.config.eos_token_id = None
+    assert end_warning(model, "folder", 0) == ""
