@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from carbon_trainer.curation.extras import needs_extra
+from carbon_trainer.curation.lists import reading
 from carbon_trainer.curation.words import Words, folded
 from carbon_trainer.errors import InputError
 
@@ -71,14 +72,8 @@ class OwnWords:
     name = "a list of the preparer's own"
 
     def __init__(self, path: Path) -> None:
-        try:
+        with reading(path, "block list"):
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-        except FileNotFoundError:
-            raise InputError(f"there is no block list {path}.") from None
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8 text: convert it, e.g. with iconv.") from error
-        except OSError as error:
-            raise InputError(f"cannot read the block list {path}: {error.strerror}.") from error
         words = folded(line for line in lines if not line.lstrip().startswith("#"))
         if not words:
             raise InputError(f"the block list {path} has no words.")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from carbon_trainer.curation.lists import reading
 from carbon_trainer.errors import InputError, did_you_mean
 
 KINDS = ("id", "sha256", "text", "email", "regex")
@@ -101,16 +102,13 @@ def _expression(path: Path, line: int, kind: str, value: str) -> str:
 def _entries(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield line, kind and value of each entry."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with (
+            reading(path, "removal list"),
+            path.open(encoding="utf-8-sig", newline="") as file,
+        ):
             rows = _json_rows(path, file) if path.suffix == ".jsonl" else _csv_rows(path, file)
             for line, row in rows:
                 yield line, *_entry(path, line, row)
-    except FileNotFoundError:
-        raise InputError(f"there is no removal list {path}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 text: convert it, e.g. with iconv.") from error
-    except OSError as error:
-        raise InputError(f"cannot read the removal list {path}: {error.strerror}.") from error
     except csv.Error as error:
         raise InputError(f"{path} is no CSV that can be read: {error}.") from error
 
