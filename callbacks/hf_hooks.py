@@ -142,9 +142,9 @@ class TrainerHooks:
             if not self._methods.wrap(name, around):
                 told = False
                 why = f"this version of TRL does not tell when {phase} begins and ends"
-                self._run.note("phases", f"{why}: it is booked as {self._run.base_phase}")
+                self._run.note("phases", f"{why}: it is booked as {self._run.training_phase}")
         if told:
-            self._run.base_phase = UPDATE
+            self._run.training_phase = UPDATE
 
     def _through(self, around: Around) -> Around:
         def passing(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -20,7 +20,7 @@ from carbon_trainer.callbacks.hf_state import leave_state
 from carbon_trainer.callbacks.member import RunMember, state_of
 from carbon_trainer.callbacks.pacing import Pacer
 from carbon_trainer.callbacks.shifting import Shifter
-from carbon_trainer.callbacks.waiting import wait_out
+from carbon_trainer.callbacks.waiting import TRAIN, Driver, wait_out
 from carbon_trainer.checkpoints import size_of
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.session import RunSession, budget_reached
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TRAIN, VALIDATION, CHECKPOINT, CLOSING = "train", "validation", "checkpoint", "closing"
+VALIDATION, CHECKPOINT, CLOSING = "validation", "checkpoint", "closing"
 
 
-class TrainerRun:
+class TrainerRun(Driver):
     """Drives one run through one ``train``. On ranks other than 0 it has no session.
 
     Args:
@@ -56,14 +56,11 @@ class TrainerRun:
         tokens: int,
         waited_ns: int = 0,
     ) -> None:
+        super().__init__(member.session, waited_ns)
         self.member = member
         self.pacer: Pacer | None = None
         self.shifter: Shifter | None = None
-        self.waiting = False
-        self.waiting_since_ns: int | None = None
-        self.waited_ns = waited_ns
-        self.disturbed = True
-        self.phase = self.base_phase = TRAIN
+        self.phase = TRAIN
         self.stop: Stop | None = None
         self.has_nothing_left = False
         self.first_validation: Callable[[int], int] = lambda _: 0
@@ -84,28 +81,13 @@ class TrainerRun:
     @property
     def session(self) -> RunSession | None:
         """The run's record; None on ranks that keep none."""
-        return self.member.session
-
-    @property
-    def recorder(self) -> RunSession | None:
-        """The run's record, as ``session``."""
-        return self.member.session
-
-    @property
-    def training_phase(self) -> str:
-        """What steps are booked under."""
-        return self.base_phase
-
-    def waited_until(self, now_ns: int) -> int:
-        """Return how long the run has stood still in all, nanoseconds."""
-        since_ns = self.waiting_since_ns
-        return self.waited_ns + (0 if since_ns is None else now_ns - since_ns)
+        return self.recorder
 
     def begin(self, args: TrainingArguments, state: TrainerState) -> None:
         """Training starts, anew or again."""
         if self.session is not None:
             self.session.step = state.global_step
-        self.set_phase(self.base_phase)
+        self.set_phase(self.training_phase)
         meter = self.member.meter
         if meter is not None and args.device.type == "cuda":
             # Python runs ahead of the GPU: a step is what the GPU does, not what is launched.
@@ -183,7 +165,7 @@ class TrainerRun:
 
     def count(self, inputs: Any) -> None:
         """Count the tokens of a micro-batch, padding too; every rank has as many."""
-        if self.phase == self.base_phase:
+        if self.phase == self.training_phase:
             self._tokens_of_step += tokens_in(inputs) * self._ranks
 
     def _decided(
@@ -280,7 +262,7 @@ class TrainerRun:
     def validated(self, state: TrainerState, metrics: Mapping[str, Any]) -> None:
         """Note a validation's loss."""
         if not self.sees_evaluations:
-            self.set_phase(self.base_phase)
+            self.set_phase(self.training_phase)
         loss = metrics.get("eval_loss")
         if self.session is not None and isinstance(loss, int | float):
             self.session.progress(state.global_step, self._tokens, validation=float(loss))
@@ -335,6 +317,6 @@ class TrainerRun:
         self, phase: str, original: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         """Book a part of a training step apart; in a validation it is validation."""
-        if self.phase != self.base_phase:
+        if self.phase != self.training_phase:
             return original(*args, **kwargs)
         return self.within(phase, original, *args, **kwargs)

@@ -13,7 +13,7 @@ from carbon_trainer.callbacks.agreement import Action, Agreement, Power, Stop
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
 from carbon_trainer.callbacks.member import RunMember, state_of
 from carbon_trainer.callbacks.ranks import Place
-from carbon_trainer.callbacks.waiting import wait_out
+from carbon_trainer.callbacks.waiting import TRAIN, Driver, wait_out
 from carbon_trainer.config import RunConfig
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
@@ -31,27 +31,21 @@ VALIDATION_LOSS_NAMES = ("validation/loss", "val_loss", "val/loss", "valid_loss"
 """Where a module may have logged its validation loss; the first that is there is recorded."""
 
 
-TRAIN = "train"
-
-
-class Lead:
+class Lead(Driver):
     """Drives one run through one ``fit``. On ranks other than 0 it has no session."""
 
     def __init__(self, member: RunMember, parts: Sequence[CarbonCallback]) -> None:
+        super().__init__(member.session)
         self._member = member
         self._session = session = member.session
         # The machine's meter: the session's, or on another machine one without a session.
         self._meter = member.meter
         self.signal = 0
-        self.waiting = False
-        self.waiting_since_ns: int | None = None
-        self.waited_ns = 0
         self.ahead_mj = 0
         self.outcome: Outcome | None = None
         self.parts = parts
         self.watch: StepWatch | None = None
         self.validation_mj = 0
-        self.disturbed = True
         self._log_every = session.config.log_every if session else 0
         self._last_step = 0
         self._in_step = False
@@ -125,27 +119,12 @@ class Lead:
         return self._session
 
     @property
-    def recorder(self) -> RunSession | None:
-        """The run's session; None on ranks that keep none."""
-        return self._session
-
-    @property
-    def training_phase(self) -> str:
-        """What steps are booked under."""
-        return TRAIN
-
-    @property
     def gpus(self) -> tuple[str, ...] | None:
         """UUIDs of the GPUs that this rank meters and sets; None for all that it may use.
 
         Empty on a rank whose machine another rank looks after.
         """
         return self._member.gpus
-
-    def waited_until(self, now_ns: int) -> int:
-        """Return how long the run has waited in all, nanoseconds."""
-        since_ns = self.waiting_since_ns
-        return self.waited_ns + (0 if since_ns is None else now_ns - since_ns)
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must carry of the run; plain types only."""

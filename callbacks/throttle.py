@@ -63,8 +63,9 @@ class PowerThrottle(CarbonCallback):
     def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
         """Space steps out where that is how power is turned down."""
         if self._pacer is not None:
-            called = lambda: any(part.signal() for part in lead.parts)  # noqa: E731
-            self._pacer.step_done(disturbed=lead.disturbed, called=called)
+            self._pacer.step_done(
+                disturbed=lead.disturbed, called=lambda: any(part.signal() for part in lead.parts)
+            )
 
     def left(self) -> None:
         """Put everything back."""

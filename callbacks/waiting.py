@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.agreement import Action, Pause, Train
 from carbon_trainer.clock import Clock, SystemClock
@@ -15,37 +15,40 @@ if TYPE_CHECKING:
 SLICE_S = 0.5
 """How long ranks sleep at a time, seconds: signals are to be answered within one."""
 
-PAUSE = "pause"
+TRAIN, PAUSE = "train", "pause"
 
 
-class Driver(Protocol):
+class Driver:
     """One rank's training, whichever framework does it, as far as it can be paused.
 
+    Args:
+        recorder: the run's record; None on ranks that keep none.
+        waited_ns: how long earlier segments of the run have stood still.
+
     Attributes:
+        training_phase: what steps are booked under.
         waiting: whether it stands still.
         waiting_since_ns: since when.
         waited_ns: how long it has stood still before, all segments of the run together.
         disturbed: whether something else than steps took place since the last one.
     """
 
-    waiting: bool
-    waiting_since_ns: int | None
-    waited_ns: int
-    disturbed: bool
-
-    @property
-    def recorder(self) -> RunSession | None:
-        """The run's record; None on ranks that keep none."""
-
-    @property
-    def training_phase(self) -> str:
-        """What steps are booked under."""
+    def __init__(self, recorder: RunSession | None, waited_ns: int = 0) -> None:
+        self.recorder = recorder
+        self.training_phase = TRAIN
+        self.waiting = False
+        self.waiting_since_ns: int | None = None
+        self.waited_ns = waited_ns
+        self.disturbed = True
 
     def waited_until(self, now_ns: int) -> int:
         """Return how long it has waited in all, nanoseconds."""
+        since_ns = self.waiting_since_ns
+        return self.waited_ns + (0 if since_ns is None else now_ns - since_ns)
 
     def set_phase(self, name: str) -> None:
         """Book what is used from now on under a phase."""
+        raise NotImplementedError
 
 
 def wait_out(

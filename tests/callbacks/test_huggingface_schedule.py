@@ -28,16 +28,16 @@ from tests.callbacks.test_huggingface import (  # noqa: F401 - the fixture is us
     run_two_ranks,
     without_network,
 )
-from tests.callbacks.test_schedule import START, STEP_S, write_trace
+from tests.callbacks.test_schedule import (  # noqa: F401 - the fixture is used by all
+    START,
+    STEP_S,
+    own_state_folder,
+    write_trace,
+)
 from tests.simulation.nvml import SimulatedNvml
 from tests.simulation.world import Inline, WorkingGpu, WorldClock
 
 H = 3600 * 10**9
-
-
-@pytest.fixture(autouse=True)
-def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
 class RestingClock(WorldClock):
