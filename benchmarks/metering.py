@@ -229,9 +229,9 @@ def cost_lines(bench: Bench) -> Iterator[str]:
     for refresh_s, window_s in ((0.1, 0.2), (0.1, 1.0), (0.02, 1.0), (0.02, 0.2)):
         gpus = [{"uuid": f"GPU-{n}", "wave": "square", "refresh_s": refresh_s} for n in range(8)]
         case = {"subject": "sampler", "seconds": 8, "window_s": window_s}
-        share = bench.run_on(gpus, case)["share"]
+        sampling = bench.run_on(gpus, case)
         what = f"counters of {1000 * refresh_s:.0f} ms, steps of {1000 * window_s:.0f} ms"
-        yield f"- {what}: {share:.1%} of a core"
+        yield f"- {what}: {sampling['share']:.1%} of a core, {sampling['wakes_per_s']:.0f} wakes/s"
 
 
 @click.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import resource
 import sys
 import tempfile
 import threading
@@ -235,19 +236,26 @@ class _Windows:
 
 
 def sampler_share(case: dict[str, Any]) -> dict[str, Any]:
-    """Return the share of a core that metering eight GPUs takes."""
+    """Return the share of a core that metering eight GPUs takes, and its threads' wakes."""
     subject = Ours()
     meter = subject._meter
     for _ in range(10):
         with meter.step():
             time.sleep(case["window_s"])
-    before_s, began_s = time.process_time(), time.perf_counter()
+    before_s, began_s, slept = time.process_time(), time.perf_counter(), _sleeps()
     while time.perf_counter() - began_s < case["seconds"]:
         with meter.step():
             time.sleep(case["window_s"])
-    share = (time.process_time() - before_s) / (time.perf_counter() - began_s)
+    seconds = time.perf_counter() - began_s
+    share = (time.process_time() - before_s) / seconds
+    wakes_per_s = (_sleeps() - slept) / seconds
     subject.finish()
-    return {"share": share}
+    return {"share": share, "wakes_per_s": wakes_per_s}
+
+
+def _sleeps() -> int:
+    """Return how often this process's threads have gone to sleep by themselves."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
 
 if __name__ == "__main__":

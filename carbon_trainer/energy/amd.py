@@ -44,6 +44,10 @@ class AmdSource:
         clock: the time.
     """
 
+    __slots__ = (
+        "_amdsmi", "_carried_ticks", "_clock", "_counts", "_gpu", "_handle", "_last", "_why",
+    )  # fmt: skip
+
     def __init__(self, gpu: AmdGpu, clock: Clock | None = None) -> None:
         self._gpu = gpu
         self._clock = clock or SystemClock()

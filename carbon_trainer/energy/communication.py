@@ -127,6 +127,8 @@ def without(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
 class Shares:
     """Shares of time of watched steps, as they come in."""
 
+    __slots__ = ("_times",)
+
     def __init__(self) -> None:
         self._times: list[CommunicationTime] = []
 

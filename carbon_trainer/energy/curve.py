@@ -78,6 +78,12 @@ class EnergyCurve:
         stepped: the counter stands still between refreshes, so that only its changes tell a time.
     """
 
+    __slots__ = (
+        "_closed", "_counter_mj", "_knots", "_last_ns", "_last_row", "_lock", "_lost_ns",
+        "_peak_mw", "_peak_ns", "_power_mw", "_recent", "_start_ns", "_start_row",
+        "_start_variance_mj2", "_stepped",
+    )  # fmt: skip
+
     def __init__(self, start_ns: int, *, stepped: bool = False) -> None:
         self._start_ns = start_ns
         self._stepped = stepped

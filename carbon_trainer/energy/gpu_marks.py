@@ -37,6 +37,8 @@ class GpuClock:
     opened slowly by what the clocks may drift.
     """
 
+    __slots__ = ("_at_ns", "_high_ns", "_low_ns", "_offset_ns")
+
     def __init__(self) -> None:
         self._low_ns: float | None = None
         self._high_ns = 0.0
@@ -73,6 +75,11 @@ class GpuMarks:
         make_event: makes an event on the GPU whose steps are meant.
         now_ns: the time.
     """
+
+    __slots__ = (
+        "_begin", "_clock", "_last", "_last_gpu_ns", "_make_event", "_marks", "_now_ns", "_pending",
+        "_spare",
+    )  # fmt: skip
 
     def __init__(
         self, marks: StepMarks, make_event: Callable[[], GpuEvent], now_ns: Callable[[], int]

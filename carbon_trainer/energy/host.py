@@ -36,6 +36,11 @@ class HostTracker:
         clock: the time.
     """
 
+    __slots__ = (
+        "_clock", "_lock", "_measured_ns", "_readings", "_tracker", "_users", "cpu_mode",
+        "cpu_model",
+    )  # fmt: skip
+
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
@@ -160,6 +165,8 @@ class HostSource:
         tracker: shared by both.
         component: which of the two.
     """
+
+    __slots__ = ("_component", "_open", "_tracker")
 
     def __init__(self, tracker: HostTracker, component: Component) -> None:
         self._tracker = tracker

@@ -21,6 +21,8 @@ COLUMNS = 3
 class Knots:
     """Rows in order of time. Its owner holds a lock."""
 
+    __slots__ = ("_count", "_jitter_ns", "_rows", "_times")
+
     def __init__(self) -> None:
         self._times: Int64 = np.zeros(FIRST_CAPACITY, np.int64)
         self._rows: NDArray[np.int64] = np.zeros((FIRST_CAPACITY, COLUMNS), np.int64)

@@ -61,6 +61,12 @@ class CounterLooks:
         step_s: tells how long the steps are whose energy is asked for, seconds; None before any.
     """
 
+    __slots__ = (
+        "_begun", "_clock", "_cost_s", "_curve", "_due_ns", "_first", "_foretold", "_held", "_late",
+        "_looked", "_moved_ns", "_probing", "_rhythm", "_samples", "_searching",
+        "_step_s", "_turns", "patience_s",
+    )  # fmt: skip
+
     def __init__(
         self, curve: EnergyCurve, clock: Clock, step_s: Callable[[], float | None]
     ) -> None:
@@ -250,7 +256,7 @@ class CounterLooks:
             return max(SHORTEST_WAIT_S, self._until_due_s() - self._guard_s())
         # Well clear of this change and of the next, between which the counter tells the same.
         clear_s = max(self._guard_s(), CLEAR_SHARE * period_ns / NS_PER_S)
-        self._patience_s = max(0.0, period_ns / NS_PER_S - 2 * clear_s)
+        self.patience_s = max(0.0, period_ns / NS_PER_S - 2 * clear_s)
         return max(SHORTEST_WAIT_S, self._until_due_s() + clear_s)
 
     def _until_due_s(self) -> float:

@@ -18,6 +18,8 @@ STEPS_LOOKED_AT = 4
 class StepMarks:
     """The newest steps' marks in a ring. One thread adds; any may read."""
 
+    __slots__ = ("_begins", "_ends", "count")
+
     def __init__(self) -> None:
         self._begins = array("q", bytes(8 * MARKS_KEPT))
         self._ends = array("q", bytes(8 * MARKS_KEPT))

@@ -50,6 +50,8 @@ __all__ = [
 class _Device:
     """A poller, its curve, and up to where it was drained."""
 
+    __slots__ = ("curve", "drained_ns", "drained_steps", "poller")
+
     def __init__(self, poller: Poller, start_ns: int) -> None:
         self.poller = poller
         self.curve = poller.curve
@@ -77,6 +79,12 @@ class EnergyMeter:
         print(meter.summary())
         ```
     """
+
+    __slots__ = (
+        "_clock", "_devices", "_discovery", "_environ", "_events", "_given", "_gpu_marks", "_host",
+        "_marks", "_now_ns", "_phase_totals", "_phases", "_sampler", "_start_ns", "_step",
+        "_step_ns", "_stop_ns", "_stopping", "_summed_ns",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -40,6 +40,11 @@ class NvmlSource:
         is_module: whether a CPU shares its module, its power and its counter.
     """
 
+    __slots__ = (
+        "_clock", "_counts", "_glances", "_handle", "_is_module", "_label", "_visible",
+        "_window_ns",
+    )  # fmt: skip
+
     def __init__(
         self, visible: Visible, label: str, clock: Clock | None = None, *, is_module: bool = False
     ) -> None:

@@ -13,6 +13,8 @@ FIRST = "run"
 class Phases:
     """Changes of phase in order of time. One thread adds; any may read."""
 
+    __slots__ = ("_changes",)
+
     def __init__(self, start_ns: int) -> None:
         self._changes: list[tuple[int, str]] = [(start_ns, FIRST)]
 
@@ -46,6 +48,8 @@ class Phases:
 
 class PhaseTotals:
     """What each phase has used, and for how long it lasted, in order of first use."""
+
+    __slots__ = ("_energy_mj", "_lasted_ns")
 
     def __init__(self) -> None:
         self._energy_mj: dict[str, int] = {}

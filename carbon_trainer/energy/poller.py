@@ -74,6 +74,11 @@ class Poller:
         step_s: tells how long the steps are whose energy is asked for, seconds; None before any.
     """
 
+    __slots__ = (
+        "_asked_ns", "_back_off_s", "_clock", "_failures", "_info", "_look_ns", "_looks", "_lost",
+        "_notify", "_opened", "_polled_ns", "_power_ns", "_still", "curve", "read_cost_s", "source",
+    )  # fmt: skip
+
     def __init__(
         self,
         source: PowerSource,

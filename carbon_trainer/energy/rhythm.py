@@ -50,6 +50,10 @@ class Change:
 class Rhythm:
     """The refresh of one counter. Looks are given in order."""
 
+    __slots__ = (
+        "_anchor_ns", "_corrected_ns", "_locked", "_period_ns", "_seen", "_spans", "_window_ns",
+    )  # fmt: skip
+
     def __init__(self) -> None:
         self._spans: list[tuple[int, int]] = []
         self._period_ns: float | None = None

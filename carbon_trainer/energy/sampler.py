@@ -30,6 +30,8 @@ class Sampler:
         clock: waits between looks.
     """
 
+    __slots__ = ("_clock", "_companies", "_lock", "_stopping", "_watch")
+
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._stopping = threading.Event()
@@ -78,6 +80,8 @@ class Sampler:
 
 class _Company:
     """Pollers that one thread runs."""
+
+    __slots__ = ("_clock", "_due_ns", "_inside", "_lock", "_stopping", "_thread", "unfinished")
 
     def __init__(self, pollers: list[Poller], clock: Clock, stopping: threading.Event) -> None:
         self.unfinished = pollers

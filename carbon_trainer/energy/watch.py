@@ -149,6 +149,11 @@ def answer_within(seconds: float, ask: Callable[[], T]) -> T | None:
 class _Timed:
     """A source whose fresh readings are timed."""
 
+    __slots__ = (
+        "_asked_ns", "_changes_ns", "_clock", "_costs_s", "_first_ns", "_last_ns", "_power_mw",
+        "_source",
+    )  # fmt: skip
+
     def __init__(self, source: PowerSource, clock: Clock) -> None:
         self._source = source
         self._clock = clock

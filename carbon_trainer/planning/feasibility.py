@@ -39,29 +39,6 @@ def check_time(timeline: Timeline) -> None:
     )
 
 
-def latest_start_ns(problem: PlanProblem, work_hours: float) -> int:
-    """Return the last instant from which full speed still does the work by the deadline.
-
-    Args:
-        problem: levels, windows, restarts and deadline.
-        work_hours: the work to be sure of, hours at speed 1.
-
-    Returns:
-        Nanoseconds since the epoch; before now if it is too late already.
-    """
-    timeline = Timeline.of(problem)
-    capacity = timeline.fastest * timeline.hours
-    left = np.concatenate([np.cumsum(capacity[::-1])[::-1], [0.0]])
-    fastest = max(level.speed for level in problem.levels)
-    needed = work_hours + _worst_restart_h(problem) * fastest
-    if left[0] < needed:
-        short_h = (needed - left[0]) / fastest
-        return int(problem.now_ns - round(short_h * NS_PER_H))
-    slot = int(np.flatnonzero(left >= needed)[-1])
-    spare_h = (left[slot] - needed) / max(float(timeline.fastest[slot]), 1e-12)
-    return int(timeline.edges_ns[slot] + round(spare_h * NS_PER_H))
-
-
 def check_budgets(problem: PlanProblem, solve: Callable[[PlanProblem], Plan]) -> None:
     """Check that each budget alone can be kept.
 
@@ -102,10 +79,6 @@ def _first_restart_h(problem: PlanProblem) -> float:
     """Return the hours that coming back takes, where the job is idle now."""
     idle = {"paused": problem.pause, "released": problem.release}.get(problem.state)
     return 0.0 if idle is None else idle.restart_s / 3600
-
-
-def _worst_restart_h(problem: PlanProblem) -> float:
-    return max((idle.restart_s / 3600 for idle in problem.idles.values()), default=0.0)
 
 
 def _hours(hours: float) -> str:

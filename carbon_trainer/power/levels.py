@@ -137,7 +137,6 @@ class LevelMeter:
         self._found: list[MeasuredLevel] = []
         self._settling: _Mark | None = None
         self._begin: _Mark | None = None
-        self._idle: _Mark | None = None
         self._idle_w: float | None = None
 
     @property
