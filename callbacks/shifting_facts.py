@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping
 
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
+from carbon_trainer.hardware.process import age_s
 from carbon_trainer.ledger.facts import Decision, LevelsMeasured
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.planning.problem import Budgets, Objective
 from carbon_trainer.power.levels import LevelTable, key_of
 from carbon_trainer.power.throttle import Throttle
-from carbon_trainer.recovery import process_started
 from carbon_trainer.schedule import Terms
 from carbon_trainer.session import SUPERVISED, RunSession
 from carbon_trainer.times import duration_ns
@@ -76,7 +75,7 @@ def terms_of(session: RunSession, deadline_ns: int) -> Terms:
         objective=objective,
         may_release=may_release,
         # What a start has taken until here, imports and data included, a restart takes again.
-        restart_s=max(1.0, time.time() - process_started(os.getpid())) if may_release else 0.0,
+        restart_s=max(1.0, age_s()) if may_release else 0.0,
         max_wait_ns=None if wait is None else duration_ns(wait, "--max-wait"),
         pue=config.pue,
         price=_price(config.price_per_kwh, now_ns, deadline_ns),

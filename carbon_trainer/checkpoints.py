@@ -6,12 +6,12 @@ it. A checkpoint without one, or that differs from it, is never gone on from.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from carbon_trainer.files import fsync, remove_unfinished, replacing, sha256_of, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +35,14 @@ def put_in_place(partial: Path, path: Path) -> None:
     Raises:
         OSError: if the disk refuses.
     """
-    seal = _seal_of(path)
-    new_seal = seal.with_suffix(".new")
     lines = [f"{digest}  {name}\n" for name, digest in _digests(partial, path.name)]
-    with new_seal.open("w", encoding="utf-8") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    _sync(partial)
-    remove(path)
-    partial.rename(path)
-    new_seal.rename(seal)
-    _sync_folder(path.parent)
+    with replacing(_seal_of(path)) as seal:
+        # All that a full disk may refuse comes before the checkpoint there is is removed.
+        seal.write_text("".join(lines), encoding="utf-8")
+        for file in (seal, *_files(partial)):
+            fsync(file)
+        remove(path)
+        partial.rename(path)
 
 
 def is_whole(path: Path) -> bool:
@@ -69,15 +65,8 @@ def seal_inside(folder: Path, name: str) -> None:
     Raises:
         OSError: if the disk refuses.
     """
-    seal = folder / name
     lines = [f"{digest}  {file}\n" for file, digest in _inside(folder) if file != name]
-    new_seal = seal.with_suffix(".new")
-    with new_seal.open("w", encoding="utf-8") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    new_seal.rename(seal)
-    _sync_folder(folder)
+    write_atomic(folder / name, "".join(lines))
 
 
 def damaged_inside(folder: Path, name: str) -> list[str]:
@@ -89,7 +78,7 @@ def damaged_inside(folder: Path, name: str) -> list[str]:
     """
     lines = (folder / name).read_text(encoding="utf-8").splitlines()
     sealed = {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
-    found = {file: _digest_of(folder / file) for file in sealed if (folder / file).is_file()}
+    found = {file: sha256_of(folder / file) for file in sealed if (folder / file).is_file()}
     return sorted(file for file, digest in sealed.items() if found.get(file) != digest)
 
 
@@ -108,6 +97,7 @@ def forget_old(folder: Path, keep: int) -> None:
         remove(old)
     for left in folder.glob("step-*.partial"):
         remove(left)
+    remove_unfinished(folder, "step-*")
 
 
 def remove(path: Path) -> None:
@@ -134,34 +124,15 @@ def _seal_of(path: Path) -> Path:
 def _digests(path: Path, name: str) -> Iterator[tuple[str, str]]:
     for file in _files(path):
         inside = "" if file == path else f"/{file.relative_to(path)}"
-        yield f"{name}{inside}", _digest_of(file)
+        yield f"{name}{inside}", sha256_of(file)
 
 
 def _inside(folder: Path) -> Iterator[tuple[str, str]]:
     for file in _files(folder):
-        yield str(file.relative_to(folder)), _digest_of(file)
-
-
-def _digest_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+        yield str(file.relative_to(folder)), sha256_of(file)
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     return [path]
-
-
-def _sync(path: Path) -> None:
-    for file in _files(path):
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

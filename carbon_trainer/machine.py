@@ -64,19 +64,3 @@ def user_name() -> str:
 def operating_system() -> str:
     """Return the system's name and release."""
     return f"{platform.system()} {platform.release()} ({sys.platform})"
-
-
-def boot_id() -> str:
-    """Return what tells one start of this machine from another."""
-    told = Path("/proc/sys/kernel/random/boot_id")
-    if told.exists():
-        return told.read_text(encoding="ascii").strip()
-    return f"{psutil.boot_time():.0f}"
-
-
-def pid_space() -> str:
-    """Return what tells this container's process ids from another's; empty where there are none."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink())
-    except OSError:
-        return ""

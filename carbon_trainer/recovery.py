@@ -9,13 +9,11 @@ power of two heartbeats: a card may since have worked for others.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from sqlalchemy.exc import SQLAlchemyError
 
 from carbon_trainer import machine
@@ -23,6 +21,7 @@ from carbon_trainer.clock import NS_PER_S, Clock
 from carbon_trainer.energy.heartbeat import FILE_NAME, Heartbeat, Position, read_heartbeat
 from carbon_trainer.energy.source import Method, SourceLostError
 from carbon_trainer.errors import CarbonTrainerError
+from carbon_trainer.hardware.process import ProcessIdentity, boot_id, pid_space
 from carbon_trainer.ledger.facts import Decision, Fact, Incomplete, Interval
 from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.store import Ledger
@@ -80,7 +79,7 @@ def recover_killed(
         if ledger.head(beat.run_id).seq == 0:
             # It is in another ledger: a start with that one finds it.
             continue
-        claimed = path.with_name(f"{FILE_NAME}{_CLAIMED}{os.getpid()}")
+        claimed = path.with_name(f"{FILE_NAME}{_CLAIMED}{ProcessIdentity.current()}")
         try:
             path.rename(claimed)
         except FileNotFoundError:
@@ -112,18 +111,10 @@ def take_unwritten(ledger: Ledger, run_dir: Path, run_id: str) -> None:
         log.warning("%s stays beside the ledger: %s", path, error)
 
 
-def process_started(pid: int) -> float:
-    """Return when a process began, seconds since the epoch; 0 where there is none."""
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.Error:
-        return 0.0
-
-
 def _orphans(runs_dir: Path, now_ns: int) -> Iterator[tuple[Path, Heartbeat]]:
     for path in sorted(runs_dir.glob(f"*/{FILE_NAME}*")):
         claimant = path.name.partition(_CLAIMED)[2]
-        if claimant.isdigit() and psutil.pid_exists(int(claimant)):
+        if claimant and _is_alive(claimant):
             continue
         try:
             beat = read_heartbeat(path)
@@ -137,18 +128,24 @@ def _orphans(runs_dir: Path, now_ns: int) -> Iterator[tuple[Path, Heartbeat]]:
             yield path, beat
 
 
-def _lives(beat: Heartbeat, now_ns: int) -> bool:
-    if beat.boot_id != machine.boot_id():
+def _is_alive(claimant: str) -> bool:
+    try:
+        return ProcessIdentity.parse(claimant).is_alive()
+    except ValueError:
         return False
-    if beat.pid_space != machine.pid_space():
+
+
+def _lives(beat: Heartbeat, now_ns: int) -> bool:
+    if beat.boot_id != boot_id():
+        return False
+    if beat.pid_space != pid_space():
         # Another container's processes cannot be seen; one that lives writes each second.
         return now_ns - beat.time_ns < STALE_S * NS_PER_S
-    started = process_started(beat.pid)
-    return started > 0 and abs(started - beat.process_started) < 1.0
+    return ProcessIdentity(beat.pid, beat.process_started, beat.boot_id).is_alive()
 
 
 def _facts(beat: Heartbeat, ledger: Ledger, counters: Counters, now_ns: int) -> list[Fact]:
-    same_boot = beat.boot_id == machine.boot_id()
+    same_boot = beat.boot_id == boot_id()
     facts: list[Fact] = []
     for position in beat.positions:
         booked_mj, until_ns = ledger.device_energy(

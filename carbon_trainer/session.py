@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +27,7 @@ from carbon_trainer.energy.meter import EnergyMeter, EnergySummary, MeteredInter
 from carbon_trainer.energy.poller import MeterEvent
 from carbon_trainer.errors import InputError
 from carbon_trainer.forecasts import Forecasts
+from carbon_trainer.hardware.process import ProcessIdentity, pid_space
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.facts import (
     BoundaryStated,
@@ -48,7 +48,7 @@ from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.writer import LedgerWriter
 from carbon_trainer.nodes import Elsewhere, NodeReport
-from carbon_trainer.recovery import process_started, recover_killed, take_unwritten
+from carbon_trainer.recovery import recover_killed, take_unwritten
 from carbon_trainer.times import duration_ns, ns_of, time_of
 from carbon_trainer.units import kwh_from_mj
 
@@ -171,7 +171,7 @@ class RunSession:
         self._entry = entry
         self._started_ns = clock.now_ns()
         self._last_drain_ns = self._started_ns
-        self._process_started = process_started(os.getpid())
+        self._process = ProcessIdentity.current()
         self._complaints: set[str] = set()
         self._machine: MachineDescribed | None = None
         self._elsewhere = Elsewhere()
@@ -504,9 +504,9 @@ class RunSession:
     def _beat(self, *, closed: bool = False) -> None:
         """Leave word of how far metering has come, should this process be killed."""
         beat = Heartbeat(
-            self.run_id, machine.host_name(), machine.boot_id(), machine.pid_space(), os.getpid(),
-            self._process_started, self.clock.now_ns(), self.meter.positions(),
-            self._since_seq, closed,
+            self.run_id, machine.host_name(), self._process.boot_id, pid_space(),
+            self._process.pid, self._process.started_s, self.clock.now_ns(),
+            self.meter.positions(), self._since_seq, closed,
         )  # fmt: skip
         try:
             with self._beating:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.files import write_atomic
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.reports.checks import problems_of_run
@@ -111,12 +110,14 @@ def write_files(directory: Path, made: Mapping[str, tuple[str, str | bytes]]) ->
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        return {key: _replace(directory / name, text) for key, (name, text) in made.items()}
+        for name, content in made.values():
+            write_atomic(directory / name, content)
     except OSError as error:
         raise InputError(
             f"cannot write the report into {directory}: {error.strerror or error}. Give another "
             "folder."
         ) from error
+    return {key: directory / name for key, (name, _) in made.items()}
 
 
 def refuse(problems: Sequence[str]) -> None:
@@ -145,20 +146,3 @@ def check_formats(formats: Sequence[str], known: Iterable[str]) -> None:
                 f"there is no report format {name!r}.{did_you_mean(name, names)} The formats "
                 f"are {', '.join(names)}."
             )
-
-
-def _replace(path: Path, made: str | bytes) -> Path:
-    """Write a file at once: a reader sees the old one or the new one, never a part."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(made.encode() if isinstance(made, str) else made)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path

@@ -6,13 +6,13 @@ therefore also pins the ledger's records.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.files import sha256_of
 from carbon_trainer.ledger.chain import ChainHead, canonical_json
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def signed(run_id: str, head: ChainHead, files: Mapping[str, Path], key: Path) -
         "algorithm": "Ed25519",
         "run": run_id,
         "chain": {"seq": head.seq, "sha256": head.sha256},
-        "files": {path.name: _sha256(path) for _, path in sorted(files.items())},
+        "files": {path.name: sha256_of(path) for _, path in sorted(files.items())},
         "public_key": private.public_key().public_bytes_raw().hex(),
     }
     signature = private.sign(canonical_json(claim).encode())
@@ -80,7 +80,7 @@ def check_signature(folder: Path, public_key: Path | None) -> tuple[list[str], s
         file = folder / Path(name).name
         if not file.is_file():
             problems.append(f"{file} was signed, and is missing")
-        elif _sha256(file) != sha256:
+        elif sha256_of(file) != sha256:
             problems.append(f"{file} is not the file that was signed")
     return problems, signer
 
@@ -94,10 +94,6 @@ def _is_signed(signer: str, signature: bytes, message: bytes) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _private_key(path: Path) -> Ed25519PrivateKey:

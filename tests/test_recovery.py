@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import threading
 import time
@@ -22,6 +21,7 @@ from carbon_trainer.energy.heartbeat import (
     read_heartbeat,
     write_heartbeat,
 )
+from carbon_trainer.hardware.process import ProcessIdentity, boot_id, pid_space
 from carbon_trainer.ledger.facts import Decision, Incomplete, Interval, Resumed, RunOpened
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
@@ -58,7 +58,7 @@ class Scene:
 
     def leave(self, *positions: Position, **given: object) -> None:
         usual = Heartbeat(
-            "run", machine.host_name(), machine.boot_id(), machine.pid_space(), DEAD_PID, 1.0,
+            "run", machine.host_name(), boot_id(), pid_space(), DEAD_PID, 1.0,
             T0 + 10 * S, positions or (position(),),
         )  # fmt: skip
         beat = dataclasses.replace(usual, **given)  # type: ignore[arg-type]
@@ -141,10 +141,32 @@ def test_without_its_counter_the_end_is_estimated_by_its_power(scene: Scene, cas
 
 
 def test_a_run_that_lives_is_left_alone(scene: Scene) -> None:
-    started = __import__("psutil").Process().create_time()
-    scene.leave(pid=os.getpid(), process_started=started)
+    own = ProcessIdentity.current()
+    scene.leave(pid=own.pid, process_started=own.started_s)
     assert scene.recover(GPU_1=5_100_000) == 0
     assert (scene.runs_dir / "run" / FILE_NAME).exists()
+
+
+def test_a_run_that_has_ended_but_was_not_waited_for_is_dead(
+    scene: Scene, zombie: ProcessIdentity
+) -> None:
+    scene.leave(pid=zombie.pid, process_started=zombie.started_s)
+    assert scene.recover(GPU_1=5_100_000) == 700_000
+
+
+def test_a_claim_whose_claimants_id_is_anothers_by_now_is_claimed_again(scene: Scene) -> None:
+    scene.leave()
+    earlier = dataclasses.replace(ProcessIdentity.current(), started_s=0.0)
+    beat = scene.runs_dir / "run" / FILE_NAME
+    beat.rename(beat.with_name(f"{FILE_NAME}.claimed-{earlier}"))
+    assert scene.recover(GPU_1=5_100_000) == 700_000
+
+
+def test_what_a_living_start_has_claimed_is_left_to_it(scene: Scene) -> None:
+    scene.leave()
+    beat = scene.runs_dir / "run" / FILE_NAME
+    beat.rename(beat.with_name(f"{FILE_NAME}.claimed-{ProcessIdentity.current()}"))
+    assert scene.recover(GPU_1=5_100_000) == 0
 
 
 def test_a_run_of_another_ledger_is_left_to_it(scene: Scene) -> None:

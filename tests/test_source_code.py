@@ -73,6 +73,23 @@ def test_every_function_and_class_of_a_module_is_used() -> None:
     assert unused == []
 
 
+@pytest.mark.parametrize(
+    ("module", "what"),
+    [
+        ("carbon_trainer/files.py", ("fsync", "file_digest", "mkstemp", "NamedTemporaryFile")),
+        ("carbon_trainer/hardware/process.py", ("create_time", "pid_exists")),
+    ],
+)
+def test_what_is_easily_done_wrong_is_done_in_one_place(module: str, what: tuple[str, ...]) -> None:
+    elsewhere = [
+        f"{path}:{node.lineno} {ast.unparse(node)}"
+        for path, source in modules().items()
+        for node in attributes(source)
+        if node.attr in what and path != Path(module)
+    ]
+    assert elsewhere == []
+
+
 def _texts(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.suffix in {".py", ".md", ".j2", ".json"})
 

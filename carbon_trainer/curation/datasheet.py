@@ -14,13 +14,14 @@ from carbon_trainer.clock import to_datetime
 from carbon_trainer.curation import personal
 from carbon_trainer.curation.cleaning import Cleaner, Steps
 from carbon_trainer.curation.config import PrepareConfig
-from carbon_trainer.curation.files import COLUMNS, INDEX, MANIFEST, described
+from carbon_trainer.curation.files import COLUMNS, INDEX, MANIFEST
 from carbon_trainer.curation.languages import LOOKED_AT
 from carbon_trainer.curation.near import PERMUTATIONS, RUN_WORDS
 from carbon_trainer.curation.prepare import data_sha256, library_versions
 from carbon_trainer.curation.sources import Source
 from carbon_trainer.curation.state import Position
 from carbon_trainer.data.prepared import DATASHEET_KIND
+from carbon_trainer.files import sha256_of, size_and_sha256
 from carbon_trainer.reports.figures import RunFigures
 
 VERSION = 1
@@ -57,8 +58,8 @@ def datasheet(
             "columns": list(COLUMNS),
             "shards": position.shards,
             "sha256": data_sha256(position.shards),
-            "index": {"file": INDEX, **described(to / INDEX)},
-            "inputs": {"file": MANIFEST, **described(to / MANIFEST)},
+            "index": {"file": INDEX, **size_and_sha256(to / INDEX)},
+            "inputs": {"file": MANIFEST, **size_and_sha256(to / MANIFEST)},
         },
         "sources": [_source(source, position) for source in sources],
         "steps": _steps(config, steps, cleaner),
@@ -125,7 +126,7 @@ def _steps(config: PrepareConfig, steps: Steps, cleaner: Cleaner) -> list[dict[s
 
 
 def _list_name(path: Path | None) -> str:
-    return f"a list of SHA-256 {described(path)['sha256']}" if path else "a list"
+    return f"a list of SHA-256 {sha256_of(path)}" if path else "a list"
 
 
 def _by_language(steps: Steps) -> str:

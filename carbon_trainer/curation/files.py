@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from carbon_trainer.curation.disk import cannot_write
 from carbon_trainer.curation.state import RELATIONS
+from carbon_trainer.files import remove_unfinished, replacing, size_and_sha256, write_atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +40,7 @@ def write_shard(path: Path, rows: Iterator[tuple[Any, ...]]) -> dict[str, Any]:
 
     schema = pa.schema([(name, pa.string()) for name in COLUMNS])
     documents = _write(path, schema, rows)
-    return {"file": path.name, "documents": documents, **described(path)}
+    return {"file": path.name, "documents": documents, **size_and_sha256(path)}
 
 
 def write_index(path: Path, rows: Iterator[tuple[Any, ...]]) -> dict[str, Any]:
@@ -56,14 +55,7 @@ def write_index(path: Path, rows: Iterator[tuple[Any, ...]]) -> dict[str, Any]:
     )  # fmt: skip
     told = ((*row[:4], RELATIONS[row[4]], row[5]) for row in rows)
     documents = _write(path, schema, told)
-    return {"file": INDEX, "documents": documents, **described(path)}
-
-
-def described(path: Path) -> dict[str, Any]:
-    """Return a file's size and hash."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
+    return {"file": INDEX, "documents": documents, **size_and_sha256(path)}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,13 +64,24 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         InputError: if it cannot be written.
     """
-    building = _building(path)
     try:
-        with building.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.write(text)
-        _put(building, path)
+        # Names of files that are no UTF-8 keep their bytes.
+        write_atomic(path, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def remove_unfinished_files(folder: Path) -> None:
+    """Remove what a preparation that was killed has left of the file it was writing.
+
+    Raises:
+        InputError: if it cannot be removed.
+    """
+    try:
+        remove_unfinished(folder, "*.parquet")
+        remove_unfinished((folder / INDEX).parent)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _write(path: Path, schema: pa.Schema, rows: Iterator[tuple[Any, ...]]) -> int:
@@ -88,8 +91,10 @@ def _write(path: Path, schema: pa.Schema, rows: Iterator[tuple[Any, ...]]) -> in
     written = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        building = _building(path)
-        with pq.ParquetWriter(building, schema, compression="zstd") as writer:
+        with (
+            replacing(path) as building,
+            pq.ParquetWriter(building, schema, compression="zstd") as writer,
+        ):
             while batch := list(islice(rows, ROWS)):
                 columns = [
                     pa.array(values, kind)
@@ -97,17 +102,6 @@ def _write(path: Path, schema: pa.Schema, rows: Iterator[tuple[Any, ...]]) -> in
                 ]
                 writer.write_table(pa.Table.from_arrays(columns, schema=schema))
                 written += len(batch)
-        _put(building, path)
     except OSError as error:
         raise cannot_write(path, error) from error
     return written
-
-
-def _building(path: Path) -> Path:
-    return path.with_name(f".{path.name}.building")
-
-
-def _put(building: Path, path: Path) -> None:
-    with building.open("rb") as file:
-        os.fsync(file.fileno())
-    building.replace(path)

@@ -14,7 +14,7 @@ from carbon_trainer.curation.config import PrepareConfig
 from carbon_trainer.curation.files import (
     INDEX,
     MANIFEST,
-    described,
+    remove_unfinished_files,
     write_index,
     write_shard,
     write_text,
@@ -23,6 +23,7 @@ from carbon_trainer.curation.sources import Source
 from carbon_trainer.curation.state import Position, State
 from carbon_trainer.data.readers import Document, records_in
 from carbon_trainer.errors import InputError
+from carbon_trainer.files import sha256_of
 
 FORMAT = 1
 """Changes when the same sources and settings would give other data than before."""
@@ -61,7 +62,7 @@ def made_from(config: PrepareConfig, sources: list[Source]) -> str:
 
 
 def _list_sha256(path: Path | None) -> str | None:
-    return None if path is None else str(described(path)["sha256"])
+    return None if path is None else sha256_of(path)
 
 
 def prepare(
@@ -88,6 +89,7 @@ def prepare(
     if position.is_done:
         return
     to = _folder(config)
+    remove_unfinished_files(to)
     for source, file, name, document in _left(sources, position):
         check()
         position.source, position.file, position.row = source, file, document.row

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.files import size_and_sha256
 
 INDEX = "index.json"
 
@@ -87,12 +87,7 @@ class CacheEntry:
 
 def _described(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return size and hash of each of a folder's files."""
-    described = {}
-    for name in names:
-        with (folder / name).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            described[name] = {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}
-    return described
+    return {name: size_and_sha256(folder / name) for name in names}
 
 
 @contextmanager

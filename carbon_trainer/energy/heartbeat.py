@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from carbon_trainer.files import write_atomic
+
 FILE_NAME = "meter.json"
 VERSION = 1
 
@@ -47,7 +49,7 @@ class Heartbeat:
         boot_id: tells one start of the machine from another.
         pid_space: tells one container's process ids from another's.
         pid: the process.
-        process_started: when that process began, seconds since the epoch: ids are used again.
+        process_started: when that process began, seconds since the boot: ids are used again.
         time_ns: when this was written.
         positions: the devices'.
         since_seq: the run's last record before this process's own.
@@ -74,9 +76,8 @@ def write_heartbeat(path: Path, beat: Heartbeat) -> None:
     Raises:
         OSError: if the folder cannot be written.
     """
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps({"version": VERSION, **asdict(beat)}), encoding="utf-8")
-    fresh.replace(path)
+    document = {"version": VERSION, **asdict(beat)}
+    write_atomic(path, json.dumps(document), durable=False)
 
 
 def read_heartbeat(path: Path) -> Heartbeat:

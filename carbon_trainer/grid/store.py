@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ import platformdirs
 from pydantic import TypeAdapter, ValidationError
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.files import write_atomic
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo
 
 log = logging.getLogger(__name__)
@@ -53,9 +53,7 @@ class Store:
         path = self._path(provider, zone, what)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-                file.write(self._adapter.dump_json(kept))
-            Path(file.name).replace(path)
+            write_atomic(path, self._adapter.dump_json(kept))
         except OSError as error:
             log.warning("the %s of %s cannot be kept: %s", what, zone, error.strerror)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from carbon_trainer.errors import InputError
+from carbon_trainer.hardware.process import ProcessIdentity
 
 
 def this_rank(environ: Mapping[str, str] = os.environ) -> int:
@@ -68,11 +69,9 @@ def elastic_run_id(environ: Mapping[str, str] = os.environ) -> str | None:
             "with several machines torchrun must be given an id (--rdzv-id), or carbon-train one "
             "(--run-id), so that a restart finds its run"
         )
-    import psutil
-
     # The agent outlives the processes that it starts again.
-    agent = psutil.Process(os.getppid())
-    return f"torchrun-{agent.pid}-{agent.create_time():.0f}"
+    agent = ProcessIdentity.of(os.getppid())
+    return f"torchrun-{agent.pid}-{agent.started_s:.0f}-{agent.boot_id[:8]}"
 
 
 def _is_srun(environ: Mapping[str, str]) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from carbon_trainer.hardware.process import ProcessIdentity
 from carbon_trainer.power.journal import put_back
 
 LOOK_S = 0.5
@@ -26,8 +27,9 @@ def start_guard(journal: Path) -> subprocess.Popen[bytes]:
 
     It has a session of its own, so that what ends the run's process group does not end it.
     """
+    arguments = [str(ProcessIdentity.current()), str(journal)]
     return subprocess.Popen(  # noqa: S603 - this interpreter, this package
-        [sys.executable, "-m", "carbon_trainer.power.guard", str(os.getpid()), str(journal)],
+        [sys.executable, "-m", "carbon_trainer.power.guard", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -35,15 +37,19 @@ def start_guard(journal: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def watch(pid: int, journal: Path) -> int:
+def watch(owner: ProcessIdentity, journal: Path) -> int:
     """Wait for a process to end, then put back what its journal says.
+
+    Args:
+        owner: the process; it may have ended already, and its id may be another's by now.
+        journal: what it has turned.
 
     Returns:
         The exit status: 0, or 1 if something could not be put back.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    wait = _waiter(pid)
+    wait = _waiter(owner)
     while not wait(LOOK_S):
         if not journal.exists():
             return 0
@@ -54,15 +60,18 @@ def watch(pid: int, journal: Path) -> int:
 class _waiter:  # noqa: N801 - used as a function
     """Waits for a process to end; through a pidfd where the system has them."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, owner: ProcessIdentity) -> None:
         self._fd: int | None = None
         self._process: psutil.Process | None = None
         try:
-            self._fd = os.pidfd_open(pid)
+            self._fd = os.pidfd_open(owner.pid)
         except ProcessLookupError:
-            pass
+            return
         except (AttributeError, OSError):
-            self._process = psutil.Process(pid)
+            self._process = psutil.Process(owner.pid)
+        # Only now: from here on the descriptor stands for the one process that has the id.
+        if not owner.is_alive():
+            self._fd = self._process = None
 
     def __call__(self, seconds: float) -> bool:
         if self._fd is not None:
@@ -77,4 +86,4 @@ class _waiter:  # noqa: N801 - used as a function
 
 
 if __name__ == "__main__":
-    sys.exit(watch(int(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(watch(ProcessIdentity.parse(sys.argv[1]), Path(sys.argv[2])))

@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import platformdirs
-import psutil
 
 from carbon_trainer.errors import CarbonTrainerError
+from carbon_trainer.files import write_atomic
+from carbon_trainer.hardware.process import ProcessIdentity
 from carbon_trainer.power.knobs import Knob, KnobError, knob_of
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Journal:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path or journal_folder() / f"{os.getpid()}.json"
-        self.pid = os.getpid()
+        self._owner = ProcessIdentity.current()
 
     def write(self, entries: list[Entry]) -> None:
         """Replace what it says.
@@ -66,19 +66,14 @@ class Journal:
             JournalError: if the disk refuses it.
         """
         document = {
-            "pid": self.pid,
-            "started": psutil.Process(self.pid).create_time(),
+            "pid": self._owner.pid,
+            "started": self._owner.started_s,
+            "boot_id": self._owner.boot_id,
             "entries": [asdict(entry) for entry in entries],
         }
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=self.path.parent, suffix=".partial", delete=False
-            ) as file:
-                json.dump(document, file)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(file.name).replace(self.path)
+            write_atomic(self.path, json.dumps(document))
         except OSError as error:
             raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
 
@@ -150,22 +145,14 @@ def orphans(folder: Path | None = None) -> Iterator[Path]:
     for path in sorted((folder or journal_folder()).glob("*.json")):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-            pid, started = int(document["pid"]), float(document["started"])
+            pid, started_s = int(document["pid"]), float(document["started"])
+            # Earlier versions wrote no boot down, and another start: those runs are gone.
+            owner = ProcessIdentity(pid, started_s, document.get("boot_id", ""))
         except (OSError, ValueError, KeyError) as error:
             log.warning("%s is no journal of power limits: %s", path, error)
             continue
-        if not lives(pid, started):
+        if not owner.is_alive():
             yield path
-
-
-def lives(pid: int, started: float) -> bool:
-    """Say whether a process of that number and start still runs."""
-    try:
-        process = psutil.Process(pid)
-        gone = process.status() == psutil.STATUS_ZOMBIE
-        return not gone and abs(process.create_time() - started) < 1.0
-    except psutil.Error:
-        return False
 
 
 def _text(value: int, knob: Knob) -> str:

@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 import json
 import logging
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from carbon_trainer.clock import NS_PER_S
+from carbon_trainer.files import write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -102,9 +102,7 @@ class LevelCache:
         """Keep a table; a disk that takes none is logged, as it can be measured again."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                file.write(self._adapter.dump_json(table, indent=1))
-            Path(file.name).replace(self._path(key))
+            write_atomic(self._path(key), self._adapter.dump_json(table, indent=1))
         except OSError as error:
             log.warning("power levels cannot be kept: %s", error)
 

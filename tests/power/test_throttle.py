@@ -183,9 +183,6 @@ def killed_run(tmp_path: Path, uuid: str, *, guard: bool) -> Path:
         assert process.stdout is not None
         assert process.stdout.readline() == b"set\n"
         assert json.loads(settings.read_text())["limit_mw"] == 350_000
-        if guard:
-            # The guard is a process of its own, which takes a moment to begin.
-            time.sleep(1.0)
         process.send_signal(signal.SIGKILL)
     return settings
 

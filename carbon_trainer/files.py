@@ -1,0 +1,111 @@
+"""Files that are written whole or not at all, forced onto the disk, and known by their hash."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LONGEST_PREFIX = 100
+"""Characters of a file's name in its temporary file's: file systems allow 255 bytes in all."""
+
+TOKEN_BYTES = 4
+TOKEN_PATTERN = "[0-9a-f]" * 2 * TOKEN_BYTES
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Write a file beside ``path`` that takes its place, with the user's usual permissions.
+
+    A reader sees the old file or the new one, never a part. Where the block raises, the disk
+    refuses or the user interrupts, the temporary file is removed and the old one stays.
+
+    Args:
+        path: the file to write; its folder must be there.
+        durable: force content and name onto the disk, so that they outlive a power cut.
+
+    Yields:
+        The temporary file, empty.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    token = secrets.token_hex(TOKEN_BYTES)
+    temporary = path.with_name(f".{path.name[:LONGEST_PREFIX]}.{token}.tmp")
+    temporary.touch(exist_ok=False)
+    try:
+        yield temporary
+        if durable:
+            fsync(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if durable:
+        fsync(path.parent)
+
+
+def remove_unfinished(folder: Path, pattern: str = "*") -> None:
+    """Remove the temporary files of writers that were killed; not while others may be writing.
+
+    Args:
+        folder: where they lie.
+        pattern: names of the files that were written, as ``Path.glob`` takes them.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    for left in folder.glob(f".{pattern}.{TOKEN_PATTERN}.tmp"):
+        left.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
+    """Write a file whole or not at all; as ``replacing``.
+
+    Args:
+        path: the file to write; its folder must be there.
+        content: what it is to hold; text as UTF-8.
+        durable: force content and name onto the disk, so that they outlive a power cut.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    with replacing(path, durable=durable) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def fsync(path: Path) -> None:
+    """Force a file, or a folder's names, onto the disk.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content, hexadecimal.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    return str(size_and_sha256(path)["sha256"])
+
+
+def size_and_sha256(path: Path) -> dict[str, Any]:
+    """Return a file's ``bytes`` and ``sha256``, both of the same opened file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": os.fstat(file.fileno()).st_size, "sha256": digest}

@@ -1,0 +1,1 @@
+"""What this machine is, and which of its processes are whose."""
