@@ -16,8 +16,7 @@ COPY constraints.txt ./
 RUN pip install ${TORCH_INDEX:+--index-url "${TORCH_INDEX}"} \
         "$(grep '^torch==' constraints.txt)"
 
-COPY pyproject.toml README.md LICENSE ./
-# carbon_trainer/ has links to the other two.
+COPY pyproject.toml setup.py README.md LICENSE ./
 COPY carbon_trainer carbon_trainer
 COPY callbacks callbacks
 COPY reports reports

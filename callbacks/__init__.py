@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from carbon_trainer.callbacks.schedule import CarbonSchedule as CarbonSchedule
     from carbon_trainer.callbacks.throttle import PowerThrottle as PowerThrottle
 
+if __name__ != "carbon_trainer.callbacks":
+    # It would be a second copy, whose classes are not those that the package knows.
+    raise ImportError(f"import carbon_trainer.callbacks: {__name__!r} is only its folder's name")
+
 _HOMES = {
     "CarbonAware": "carbon_aware",
     "CarbonSchedule": "schedule",

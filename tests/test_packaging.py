@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -24,16 +25,49 @@ def _module_files(folder: Path, prefix: str) -> set[str]:
     }
 
 
-@pytest.fixture(scope="module")
-def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    out = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", str(out), str(ROOT)],
-        check=True, capture_output=True,
+def clone(to: Path, *, links: bool) -> Path:
+    """Copy what git knows or would add; without links as git leaves them where there are none:
+    files that hold the target's name."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    (wheel,) = out.glob("*.whl")
+    for name in filter(None, listed.stdout.split("\0")):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink() and not links:
+            (to / name).write_text(str((ROOT / name).readlink()), encoding="utf-8")
+        elif (ROOT / name).exists():
+            shutil.copy2(ROOT / name, to / name, follow_symlinks=False)
+    return to
+
+
+def built(project: Path, to: Path) -> dict[str, bytes]:
+    """Build a wheel; return its files."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", str(to)]
+    ended = subprocess.run([*command, str(project)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    (wheel,) = to.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
-        return {name for name in archive.namelist() if ".dist-info/" not in name}
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    project = clone(tmp_path_factory.mktemp("clone"), links=True)
+    return built(project, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def wheel_names(wheel: dict[str, bytes]) -> set[str]:
+    return {name for name in wheel if ".dist-info/" not in name}
+
+
+def test_a_clone_without_symbolic_links_builds_the_same_wheel(
+    wheel: dict[str, bytes], tmp_path: Path
+) -> None:
+    project = clone(tmp_path / "clone", links=False)
+    assert not (project / "carbon_trainer" / "callbacks").is_symlink()
+    assert built(project, tmp_path / "wheel") == wheel
 
 
 def test_the_wheel_has_every_file_once_and_nothing_else(wheel_names: set[str]) -> None:
@@ -60,6 +94,15 @@ def test_linked_folders_import_as_parts_of_the_package() -> None:
 
     assert callbacks.__name__ == "carbon_trainer.callbacks"
     assert reports.__name__ == "carbon_trainer.reports"
+
+
+@pytest.mark.parametrize("name", ["callbacks", "callbacks.budget", "reports", "reports.build"])
+def test_the_folders_at_the_top_are_no_second_modules(name: str) -> None:
+    code = f"import {name}"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert f"import carbon_trainer.{name.split('.')[0]}: " in ended.stderr.splitlines()[-1]
 
 
 def test_the_import_contract_is_kept() -> None:
