@@ -18,7 +18,7 @@ import torch.distributed as dist
 from carbon_trainer.callbacks.groups import join_group, leave_group
 from carbon_trainer.callbacks.ranks import Place
 from carbon_trainer.nodes import Cadence
-from carbon_trainer.session import Outcome
+from carbon_trainer.runs.outcome import Outcome
 
 AGREE_S = 0.25
 """About how often several ranks agree, seconds."""

@@ -8,7 +8,7 @@ from carbon_trainer.budget import Budget, BudgetWatch
 from carbon_trainer.callbacks.agreement import Action, Stop
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.errors import InputError
-from carbon_trainer.session import budget_reached
+from carbon_trainer.runs.outcome import budget_reached
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

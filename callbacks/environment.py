@@ -59,7 +59,7 @@ def settings_of(environ: Mapping[str, str]) -> dict[str, Any]:
     from carbon_trainer.callbacks.carbon_aware import CarbonAware
     from carbon_trainer.config import RunConfig
     from carbon_trainer.errors import InputError, nearest
-    from carbon_trainer.session import SUPERVISED
+    from carbon_trainer.runs.outcome import SUPERVISED
 
     if environ.get(SWITCH, "").strip().lower() not in ON:
         raise InputError(f"{SWITCH} is {environ.get(SWITCH)!r}, but should be 1 or 0.")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from carbon_trainer.errors import CarbonTrainerError
-from carbon_trainer.session import Outcome, RunSession
+from carbon_trainer.runs.outcome import Outcome
+from carbon_trainer.session import RunSession
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from carbon_trainer.callbacks.shifting import Shifter
 from carbon_trainer.callbacks.waiting import TRAIN, Driver, wait_out
 from carbon_trainer.checkpoints import size_of
 from carbon_trainer.ledger.facts import Decision
-from carbon_trainer.session import RunSession, budget_reached
+from carbon_trainer.runs.outcome import budget_reached
+from carbon_trainer.session import RunSession
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments

@@ -30,7 +30,7 @@ from carbon_trainer.callbacks.reporting import FORMATS, leave_report
 from carbon_trainer.callbacks.shifting import Shifter
 from carbon_trainer.config import RunConfig, unknown_setting
 from carbon_trainer.errors import InputError
-from carbon_trainer.session import Outcome, ResumePoint, budget_reached
+from carbon_trainer.runs.outcome import Outcome, ResumePoint, budget_reached
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments

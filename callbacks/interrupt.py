@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from carbon_trainer.callbacks.agreement import Action, Stop
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.interrupts import exit_status_of, signal_name
-from carbon_trainer.session import Outcome
+from carbon_trainer.runs.outcome import Outcome
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

@@ -17,7 +17,8 @@ from carbon_trainer.callbacks.waiting import TRAIN, Driver, wait_out
 from carbon_trainer.config import RunConfig
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
-from carbon_trainer.session import Outcome, ResumePoint, RunSession
+from carbon_trainer.runs.outcome import Outcome, ResumePoint
+from carbon_trainer.session import RunSession
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer

@@ -17,7 +17,8 @@ from carbon_trainer.callbacks.failures import note_failure, outcome_of
 from carbon_trainer.callbacks.place import place_here
 from carbon_trainer.checkpoints import size_of
 from carbon_trainer.config import RunConfig
-from carbon_trainer.session import FINISHED, Outcome, ResumePoint, RunSession, budget_reached
+from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint, budget_reached
+from carbon_trainer.session import RunSession
 
 if TYPE_CHECKING:
     from carbon_trainer.callbacks.member import RunMember

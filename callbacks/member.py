@@ -15,7 +15,8 @@ from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
 from carbon_trainer.nodes import NodeReport
-from carbon_trainer.session import FINISHED, ResumePoint, RunSession
+from carbon_trainer.runs.outcome import FINISHED, ResumePoint
+from carbon_trainer.session import RunSession
 
 
 class RunMember:

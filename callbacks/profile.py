@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from carbon_trainer.callbacks.agreement import Action, Stop
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.schedule import CarbonSchedule
-from carbon_trainer.session import Outcome
+from carbon_trainer.runs.outcome import Outcome
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

@@ -13,7 +13,8 @@ from carbon_trainer.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from carbon_trainer.callbacks.loop import LoopRun
-    from carbon_trainer.session import Outcome, RunSession, Snapshot
+    from carbon_trainer.runs.outcome import Outcome
+    from carbon_trainer.session import RunSession, Snapshot
 
 Batch = TypeVar("Batch")
 

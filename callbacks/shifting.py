@@ -26,13 +26,9 @@ from carbon_trainer.power.levels import (
     LevelTable,
 )
 from carbon_trainer.power.throttle import Throttle
+from carbon_trainer.runs.outcome import RELEASED_STATUS, Outcome, asked_to_resume
 from carbon_trainer.schedule import Course, Do, Position, Schedule, Terms
-from carbon_trainer.session import (
-    RELEASED_STATUS,
-    Outcome,
-    RunSession,
-    asked_to_resume,
-)
+from carbon_trainer.session import RunSession
 from carbon_trainer.times import ns_of, time_of
 
 LOOK_NS = NS_PER_S // 2

@@ -13,8 +13,9 @@ from carbon_trainer.planning.plan import Plan
 from carbon_trainer.planning.problem import Budgets, Objective
 from carbon_trainer.power.levels import LevelTable, key_of
 from carbon_trainer.power.throttle import Throttle
+from carbon_trainer.runs.outcome import SUPERVISED
 from carbon_trainer.schedule import Terms
-from carbon_trainer.session import SUPERVISED, RunSession
+from carbon_trainer.session import RunSession
 from carbon_trainer.times import duration_ns
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import traceback
 
-from carbon_trainer.session import Outcome, RunSession
+from carbon_trainer.runs.outcome import Outcome
+from carbon_trainer.session import RunSession
 
 
 def failure(session: RunSession, error: Exception) -> Outcome:

@@ -25,7 +25,8 @@ from carbon_trainer.models.build import quieten_transformers
 from carbon_trainer.models.export import FOLDER as MODEL_FOLDER
 from carbon_trainer.models.lora import LEARNING_RATE as LORA_LEARNING_RATE
 from carbon_trainer.models.recipes import recipes
-from carbon_trainer.session import Outcome, ResumePoint, RunSession
+from carbon_trainer.runs.outcome import Outcome, ResumePoint
+from carbon_trainer.session import RunSession
 
 if TYPE_CHECKING:
     from carbon_trainer.data.prepare import PreparedData

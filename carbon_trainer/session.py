@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -49,6 +48,7 @@ from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.writer import LedgerWriter
 from carbon_trainer.nodes import Elsewhere, NodeReport
 from carbon_trainer.recovery import recover_killed, take_unwritten
+from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint, new_run_id
 from carbon_trainer.times import duration_ns, ns_of, time_of
 from carbon_trainer.units import kwh_from_mj
 
@@ -60,62 +60,6 @@ LOOK_S = 1.0
 LONGEST_INTERVAL_S = 60.0
 
 DAY_S = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class ResumePoint:
-    """Where a run goes on.
-
-    Attributes:
-        run_id: the run.
-        checkpoint: the file or folder to go on from; None to begin again from step 0.
-        step: optimizer steps done there.
-        energy_mj: the energy that the checkpoint knows to have been used.
-    """
-
-    run_id: str
-    checkpoint: str | None
-    step: int
-    energy_mj: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a segment of a run ends.
-
-    Its status is ``finished``, ``budget``, ``released``, ``interrupted`` or ``failed``.
-    """
-
-    status: str
-    exit_status: int
-    reason: str
-
-
-RELEASED_STATUS = 75
-"""EX_TEMPFAIL of sysexits.h: what was asked for is to be done later."""
-
-SUPERVISED = "CARBON_TRAINER_SUPERVISED"
-"""In the environment of a run that somebody brings back after it has released: the run's id."""
-
-RESUME_NOW = "resume-now"
-"""The file in a run's folder by which somebody asks it not to wait any longer."""
-
-
-def asked_to_resume(run_dir: Path) -> bool:
-    """Say whether somebody has asked a waiting run to go on; the request counts once."""
-    try:
-        (run_dir / RESUME_NOW).unlink()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-FINISHED = Outcome("finished", 0, "all steps are done")
-
-
-def budget_reached(reason: str) -> Outcome:
-    """Return how a segment ends that its budget has ended."""
-    return Outcome("budget", 3, reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -579,11 +523,6 @@ def _machine_elsewhere(report: NodeReport) -> MachineDescribed:
         memory_bytes=0,
         sources=[{key: _plain(value) for key, value in row.items()} for row in report.sources],
     )
-
-
-def new_run_id(clock: Clock) -> str:
-    """Return an id for a run that begins now."""
-    return f"{to_datetime(clock.now_ns()):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def _opened(config: RunConfig, entry: str) -> RunOpened:

@@ -21,7 +21,8 @@ from carbon_trainer.ledger.facts import (
 )
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
-from carbon_trainer.session import Outcome, ResumePoint, RunSession
+from carbon_trainer.runs.outcome import Outcome, ResumePoint
+from carbon_trainer.session import RunSession
 from tests.simulation.source import ConstantSource
 
 

@@ -22,7 +22,7 @@ from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
 from carbon_trainer.ledger.facts import Resumed, RunOpened
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import RELEASED_STATUS, ResumePoint
+from carbon_trainer.runs.outcome import RELEASED_STATUS, ResumePoint
 from carbon_trainer.times import deadline_of
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _supervised(
     from carbon_trainer.cli.closing import report_of_failure
     from carbon_trainer.clock import SystemClock
     from carbon_trainer.launch.supervisor import Supervisor
-    from carbon_trainer.session import new_run_id
+    from carbon_trainer.runs.outcome import new_run_id
 
     clock = SystemClock()
     known = point.run_id if point else run_id or new_run_id(clock)

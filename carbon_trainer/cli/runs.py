@@ -26,7 +26,7 @@ from carbon_trainer.ledger.verify import verify
 from carbon_trainer.recovery import PHASE as RECOVERED
 from carbon_trainer.reports.signature import FILE as SIGNATURE
 from carbon_trainer.reports.signature import check_signature
-from carbon_trainer.session import RESUME_NOW
+from carbon_trainer.runs.outcome import RESUME_NOW
 from carbon_trainer.units import energy_text, kwh_from_mj
 
 

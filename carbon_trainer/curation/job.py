@@ -26,7 +26,8 @@ from carbon_trainer.failures import failure
 from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import DatasetPrepared
 from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.session import Outcome, ResumePoint, RunSession, new_run_id
+from carbon_trainer.runs.outcome import Outcome, ResumePoint, new_run_id
+from carbon_trainer.session import RunSession
 
 PHASE = "data preparation"
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from carbon_trainer.errors import CarbonTrainerError, InputError
-from carbon_trainer.session import SUPERVISED
+from carbon_trainer.runs.outcome import SUPERVISED
 
 PREFIX = "slurm-"
 ATTEMPTS = 20

@@ -19,7 +19,7 @@ from carbon_trainer.clock import NS_PER_S, Clock, to_datetime
 from carbon_trainer.interrupts import HANDLED, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import RELEASED_STATUS, SUPERVISED, asked_to_resume
+from carbon_trainer.runs.outcome import RELEASED_STATUS, SUPERVISED, asked_to_resume
 
 FINAL = (0, 2, 3, 4, 130, 143)
 """Ends that a restart would not change: done, bad input, budget, deadline, asked to end."""

@@ -14,7 +14,8 @@ from carbon_trainer.callbacks.budget import validation_follows
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CheckpointSaved, Decision, RunClosed
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import ResumePoint, RunSession
+from carbon_trainer.runs.outcome import ResumePoint
+from carbon_trainer.session import RunSession
 from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
 from tests.simulation.source import ConstantSource
 

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 
 from carbon_trainer.callbacks import CarbonAware
 from carbon_trainer.callbacks.resume import random_state, restore_random_state
-from carbon_trainer.session import Outcome, ResumePoint
+from carbon_trainer.runs.outcome import Outcome, ResumePoint
 from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
 
 STEPS = 30

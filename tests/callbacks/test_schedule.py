@@ -22,7 +22,8 @@ from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.ledger.facts import Decision, IntensityUsed, LevelsMeasured
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.session import RESUME_NOW, RunSession
+from carbon_trainer.runs.outcome import RESUME_NOW
+from carbon_trainer.session import RunSession
 from tests.callbacks.training import TinyModule, loader, trainer, validation_loader
 from tests.simulation.nvml import SimulatedNvml
 from tests.simulation.world import Inline, WorkingGpu, WorldClock

@@ -20,7 +20,7 @@ from carbon_trainer.clock import VirtualClock
 from carbon_trainer.launch.supervisor import Supervisor
 from carbon_trainer.ledger.facts import Decision, Resumed, RunClosed
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import RESUME_NOW
+from carbon_trainer.runs.outcome import RESUME_NOW
 from tests.cli.commands import Shell
 from tests.launch.runs import (
     assert_same_weights,
