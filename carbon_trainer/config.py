@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.ledger.location import without_password
+from carbon_trainer.ledger.location import RUNS_DIR, without_password
 from carbon_trainer.times import duration_of, time_of
 
 COMMAND_LINE = "command line"
@@ -199,7 +199,7 @@ class RunConfig(BaseModel):
         "Whose machines these are: own (scope 2), cloud (scope 3 category 1) or colocation "
         "(category 8). None: not stated, and no scope is told.",
     )
-    runs_dir: Path = setting(Path("carbon_runs"), "Folder of runs, their reports and checkpoints.")
+    runs_dir: Path = setting(RUNS_DIR, "Folder of runs, their reports and checkpoints.")
     ledger: str | None = setting(
         None,
         "Ledger: a file's path or a database URL. None: CARBON_TRAINER_LEDGER, else "

@@ -15,6 +15,7 @@ from carbon_trainer.reports.exports.inventory import Inventory, inventory_of_run
 from carbon_trainer.reports.exports.latex import latex
 from carbon_trainer.reports.exports.sci import impact_framework, sci
 from carbon_trainer.reports.figures import RunFigures
+from carbon_trainer.reports.forms import FORMS
 from carbon_trainer.reports.run_html import run_html
 from carbon_trainer.reports.run_json import run_json
 from carbon_trainer.reports.run_markdown import run_markdown
@@ -29,15 +30,13 @@ class Format:
 
     Attributes:
         file: the file's name.
-        about: what it is, for ``--help``.
         render: makes it.
         is_export: whether it is a form of others, for which the checks must find nothing.
     """
 
     file: str
-    about: str
     render: Render
-    is_export: bool = True
+    is_export: bool
 
 
 def _of(render: Callable[[RunFigures], str | bytes]) -> Render:
@@ -78,22 +77,26 @@ def _pdf(figures: RunFigures) -> bytes:
     return pdf(run_html(figures))
 
 
+RENDERERS: dict[str, Render] = {
+    "html": _of(run_html),
+    "md": _of(run_markdown),
+    "json": _of(run_json),
+    "xlsx": _of(_workbook),
+    "pdf": _of(_pdf),
+    "parquet": _samples,
+    "boamps": _of(boamps),
+    "modelcard": _of(_card),
+    "sci": _of(sci),
+    "if": _of(impact_framework),
+    "ghg": _inventory(ghg),
+    "esrs": _inventory(esrs),
+    "aiact": _of(ai_act),
+    "codecarbon": _of(codecarbon),
+    "latex": _of(latex),
+}
+"""What makes each of ``FORMS``."""
+
 FORMATS: dict[str, Format] = {
-    "html": Format("report.html", "page for people", _of(run_html), is_export=False),
-    "md": Format("report.md", "the same as Markdown", _of(run_markdown), is_export=False),
-    "json": Format("report.json", "every figure with its derivation", _of(run_json),
-                   is_export=False),
-    "xlsx": Format("report.xlsx", "workbook", _of(_workbook), is_export=False),
-    "pdf": Format("report.pdf", "the page, printed", _of(_pdf), is_export=False),
-    "parquet": Format("samples.parquet", "raw intervals", _samples, is_export=False),
-    "boamps": Format("boamps.json", "BoAmps", _of(boamps)),
-    "modelcard": Format("model-card.md", "Hugging Face model card", _of(_card)),
-    "sci": Format("sci.json", "Software Carbon Intensity, ISO/IEC 21031", _of(sci)),
-    "if": Format("sci.yaml", "manifest of the Impact Framework", _of(impact_framework)),
-    "ghg": Format("ghg.json", "GHG Protocol, scopes 2 and 3", _inventory(ghg)),
-    "esrs": Format("esrs.json", "ESRS E1-5 and E1-6", _inventory(esrs)),
-    "aiact": Format("ai-act.json", "EU AI Act, Annex XI", _of(ai_act)),
-    "codecarbon": Format("emissions.csv", "CodeCarbon's emissions.csv", _of(codecarbon)),
-    "latex": Format("appendix.tex", "appendix of a paper", _of(latex)),
-}  # fmt: skip
+    name: Format(form.file, RENDERERS[name], form.is_export) for name, form in FORMS.items()
+}
 """The forms of a run's report by name."""

@@ -23,7 +23,7 @@ import yaml
 import carbon_trainer
 from carbon_trainer import callbacks
 from carbon_trainer.cli import options
-from carbon_trainer.cli.amend import _instrument
+from carbon_trainer.cli.actions.amend import _instrument
 from carbon_trainer.cli.main import VERBS, cli
 from carbon_trainer.config import RunConfig, read_yaml
 from carbon_trainer.grid.providers import infos

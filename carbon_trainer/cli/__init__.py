@@ -1,1 +1,1 @@
-"""The command line, a module a verb; nothing heavy is imported until a verb is called."""
+"""The command line: its verbs and flags; what a verb does is imported when it runs."""

@@ -12,6 +12,9 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from carbon_trainer.ledger.location import RUNS_DIR, location_of
+from carbon_trainer.reports.forms import FORMS, PORTFOLIO_FILES
+
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
@@ -27,10 +30,9 @@ def _told(names: Mapping[str, str], incomplete: str) -> list[CompletionItem]:
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Run ids of the ledger that the flags so far name, the newest first, and ``last``."""
-    from carbon_trainer.ledger.location import location_of
     from carbon_trainer.ledger.peek import runs_of_file
 
-    folder = Path(ctx.params.get("runs_dir") or "carbon_runs")
+    folder = Path(ctx.params.get("runs_dir") or RUNS_DIR)
     location = location_of(ctx.params.get("ledger"), folder)
     if "://" in location:
         return []
@@ -68,12 +70,9 @@ def boards(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 def formats(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Forms of a report, the last of a list with commas; those of many runs with ``--all``."""
-    from carbon_trainer.reports.formats import FORMATS
-    from carbon_trainer.reports.portfolio.build import PORTFOLIO_FORMATS
-
     before, comma, last = incomplete.rpartition(",")
     given = before.split(",")
-    known = PORTFOLIO_FORMATS if ctx.params.get("many") else FORMATS
+    known = PORTFOLIO_FILES if ctx.params.get("many") else FORMS
     return [
         CompletionItem(f"{before}{comma}{item.value}")
         for item in _beginning((name for name in known if name not in given), last)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from carbon_trainer.cli.fit import check_quickly, check_schedule
-from carbon_trainer.cli.options import config_options, given
-from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
-from carbon_trainer.errors import InputError
-from carbon_trainer.launch.slurm import JobOptions, script_of, submit
+from carbon_trainer.cli.options import config_options
 
 
 @click.command("submit")
@@ -26,52 +21,12 @@ from carbon_trainer.launch.slurm import JobOptions, script_of, submit
 )
 @click.option("--dry-run", is_flag=True, help="Print the batch script and send nothing.")
 @config_options
-def command(run_file: Path | None, more: tuple[str, ...], dry_run: bool, **flags: Any) -> None:
+def command(**flags: Any) -> None:
     """Send a run to Slurm; RUN_FILE and the settings are those of fit.
 
     The job is put back into the queue when it releases its nodes, with the planned start, and
     when Slurm pre-empts it or its time is up; it goes on from its last checkpoint.
     """
-    sources = [(COMMAND_LINE, given(flags))]
-    if run_file is not None:
-        sources.insert(0, (str(run_file), read_yaml(run_file)))
-    config = RunConfig.from_sources(*sources)
-    check_quickly(config)
-    check_schedule(config)
-    for option in more:
-        if not option.startswith("-"):
-            raise InputError(
-                f"--sbatch {option!r} is no option of sbatch: write it with its dashes"
-            )
-    folder = config.runs_dir.absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write in {folder}: {error.strerror}") from error
-    options = JobOptions(
-        name=config.name or "carbon-train",
-        ranks_a_node=config.devices,
-        nodes=config.nodes,
-        folder=folder,
-        more=more,
-    )
-    script = script_of(options, fit_args(sys.argv[2:]))
-    if dry_run:
-        click.echo(script, nl=False)
-        return
-    job_id = submit(script)
-    click.echo(f"job {job_id} is run slurm-{job_id}; its output: {folder}/slurm-{job_id}.log")
+    from carbon_trainer.cli.actions.submit import submit_run
 
-
-def fit_args(args: list[str]) -> list[str]:
-    """Return what the user typed for fit: all but what is for Slurm alone."""
-    kept: list[str] = []
-    skipped = False
-    for arg in args:
-        if skipped:
-            skipped = False
-        elif arg == "--sbatch":
-            skipped = True
-        elif arg != "--dry-run" and not arg.startswith("--sbatch="):
-            kept.append(arg)
-    return kept
+    submit_run(**flags)

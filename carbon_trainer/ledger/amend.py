@@ -20,9 +20,7 @@ from carbon_trainer.ledger.facts import (
     RunOpened,
 )
 from carbon_trainer.ledger.store import Ledger, StoredFact
-
-OPERATIONS = ("own", "cloud", "colocation")
-INSTRUMENTS = ("guarantee of origin", "REC", "PPA", "supplier contract", "residual mix")
+from carbon_trainer.ledger.terms import INSTRUMENTS, OPERATIONS
 
 CORRECTABLE = {
     "run_opened": ("name", "project", "user"),

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+RUNS_DIR = Path("carbon_runs")
+"""The folder of runs, where none is named."""
+
 
 def location_of(ledger: str | None, runs_dir: Path) -> str:
     """Return where the ledger is: as given, else ``CARBON_TRAINER_LEDGER``, else in the folder."""

@@ -10,6 +10,7 @@ from carbon_trainer.reports.build import check_formats, refuse, write_files
 from carbon_trainer.reports.checks import problems_of_inventory
 from carbon_trainer.reports.exports.esrs import esrs
 from carbon_trainer.reports.exports.ghg import ghg
+from carbon_trainer.reports.forms import PORTFOLIO_FILES
 from carbon_trainer.reports.portfolio.document import portfolio_json
 from carbon_trainer.reports.portfolio.figures import Portfolio, portfolio_of
 from carbon_trainer.reports.portfolio.page import portfolio_html, portfolio_markdown
@@ -28,15 +29,18 @@ def _pdf(portfolio: Portfolio) -> bytes:
     return pdf(portfolio_html(portfolio))
 
 
-PORTFOLIO_FORMATS: dict[str, tuple[str, Callable[[Portfolio], str | bytes]]] = {
-    "html": ("portfolio.html", portfolio_html),
-    "md": ("portfolio.md", portfolio_markdown),
-    "json": ("portfolio.json", portfolio_json),
-    "xlsx": ("portfolio.xlsx", _workbook),
-    "pdf": ("portfolio.pdf", _pdf),
-    "ghg": ("portfolio-ghg.json", lambda portfolio: ghg(portfolio.inventory)),
-    "esrs": ("portfolio-esrs.json", lambda portfolio: esrs(portfolio.inventory)),
+RENDERERS: dict[str, Callable[[Portfolio], str | bytes]] = {
+    "html": portfolio_html,
+    "md": portfolio_markdown,
+    "json": portfolio_json,
+    "xlsx": _workbook,
+    "pdf": _pdf,
+    "ghg": lambda portfolio: ghg(portfolio.inventory),
+    "esrs": lambda portfolio: esrs(portfolio.inventory),
 }
+"""What makes each of ``PORTFOLIO_FILES``."""
+
+PORTFOLIO_FORMATS = {name: (file, RENDERERS[name]) for name, file in PORTFOLIO_FILES.items()}
 """File and maker of each form of a portfolio, by name."""
 
 EXPORTS = ("ghg", "esrs")

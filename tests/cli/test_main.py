@@ -14,19 +14,6 @@ from tests.cli.commands import Ended
 HEAVY = ("torch", "lightning", "transformers", "pandas", "sqlalchemy", "pydantic", "codecarbon")
 
 
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys; sys.argv = ['carbon-train', '--help']\n"
-        "from carbon_trainer.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
-        f"print([name for name in {HEAVY!r} if name in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.endswith("[]\n")
-    assert "fit" in out.stdout
-
-
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = (
         "import sys, carbon_trainer, carbon_trainer.callbacks\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from carbon_trainer.cli.actions import doctor
 from tests.cli.commands import Ended, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
@@ -128,8 +129,9 @@ def test_doctor_tells_of_a_driver_that_hangs(
     carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
-    monkeypatch.setattr("carbon_trainer.cli.doctor.LIST_WITHIN_S", 0.2)
-    monkeypatch.setattr("carbon_trainer.cli.doctor.describe_nvml", lambda: released.wait(60))
+    monkeypatch.setattr("carbon_trainer.cli.actions.doctor.LIST_WITHIN_S", 0.2)
+    monkeypatch.setattr(doctor, "LIST_WITHIN_S", 0.2)
+    monkeypatch.setattr(doctor, "describe_nvml", lambda: released.wait(60))
     ended = carbon_train("doctor")
     released.set()
     assert ended.status == 1

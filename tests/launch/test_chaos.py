@@ -68,8 +68,8 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     multiprocessing.get_context("forkserver").set_forkserver_preload(
         ["lightning", "transformers", "carbon_trainer.job", "carbon_trainer.trainer",
-         "carbon_trainer.cli.fit", "carbon_trainer.cli.closing", "carbon_trainer.models.module",
-         "tests.simulation.nvml"]
+         "carbon_trainer.cli.actions.fit", "carbon_trainer.cli.actions.closing",
+         "carbon_trainer.models.module", "tests.simulation.nvml"]
     )  # fmt: skip
     world = World(Shell(tmp_path_factory.mktemp("chaos")))
     status = world.start("whole", faults=[], choose=random.Random(0))

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from carbon_trainer.checkpoints import newest_whole, path_of, put_in_place
-from carbon_trainer.cli.fit import command_of
+from carbon_trainer.cli.actions.fit import command_of
 from carbon_trainer.clock import VirtualClock
 from carbon_trainer.launch.supervisor import Supervisor
 from carbon_trainer.ledger.facts import Decision, Resumed, RunClosed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from carbon_trainer.cli.plan_page import page
+from carbon_trainer.cli.actions.plan_page import page
 from carbon_trainer.planning.policies import policy
 from carbon_trainer.planning.problem import Idle
 from tests.planning.problems import LEVELS, day, problem

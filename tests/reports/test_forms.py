@@ -11,13 +11,20 @@ import pytest
 
 from carbon_trainer.reports.build import write_run_report
 from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.reports.formats import FORMATS
+from carbon_trainer.reports.formats import FORMATS, RENDERERS
+from carbon_trainer.reports.forms import FORMS, PORTFOLIO_FILES
+from carbon_trainer.reports.portfolio import build
 from tests.reports import ledgers
 from tests.reports.ledgers import RUN
 
 
 def made(ledger, form: str) -> bytes:
     return FORMATS[form].render(ledger, run_figures(ledger, RUN))
+
+
+def test_every_form_that_help_lists_can_be_made_and_no_other():
+    assert set(RENDERERS) == set(FORMS)
+    assert set(build.RENDERERS) == set(PORTFOLIO_FILES)
 
 
 @pytest.mark.parametrize("form", ["xlsx", "parquet"])

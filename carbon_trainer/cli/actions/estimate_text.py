@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from rich.console import Console
+from rich.table import Table
 
-    from carbon_trainer.estimate.compare import Use, Way
-    from carbon_trainer.estimate.efficiency import Spread
-    from carbon_trainer.estimate.estimate import Estimate
-    from carbon_trainer.estimate.inference import ProviderQuery
-    from carbon_trainer.estimate.published import PublishedRun
+from carbon_trainer.estimate.attention import REFERENCE_TOKENS
+from carbon_trainer.estimate.compare import ADAPTER_SHARE, FINE_TUNING_TOKENS, Use, Way, emissions
+from carbon_trainer.estimate.efficiency import Spread
+from carbon_trainer.estimate.estimate import Estimate
+from carbon_trainer.estimate.inference import (
+    MACHINES_OVER_ACCELERATORS,
+    SOURCE,
+    is_extrapolated,
+    provider_queries,
+)
+from carbon_trainer.estimate.published import (
+    PublishedRun,
+    calibrating_runs,
+    is_hopper,
+    published_runs,
+)
 
 HIGHEST_MFU = 0.6
 """No published run that is known here has reached more of its dense peak."""
@@ -72,9 +85,6 @@ def _figure(figure: Spread, unit: str) -> dict[str, Any]:
 
 def show(found: Estimate) -> None:
     """Print an estimate for people."""
-    from rich.console import Console
-    from rich.table import Table
-
     job = found.job
     what = f"{_short(job.parameters)} parameters, {_short(job.tokens)} tokens"
     table = Table(title=f"{what}, {job.gpus:,} x {found.board.name}", title_justify="left")
@@ -144,8 +154,6 @@ def _notes(found: Estimate) -> list[str]:
 
 def _beyond_what_is_known(found: Estimate) -> list[str]:
     """Say where the job is of another kind, size or accelerator than the published runs."""
-    from carbon_trainer.estimate.published import calibrating_runs, is_hopper
-
     job, board, runs = found.job, found.board, calibrating_runs()
     notes = []
     if job.encoder_decoder:
@@ -180,8 +188,6 @@ def _calendar_notes(found: Estimate) -> list[str]:
 
 
 def _attention_note(found: Estimate) -> str:
-    from carbon_trainer.estimate.attention import REFERENCE_TOKENS
-
     basis = found.attention[1] if found.attention is not None else ""
     note = f"attention: Chowdhery et al. 2022 (PaLM), appendix B; {basis}."
     if found.job.mfu is None:
@@ -202,8 +208,6 @@ def _attention(found: Estimate) -> dict[str, Any] | None:
 
 def ways_document(ways: Sequence[Way], use: Use, found: Estimate) -> dict[str, Any]:
     """Return a comparison as JSON types."""
-    from carbon_trainer.estimate.compare import emissions
-
     told = {}
     for way in ways:
         told[way.key] = {
@@ -222,7 +226,7 @@ def ways_document(ways: Sequence[Way], use: Use, found: Estimate) -> dict[str, A
         "providers": [
             {"what": one.what, "energy_wh": one.energy_wh, "emissions_gco2e": one.emissions_g,
              "boundary": one.boundary, "source": one.source, "method": "as published"}
-            for one in _providers()
+            for one in provider_queries()
         ],
         "notes": _use_notes(use, found),
     }  # fmt: skip
@@ -230,9 +234,6 @@ def ways_document(ways: Sequence[Way], use: Use, found: Estimate) -> dict[str, A
 
 def show_ways(ways: Sequence[Way], use: Use, found: Estimate) -> None:
     """Print a comparison for people, within 80 columns."""
-    from rich.console import Console
-    from rich.table import Table
-
     own, large = _short(found.job.parameters), _short(use.open_parameters)
     console = Console(highlight=False)
     console.print(
@@ -257,7 +258,7 @@ def show_ways(ways: Sequence[Way], use: Use, found: Estimate) -> None:
     for note in _use_notes(use, found):
         console.print(f"- {note}", soft_wrap=True)
     console.print("\nAs providers have published, each in a boundary of its own:")
-    for one in _providers():
+    for one in provider_queries():
         each, all_of_it = (
             (f"{one.energy_wh:g} Wh", f"{_short(one.energy_wh * use.queries / 1000)} kWh")
             if one.energy_wh is not None
@@ -270,13 +271,6 @@ def show_ways(ways: Sequence[Way], use: Use, found: Estimate) -> None:
 
 
 def _use_notes(use: Use, found: Estimate) -> list[str]:
-    from carbon_trainer.estimate.compare import ADAPTER_SHARE, FINE_TUNING_TOKENS
-    from carbon_trainer.estimate.inference import (
-        MACHINES_OVER_ACCELERATORS,
-        SOURCE,
-        is_extrapolated,
-    )
-
     grid = found.intensity
     assumed = " (LIMA's: assumed)" if use.fine_tuning_tokens == FINE_TUNING_TOKENS else ""
     answers = (
@@ -302,12 +296,6 @@ def _use_notes(use: Use, found: Estimate) -> list[str]:
     return notes
 
 
-def _providers() -> Sequence[ProviderQuery]:
-    from carbon_trainer.estimate.inference import provider_queries
-
-    return provider_queries()
-
-
 def _short(value: float) -> str:
     """Three digits, for people."""
     for unit, factor in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
@@ -318,10 +306,6 @@ def _short(value: float) -> str:
 
 def published_document() -> list[dict[str, Any]]:
     """Return the published runs as JSON types, with what is made of them here."""
-    from dataclasses import asdict
-
-    from carbon_trainer.estimate.published import published_runs
-
     return [
         {**asdict(run), "effective_mfu": run.effective_mfu if _is_known(run) else None}
         for run in published_runs()
@@ -334,11 +318,6 @@ def _is_known(run: PublishedRun) -> bool:
 
 def show_published() -> None:
     """Print the published runs that estimates are made from, with their sources."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from carbon_trainer.estimate.published import published_runs
-
     runs = published_runs()
     distinct = dict.fromkeys(run.source for run in runs)
     sources = {source: number for number, source in enumerate(distinct, 1)}

@@ -1,0 +1,64 @@
+"""How long commands take to say how they are used, beside Python, click and CodeCarbon's own.
+
+``python -m benchmarks.starts``: the median of five starts each, in turns, so that a busy machine
+slows all of them alike.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from carbon_trainer.cli.main import cli
+
+TIMES = 5
+BIN = Path(sys.executable).parent
+PEERS = {
+    "python -c pass": [sys.executable, "-c", "pass"],
+    'python -c "import click"': [sys.executable, "-c", "import click"],
+    "codecarbon --help": [str(BIN / "codecarbon"), "--help"],
+}
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None:
+                yield from commands(found, (*path, name))
+
+
+def start_ms(command: list[str]) -> float:
+    begun = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+    return 1000 * (time.perf_counter() - begun)
+
+
+def main() -> None:
+    program = str(BIN / "carbon-train")
+    own = {f"carbon-train {' '.join((*path, '--help'))}": [program, *path, "--help"]
+           for path in commands(cli)}  # fmt: skip
+    measured = PEERS | own
+    taken: dict[str, list[float]] = {name: [] for name in measured}
+    for _ in range(TIMES):
+        for name, command in measured.items():
+            taken[name].append(start_ms(command))
+    medians = {name: statistics.median(times) for name, times in taken.items()}
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
+    print(f"{'':38}{'ms':>8}{'/ python':>10}{'/ click':>10}{'/ codecarbon':>14}")
+    for name, median in medians.items():
+        ratios = [median / medians[peer] for peer in PEERS]
+        print(f"{name:38}{median:8.0f}{ratios[0]:10.2f}{ratios[1]:10.2f}{ratios[2]:14.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What ``carbon-train submit`` does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
+from carbon_trainer.cli.options import given
+from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
+from carbon_trainer.errors import InputError
+from carbon_trainer.launch.slurm import JobOptions, script_of, submit
+
+
+def submit_run(
+    run_file: Path | None, more: tuple[str, ...], dry_run: bool, **flags: Any
+) -> None:  # fmt: skip
+    """Send a run to Slurm, or print the batch script."""
+    sources = [(COMMAND_LINE, given(flags))]
+    if run_file is not None:
+        sources.insert(0, (str(run_file), read_yaml(run_file)))
+    config = RunConfig.from_sources(*sources)
+    check_quickly(config)
+    check_schedule(config)
+    for option in more:
+        if not option.startswith("-"):
+            raise InputError(
+                f"--sbatch {option!r} is no option of sbatch: write it with its dashes"
+            )
+    folder = config.runs_dir.absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write in {folder}: {error.strerror}") from error
+    options = JobOptions(
+        name=config.name or "carbon-train",
+        ranks_a_node=config.devices,
+        nodes=config.nodes,
+        folder=folder,
+        more=more,
+    )
+    script = script_of(options, fit_args(sys.argv[2:]))
+    if dry_run:
+        click.echo(script, nl=False)
+        return
+    job_id = submit(script)
+    click.echo(f"job {job_id} is run slurm-{job_id}; its output: {folder}/slurm-{job_id}.log")
+
+
+def fit_args(args: list[str]) -> list[str]:
+    """Return what the user typed for fit: all but what is for Slurm alone."""
+    kept: list[str] = []
+    skipped = False
+    for arg in args:
+        if skipped:
+            skipped = False
+        elif arg == "--sbatch":
+            skipped = True
+        elif arg != "--dry-run" and not arg.startswith("--sbatch="):
+            kept.append(arg)
+    return kept

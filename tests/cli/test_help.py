@@ -1,0 +1,65 @@
+"""Help answers at once: it is made of light modules, whatever its command imports when it runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from carbon_trainer.cli.main import cli
+
+HEAVY = (
+    "alembic", "codecarbon", "jinja2", "lightning", "matplotlib", "numpy", "pandas", "psutil",
+    "pyarrow", "pydantic", "requests", "rich", "sqlalchemy", "torch", "transformers", "yaml",
+)  # fmt: skip
+
+
+def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command that can be typed: all verbs, and all verbs of verbs."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from commands(found, (*path, name))
+
+
+COMMANDS = list(commands())
+
+
+def heavy_after(*words: str) -> tuple[str, list[str]]:
+    """Return what a command prints, and which heavy modules it has imported, in a new process."""
+    code = (
+        "import sys\n"
+        "from carbon_trainer.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
+    )
+    said, _, heavy = ended.stdout.rstrip().rpartition("\n")
+    return said, heavy.strip("[]").replace("'", "").split(", ") if heavy != "[]" else []
+
+
+def test_verbs_of_verbs_are_found() -> None:
+    assert {(), ("fit",), ("runs", "resume-now"), ("data", "prepare")} <= set(COMMANDS)
+    assert ("ledger", "merge") in COMMANDS
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "carbon-train")
+def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
+    said, heavy = heavy_after(*path, "--help")
+    assert said.startswith(f"Usage: {' '.join(('carbon-train', *path))} ")
+    assert heavy == []
+
+
+def test_a_command_that_runs_imports_what_it_needs() -> None:
+    said, heavy = heavy_after("recipes", "llama")
+    assert "llama-7b" in said
+    assert {"rich", "yaml"} <= set(heavy)
