@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+LEDGER_VARIABLE = "CARBON_TRAINER_LEDGER"
+"""The environment variable that says where the ledger is."""
+
 RUNS_DIR = Path("carbon_runs")
 """The folder of runs, where none is named."""
 
 
 def location_of(ledger: str | None, runs_dir: Path) -> str:
     """Return where the ledger is: as given, else ``CARBON_TRAINER_LEDGER``, else in the folder."""
-    return ledger or os.environ.get("CARBON_TRAINER_LEDGER") or str(runs_dir / "ledger.sqlite")
+    return ledger or os.environ.get(LEDGER_VARIABLE) or str(runs_dir / "ledger.sqlite")
 
 
 def without_password(location: str | Path) -> str:

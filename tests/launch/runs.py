@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -120,3 +121,9 @@ def ledger(shell: Shell) -> Ledger:
 def assert_verified(shell: Shell, run_id: str) -> None:
     """The run's chain of records is whole."""
     assert verify(ledger(shell), run_id).ok
+
+
+def loaded_libraries(pid: int) -> set[str]:
+    """Return which installed packages a process has native code of in its memory."""
+    maps = Path(f"/proc/{pid}/maps").read_text()
+    return set(re.findall(r"/site-packages/(\w+)/\S*\.so", maps))

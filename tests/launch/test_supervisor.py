@@ -15,11 +15,9 @@ import psutil
 import pytest
 
 from carbon_trainer.checkpoints import newest_whole, path_of, put_in_place
-from carbon_trainer.cli.actions.fit import command_of
 from carbon_trainer.clock import VirtualClock
-from carbon_trainer.launch.supervisor import Supervisor
-from carbon_trainer.ledger.facts import Decision, Resumed, RunClosed
-from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.launch.supervisor import Supervisor, command_of
+from carbon_trainer.ledger.facts import Resumed, RunClosed
 from carbon_trainer.runs.outcome import RESUME_NOW
 from tests.cli.commands import Shell
 from tests.launch.runs import (
@@ -28,6 +26,7 @@ from tests.launch.runs import (
     environment,
     finish,
     ledger,
+    loaded_libraries,
     run_dir,
     saved,
     start,
@@ -50,12 +49,13 @@ class Scripted:
         self.said: list[str] = []
         self.asked: list[bool] = []
         self._ends = list(ends)
-        self.ledger = tmp_path / "ledger.sqlite"
+        self.return_ns = 0
         self.supervisor = Supervisor(
             self._command,
             run_id="run",
             runs_dir=tmp_path,
-            ledger=self.ledger,
+            return_time_ns=lambda: self.return_ns,
+            report_failure=lambda: self.said.append("report"),
             max_restarts=restarts,
             clock=self.clock,
             say=self.said.append,
@@ -69,14 +69,10 @@ class Scripted:
         return [sys.executable, "-c", how]
 
     def release(self, seconds: float) -> Callable[[Path], int]:
-        """Return an end that writes a release into the ledger."""
+        """Return an end that wants to come back after a time."""
 
         def end(_: Path) -> int:
-            book = Ledger.open(self.ledger)
-            until_ns = self.clock.now_ns() + round(seconds * S)
-            fact = Decision(decision="stop", why="released", figures={"until_ns": until_ns})
-            book.append("run", [(self.clock.now_ns(), fact)], book.head("run"))
-            book.close()
+            self.return_ns = self.clock.now_ns() + round(seconds * S)
             return 75
 
         return end
@@ -117,7 +113,8 @@ def test_it_gives_up_after_so_many_crashes_without_progress(tmp_path: Path) -> N
     scripted = Scripted(tmp_path, 1, 1, 1, restarts=2)
     assert scripted.supervisor.run() == 1
     assert scripted.supervisor.gave_up
-    assert "given up after 2 restarts" in scripted.said[-1]
+    assert "given up after 2 restarts" in scripted.said[-2]
+    assert scripted.said[-1] == "report"
 
 
 def test_a_new_checkpoint_is_progress(tmp_path: Path) -> None:
@@ -256,6 +253,7 @@ def test_a_run_releases_itself_and_comes_back_when_asked_to(shell: Shell) -> Non
         ),
         process,
     )
+    assert loaded_libraries(process.pid) == set()
     asked = subprocess.run(
         [sys.executable, "-m", "carbon_trainer", "runs", "resume-now", "released"],
         cwd=shell.folder, env=environment(), capture_output=True, text=True, check=False,

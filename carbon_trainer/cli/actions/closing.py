@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from carbon_trainer.clock import SystemClock
-from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import CarbonTrainerError, InputError
 from carbon_trainer.job import FitResult
 from carbon_trainer.ledger.location import location_of
@@ -54,17 +55,18 @@ def _lines(result: FitResult) -> list[str]:
     return lines
 
 
-def report_of_failure(config: RunConfig, run_id: str) -> str:
+def report_of_failure(run_id: str, runs_dir: Path) -> str:
     """Write the report of a run that was given up, and say where it lies.
 
-    What killed segments had used is booked first, so that the report has it.
+    What killed segments had used is recorded first, so that the report has it.
     """
-    ledger = Ledger.open(location_of(config.ledger, config.runs_dir), create=False)
     try:
-        recover_killed(config.runs_dir, ledger, SystemClock())
-        paths = write_run_report(ledger, run_id, config.runs_dir / run_id)
+        ledger = Ledger.open(location_of(None, runs_dir), create=False)
+        try:
+            recover_killed(runs_dir, ledger, SystemClock())
+            paths = write_run_report(ledger, run_id, runs_dir / run_id)
+        finally:
+            ledger.close()
     except CarbonTrainerError as error:
         return f"no report could be written: {error}"
-    finally:
-        ledger.close()
     return f"report: {paths['html']}"

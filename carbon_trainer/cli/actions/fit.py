@@ -15,6 +15,7 @@ from carbon_trainer import job
 from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
 from carbon_trainer.cli.options import given
+from carbon_trainer.cli.supervision import become_supervisor
 from carbon_trainer.clock import SystemClock, to_datetime
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
 from carbon_trainer.errors import InputError, LedgerError
@@ -52,7 +53,7 @@ def fit(
     if point is None:
         check_schedule(config)
     if supervise:
-        sys.exit(_supervised(config, point, run_id, max_restarts))
+        _supervise(config, point, run_id, max_restarts)
     _leave(_fit(config, point, run_id))
 
 
@@ -99,52 +100,17 @@ def _check_same_adapter(run_id: str, before: dict[str, Any], config: RunConfig) 
             )
 
 
-def _supervised(
+def _supervise(
     config: RunConfig, point: ResumePoint | None, run_id: str | None, max_restarts: int
-) -> int:
+) -> NoReturn:
     """Run the same command, without --supervise, as often as it takes."""
-    from carbon_trainer.cli.actions.closing import report_of_failure
-    from carbon_trainer.launch.supervisor import Supervisor
-
-    clock = SystemClock()
-    known = point.run_id if point else run_id or new_run_id(clock)
-    supervisor = Supervisor(
-        lambda again: command_of(sys.argv, known, again=again),
-        run_id=known,
+    become_supervisor(
+        sys.argv,
+        run_id=point.run_id if point else run_id or new_run_id(SystemClock()),
         runs_dir=config.runs_dir,
         ledger=location_of(config.ledger, config.runs_dir),
         max_restarts=max_restarts,
-        clock=clock,
-        say=lambda sentence: click.echo(f"carbon-train: {sentence}", err=True),
     )
-    status = supervisor.run()
-    if supervisor.gave_up:
-        click.echo(report_of_failure(config, known))
-    return status
-
-
-def command_of(argv: list[str], run_id: str, *, again: bool) -> list[str]:
-    """Return the command that a supervisor runs: the user's own, for one run, unsupervised.
-
-    Args:
-        argv: what the user typed.
-        run_id: the run.
-        again: whether it was started before; it then goes on from its newest checkpoint, not
-            from where --resume says.
-    """
-    flags: list[str] = []
-    skipped = False
-    for arg in argv[1:]:
-        if skipped:
-            skipped = False
-        elif again and arg == "--resume":
-            skipped = True
-        elif arg != "--supervise" and not (again and arg.startswith("--resume=")):
-            flags.append(arg)
-    told = ("--resume", "--run-id")
-    if not any(flag in told or flag.startswith(("--resume=", "--run-id=")) for flag in flags):
-        flags += ["--run-id", run_id]
-    return [sys.executable, "-m", "carbon_trainer", *flags]
 
 
 def _fit(config: RunConfig, point: ResumePoint | None, run_id: str | None) -> int:
