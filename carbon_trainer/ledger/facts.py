@@ -6,7 +6,7 @@ canonical text, and with it its hash, is the same on every machine.
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,8 +24,12 @@ class Fact:
 
     def body(self) -> JsonDict:
         """Return the fact's fields as JSON types."""
-        fields = dataclasses.asdict(self)
-        return {k: v for k, v in fields.items() if v is not None or k not in self.only_if_known}
+        # Most values are numbers and texts: dataclasses.asdict would copy each of them.
+        return {
+            name: copy.deepcopy(value) if isinstance(value, dict | list) else value
+            for name, value in vars(self).items()
+            if value is not None or name not in self.only_if_known
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,8 @@ class Ledger:
         fact_rows, interval_rows, head = [], [], after
         records: list[tuple[int, str, JsonDict]] = []
         for time_ns, fact in stamped:
-            body = canonical_json(fact.body())
+            fields = fact.body()
+            body = canonical_json(fields)
             head = link(head, run_id, time_ns, fact.kind, body)
             typed = isinstance(fact, Interval)
             fact_rows.append(
@@ -158,8 +159,7 @@ class Ledger:
                     "sha256": head.sha256,
                 }
             )
-            fields = fact.body() if typed else {}
-            records.append((head.seq, fact.kind, fields))
+            records.append((head.seq, fact.kind, fields if typed else {}))
             if typed:
                 interval_rows.append({"run_id": run_id, "seq": head.seq, **fields})
         with self._engine.begin() as connection:
