@@ -24,6 +24,7 @@ from tests.reports.ledgers import RUN, T0_NS, S
 YEAR_S = 365.25 * 86_400
 
 
+@pytest.mark.slow
 def test_a_correction_changes_every_figure_that_it_concerns_and_is_told(make):
     ledger = make("amended")
     before, after = run_figures(make("finished"), RUN), run_figures(ledger, RUN)
@@ -111,6 +112,7 @@ def test_mixed_kinds_of_intensity_have_no_sum(tmp_path):
     assert "missing" in render_run(chain.ledger, RUN, "md")
 
 
+@pytest.mark.slow
 def test_the_scope_is_as_stated_last(make):
     ledger = make("amended")
     html = render_run(ledger, RUN, "html")
@@ -155,6 +157,7 @@ def test_every_board_has_a_dense_peak_and_a_range():
             assert all(board.sources)
 
 
+@pytest.mark.slow
 def test_plan_and_outcome_stand_side_by_side_and_the_saving_apart(make):
     ledger = make("planned")
     figures = run_figures(ledger, RUN)

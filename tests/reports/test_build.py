@@ -45,14 +45,15 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["html", "md", "json"])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_same_ledger_gives_the_same_bytes(name, form, tmp_path):
-    once = render_run(ledgers.ALL[name](tmp_path / "a.sqlite"), RUN, form)
-    again = render_run(ledgers.ALL[name](tmp_path / "b.sqlite"), RUN, form)
-    assert once == again
+def test_the_same_ledger_gives_the_same_bytes(name, form, rendered, tmp_path):
+    again = render_run(ledgers.ALL[name](tmp_path / "again.sqlite"), RUN, form)
+    assert rendered(name, form) == again
 
 
+@pytest.mark.slow
 def test_another_process_locale_and_hash_seed_give_the_same_bytes(tmp_path):
     ledgers.resumed(tmp_path / "l.sqlite").close()
     code = (
@@ -74,9 +75,10 @@ def test_another_process_locale_and_hash_seed_give_the_same_bytes(tmp_path):
     assert locale.getlocale() is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_page_is_whole_and_needs_nothing_else(name, make):
-    page = Page(render_run(make(name), RUN, "html"))
+def test_the_page_is_whole_and_needs_nothing_else(name, rendered):
+    page = Page(rendered(name, "html"))
     assert page.open == []
     assert not {"script", "iframe", "object", "img", "link", "form"} & set(page.tags)
     assert all(link.startswith("#") for link in page.links)
@@ -84,20 +86,21 @@ def test_the_page_is_whole_and_needs_nothing_else(name, make):
     assert {link[1:] for link in page.links} <= set(page.ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_page_is_small(name, make):
-    assert len(render_run(make(name), RUN, "html")) < 1_500_000
+def test_the_page_is_small(name, rendered):
+    assert len(rendered(name, "html")) < 1_500_000
 
 
-def test_hostile_text_is_shown_as_text_in_html(make):
-    text = render_run(make("hostile"), RUN, "html")
+def test_hostile_text_is_shown_as_text_in_html(rendered):
+    text = rendered("hostile", "html")
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<script" not in text
     assert "<img" not in text
 
 
-def test_hostile_text_is_shown_as_text_in_markdown(make):
-    text = render_run(make("hostile"), RUN, "md")
+def test_hostile_text_is_shown_as_text_in_markdown(rendered):
+    text = rendered("hostile", "md")
     html = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
     assert "<script" not in html
     assert "<img" not in html
@@ -107,14 +110,15 @@ def test_hostile_text_is_shown_as_text_in_markdown(make):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_markdown_tables_keep_their_columns(name, make):
-    html = MarkdownIt("commonmark").enable("table").render(render_run(make(name), RUN, "md"))
+def test_markdown_tables_keep_their_columns(name, rendered):
+    html = MarkdownIt("commonmark").enable("table").render(rendered(name, "md"))
     for table in re.findall(r"<table>.*?</table>", html, re.DOTALL):
         rows = re.findall(r"<tr>.*?</tr>", table, re.DOTALL)
         assert len({len(re.findall(r"<t[hd][ >]", row)) for row in rows}) == 1
     assert "| --- |" not in re.sub(r"<[^>]+>", "", html)
 
 
+@pytest.mark.slow
 def test_an_open_run_says_so_plainly(make):
     ledger = make("still_open")
     for form in ("html", "md"):
@@ -137,12 +141,14 @@ def test_missing_facts_are_printed_as_missing(make):
     assert document["energy"]["total"] is None
 
 
-def test_gaps_stand_before_the_figures(make):
-    html = render_run(make("lost_gpu"), RUN, "html")
+@pytest.mark.slow
+def test_gaps_stand_before_the_figures(rendered):
+    html = rendered("lost_gpu", "html")
     assert html.index("This record has 3 gaps") < html.index('class="tiles"')
     assert "NVML answers GPU is lost" in html
 
 
+@pytest.mark.slow
 def test_every_figure_leads_to_how_it_is_made(make):
     ledger = make("finished")
     page = Page(render_run(ledger, RUN, "html"))
@@ -165,6 +171,7 @@ def test_json_carries_every_figure_with_unit_method_sigma_and_basis(make):
     assert [budget["setting"] for budget in document["budgets"]] == ["budget_kwh", "budget_kgco2e"]
 
 
+@pytest.mark.slow
 def test_all_forms_agree(make):
     ledger = make("resumed")
     document = json.loads(render_run(ledger, RUN, "json"))
@@ -178,6 +185,7 @@ def test_all_forms_agree(make):
         assert document["chain"]["sha256"] in text
 
 
+@pytest.mark.slow
 def test_reports_are_written_as_whole_files(make, tmp_path):
     folder, ledger = tmp_path / "new" / "folder", make("finished")
     files = write_run_report(ledger, RUN, folder)

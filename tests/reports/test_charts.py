@@ -11,6 +11,8 @@ from carbon_trainer.reports.series import MAX_BINS
 from tests.reports import ledgers
 from tests.reports.ledgers import RUN
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["finished", "resumed", "still_open", "lost_gpu"])
 def test_charts_are_well_formed_and_described(name, figures):

@@ -73,6 +73,7 @@ def test_a_356_mwh_llama_7b_would_not_have_passed() -> None:
     assert problems_of(dataclasses.replace(claim, energy_kwh=32_700.0)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ledgers.ALL))
 def test_our_own_figures_pass(name, make) -> None:
     figures = run_figures(make(name), RUN)

@@ -88,6 +88,7 @@ def test_a_run_of_which_no_step_was_watched_says_nothing(tmp_path: Path) -> None
     assert "ommunication" not in render_run(ledger, RUN, "json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["md", "html", "json"])
 def test_every_form_tells_the_figures(tmp_path: Path, form: str) -> None:
     text = render_run(watched(tmp_path / "l", sampled(10, 20, 4)), RUN, form)

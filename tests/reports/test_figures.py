@@ -251,6 +251,7 @@ def random_intervals(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(random_intervals(), min_size=1, max_size=30), st.integers(0, 30))
 def test_whatever_the_intervals_every_cut_is_the_whole(tmp_path_factory, intervals, change_at):
@@ -270,6 +271,7 @@ def test_whatever_the_intervals_every_cut_is_the_whole(tmp_path_factory, interva
         assert len(found.series.covered_s) <= 600
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_intervals_are_counted_exactly(tmp_path):
     chain = ledgers.described(tmp_path / "l.sqlite")
     count, chooser = 200_000, np.random.default_rng(7)

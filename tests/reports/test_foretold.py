@@ -40,16 +40,17 @@ def test_whether_it_lay_in_the_interval_is_told(make, tmp_path):
     assert other.energy.is_inside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["md", "html"])
-def test_people_see_both_the_ratio_and_the_interval(make, form):
-    text = render_run(make("estimated"), RUN, form)
+def test_people_see_both_the_ratio_and_the_interval(rendered, form):
+    text = rendered("estimated", form)
     assert "Estimate and outcome" in text
     assert "Energy of the facility, estimated before" in text
     assert "for the 50 % of the planned tokens" in text
 
 
-def test_machines_get_the_estimate_with_the_keys_of_its_figures(make):
-    document = json.loads(render_run(make("estimated"), RUN, "json"))
+def test_machines_get_the_estimate_with_the_keys_of_its_figures(rendered):
+    document = json.loads(rendered("estimated", "json"))
     assert document["estimate"]["accelerator"] == "H100-SXM5-80GB"
     for one in document["estimate"]["beside"].values():
         assert {one["estimated"], one["came"], one["ratio"]} <= document["figures"].keys()

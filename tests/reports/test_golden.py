@@ -39,10 +39,12 @@ def now(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(made(tmp_path_factory.mktemp("golden")))
 
 
+@pytest.mark.slow
 def test_every_golden_report_is_still_made(now: dict[str, str]) -> None:
     assert set(now) == {path.name for path in GOLDEN.glob("*.txt")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.name for path in GOLDEN.glob("*.txt")))
 def test_a_report_comes_out_again_to_the_byte(name: str, now: dict[str, str]) -> None:
     assert now[name].encode() == (GOLDEN / name).read_bytes()

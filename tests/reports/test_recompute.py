@@ -31,6 +31,7 @@ def test_an_untouched_report_is_what_the_records_give(name, make):
     assert recompute(ledger, RUN, published(ledger)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["value", "sigma"])
 @pytest.mark.parametrize("key", ["energy", "emissions", "tokens-per-kwh", "energy-gpu"])
 def test_any_changed_figure_is_named(key, field, make):
@@ -106,6 +107,7 @@ def signed_report(make, tmp_path: Path) -> tuple[Path, Path]:
     return folder, public
 
 
+@pytest.mark.slow
 def test_a_signature_holds(signed_report):
     folder, public = signed_report
     problems, signer = check_signature(folder, public)
@@ -114,6 +116,7 @@ def test_a_signature_holds(signed_report):
     assert check_signature(folder, None) == ([], signer)
 
 
+@pytest.mark.slow
 def test_one_changed_byte_of_a_file_is_found(signed_report):
     folder, public = signed_report
     path = folder / "report.md"
@@ -123,6 +126,7 @@ def test_one_changed_byte_of_a_file_is_found(signed_report):
     assert check_signature(folder, public)[0] == [f"{path} was signed, and is missing"]
 
 
+@pytest.mark.slow
 def test_a_changed_claim_is_found(signed_report):
     folder, public = signed_report
     document = json.loads((folder / FILE).read_text())
@@ -131,12 +135,14 @@ def test_a_changed_claim_is_found(signed_report):
     assert "it was changed" in check_signature(folder, public)[0][0]
 
 
+@pytest.mark.slow
 def test_another_signer_is_found(signed_report, tmp_path):
     folder, _ = signed_report
     _, other = keys(tmp_path, "other")
     assert "signed with another key" in check_signature(folder, other)[0][0]
 
 
+@pytest.mark.slow
 def test_a_key_that_cannot_sign_is_refused(signed_report, tmp_path, make):
     folder, _ = signed_report
     path = tmp_path / "rsa.pem"
@@ -153,6 +159,7 @@ def test_a_key_that_cannot_sign_is_refused(signed_report, tmp_path, make):
         check_signature(folder, None)
 
 
+@pytest.mark.slow
 def test_missing_records_are_told_up_front_and_nothing_is_exported(make, tmp_path):
     ledger = make("finished")
     with sqlite3.connect(tmp_path / "finished.sqlite") as connection:

@@ -8,9 +8,7 @@ from importlib.resources import files
 import jsonschema
 import pytest
 
-from carbon_trainer.reports.build import render_run
 from tests.reports import ledgers
-from tests.reports.ledgers import RUN
 
 SCHEMA = json.loads(
     files("carbon_trainer.reports").joinpath("schemas/run-report.schema.json").read_text("utf-8")
@@ -22,13 +20,13 @@ def test_the_schema_is_one() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(ledgers.ALL))
-def test_a_report_fits_it(name, make) -> None:
-    document = json.loads(render_run(make(name), RUN, "json"))
+def test_a_report_fits_it(name, rendered) -> None:
+    document = json.loads(rendered(name, "json"))
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
 
 
-def test_a_figure_without_value_must_say_why(make) -> None:
-    document = json.loads(render_run(make("empty"), RUN, "json"))
+def test_a_figure_without_value_must_say_why(rendered) -> None:
+    document = json.loads(rendered("empty", "json"))
     document["figures"]["energy"]["method"] = "measured"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(SCHEMA).validate(document)

@@ -21,6 +21,8 @@ from tests.reports import ledgers
 from tests.reports.portfolio.many import many
 from tests.reports.test_build import Page
 
+pytestmark = pytest.mark.slow
+
 ALL = Selection()
 SCHEMA = json.loads(
     files("carbon_trainer.reports").joinpath("schemas/portfolio.schema.json").read_text("utf-8")
@@ -33,13 +35,12 @@ def made(ledger: Ledger, form: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", sorted(set(PORTFOLIO_FORMATS) - {"pdf"}))
-def test_the_same_ledger_gives_the_same_bytes(form: str, tmp_path: Path) -> None:
-    once = made(many(tmp_path / "a.sqlite"), form)
-    assert once == made(many(tmp_path / "elsewhere.sqlite"), form)
+def test_the_same_ledger_gives_the_same_bytes(form: str, several: Ledger, tmp_path: Path) -> None:
+    assert made(several, form) == made(many(tmp_path / "elsewhere.sqlite"), form)
 
 
-def test_json_fits_its_schema(tmp_path: Path) -> None:
-    document = json.loads(made(many(tmp_path / "l.sqlite"), "json"))
+def test_json_fits_its_schema(several: Ledger) -> None:
+    document = json.loads(made(several, "json"))
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
     assert sum(row["energy_kwh"] for row in document["lines"]) == pytest.approx(
@@ -47,16 +48,16 @@ def test_json_fits_its_schema(tmp_path: Path) -> None:
     )
 
 
-def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
-    page = Page(made(many(tmp_path / "l.sqlite"), "html").decode())
+def test_the_page_is_whole_and_needs_nothing_else(several: Ledger) -> None:
+    page = Page(made(several, "html").decode())
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
     assert "script" not in page.tags
 
 
-def test_months_without_a_run_keep_their_place_on_the_axis(tmp_path: Path) -> None:
-    portfolio = portfolio_of(many(tmp_path / "l.sqlite"), ALL)
+def test_months_without_a_run_keep_their_place_on_the_axis(several: Ledger) -> None:
+    portfolio = portfolio_of(several, ALL)
     months = portfolio_charts(portfolio)[0]
     rows = {row[0]: row[1] for row in months.rows}
     assert list(rows) == [*(f"2026-{month:02}" for month in range(1, 13)), "2027-01"]
@@ -73,8 +74,8 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert "<script>" not in made(ledger, "md").decode().replace("\\<", "")
 
 
-def test_the_workbook_has_every_run(tmp_path: Path) -> None:
-    ledger = many(tmp_path / "l.sqlite")
+def test_the_workbook_has_every_run(several: Ledger) -> None:
+    ledger = several
     book = openpyxl.load_workbook(io.BytesIO(made(ledger, "xlsx")))
     rows = list(book["Runs"].iter_rows(values_only=True))
     assert [row[0] for row in rows[1:]] == ledger.run_ids()
@@ -93,8 +94,8 @@ def test_thousands_of_runs_are_paged_and_the_page_stays_small(tmp_path: Path) ->
     assert "150 more are in the workbook" in html
 
 
-def test_forms_are_written_side_by_side_or_refused_by_name(tmp_path: Path) -> None:
-    ledger = many(tmp_path / "l.sqlite")
+def test_forms_are_written_side_by_side_or_refused_by_name(several: Ledger, tmp_path: Path) -> None:
+    ledger = several
     names = [name for name in PORTFOLIO_FORMATS if name != "pdf"]
     paths = write_portfolio(ledger, ALL, tmp_path / "out", names)
     assert {path.name for path in paths.values()} == {PORTFOLIO_FORMATS[n][0] for n in names}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -18,14 +17,14 @@ from carbon_trainer.reports.portfolio.figures import Portfolio, portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection, selection_of
 from tests.reports import ledgers
 from tests.reports.ledgers import GB, GPU, T0_NS, S
-from tests.reports.portfolio.many import chain_of, many
+from tests.reports.portfolio.many import chain_of
 
 ALL = Selection()
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return many(tmp_path / "many.sqlite")
+def ledger(several: Ledger) -> Ledger:
+    return several
 
 
 def groups(portfolio: Portfolio, cut: str) -> dict[str, int]:
@@ -115,6 +114,7 @@ def test_a_period_that_is_none_is_refused(chosen: dict[str, object], said: str) 
         selection_of(**chosen)
 
 
+@pytest.mark.slow
 def test_scopes_hold_each_run_once(ledger: Ledger) -> None:
     inventory = portfolio_of(ledger, ALL).inventory
     found = {(line.scope.scope, line.scope.category): set(line.runs) for line in inventory.lines}
@@ -165,6 +165,7 @@ def test_a_run_without_a_factor_leaves_emissions_missing(ledger: Ledger) -> None
     assert any("without an emission factor" in gap for gap in portfolio.gaps)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(
