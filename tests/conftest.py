@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,39 @@ from carbon_trainer.hardware.process import ProcessIdentity
 # Threads that wait for one another by spinning take a hundred times as long where others want the
 # cores too; to models as small as these they bring nothing. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ledgers and checkpoints are forced onto the disk, which takes no time where that is memory.
+MEMORY = Path("/dev/shm")
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+# Processes under test would compile the package at each start.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A whole suite takes every core; what was named runs in pytest's own process."""
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return (os.cpu_count() or 1) if is_whole else 0
+
+
+LONGEST_FIRST = [
+    "tests/launch/test_chaos.py", "tests/launch/test_split.py", "tests/launch/test_torchrun.py",
+    "tests/launch/test_supervisor.py", "tests/callbacks/", "tests/real/test_slurm.py",
+]  # fmt: skip
+"""Modules that take minutes: begun last, one core would wait for them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("real"):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=_turn)  # keeps the order of those that take a turn together
+
+
+def _turn(item: pytest.Item) -> int:
+    beginnings = (i for i, path in enumerate(LONGEST_FIRST) if item.nodeid.startswith(path))
+    return next(beginnings, len(LONGEST_FIRST))
+
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

@@ -118,6 +118,7 @@ def test_every_file_of_settings_that_is_shown_is_read(block: Block, tmp_path: Pa
         assert yaml.safe_load(block.text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", _blocks("python"), ids=str)
 def test_all_that_shown_code_imports_from_here_exists(block: Block) -> None:
     for node in ast.walk(ast.parse(block.text)):
@@ -127,6 +128,7 @@ def test_all_that_shown_code_imports_from_here_exists(block: Block) -> None:
                 assert hasattr(module, alias.name), f"{node.module}.{alias.name}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block",
     [
@@ -194,6 +196,7 @@ def pages(site: Path) -> dict[Path, Page]:
     return {path: Page(path) for path in site.rglob("*.html")}
 
 
+@pytest.mark.slow
 def test_every_link_and_anchor_within_the_site_holds(site: Path, pages: dict[Path, Page]) -> None:
     assert len(pages) > 20
     for path, page in pages.items():
@@ -211,6 +214,7 @@ def test_every_link_and_anchor_within_the_site_holds(site: Path, pages: dict[Pat
                 assert unquote(parts.fragment) in anchors, f"{path.relative_to(site)}: {link}"
 
 
+@pytest.mark.slow
 def test_no_page_loads_anything_from_elsewhere(pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         assert page.loaded
@@ -218,6 +222,7 @@ def test_no_page_loads_anything_from_elsewhere(pages: dict[Path, Page]) -> None:
             assert not urlsplit(address).netloc, f"{path.name} loads {address}"
 
 
+@pytest.mark.slow
 def test_search_works_from_a_folder(site: Path) -> None:
     index = (site / "search" / "search_index.js").read_text()
     assert index.startswith("var __index")
@@ -225,6 +230,7 @@ def test_search_works_from_a_folder(site: Path) -> None:
     assert "IFrameWorker" in (site / "assets" / "iframe-worker.js").read_text()
 
 
+@pytest.mark.slow
 def test_every_command_is_in_the_reference(site: Path) -> None:
     text = (site / "reference" / "commands.html").read_text()
     for verb in VERBS:
@@ -233,6 +239,7 @@ def test_every_command_is_in_the_reference(site: Path) -> None:
     assert "Sentinel" not in text
 
 
+@pytest.mark.slow
 def test_every_setting_is_in_the_reference_under_a_heading(site: Path) -> None:
     text = (site / "reference" / "settings.html").read_text()
     first = text.index("<h2")
@@ -241,6 +248,7 @@ def test_every_setting_is_in_the_reference_under_a_heading(site: Path) -> None:
     assert "<!-- settings -->" not in text
 
 
+@pytest.mark.slow
 def test_every_provider_is_told_with_what_it_needs(site: Path) -> None:
     text = (site / "carbon-intensity.html").read_text()
     for info in infos():
@@ -255,6 +263,7 @@ def test_every_form_of_a_report_is_told() -> None:
         assert f"`{name}`" in text, name
 
 
+@pytest.mark.slow
 def test_every_public_name_is_in_the_reference(pages: dict[Path, Page], site: Path) -> None:
     names = [f"carbon_trainer.{name}" for name in carbon_trainer.__all__ if name[0] != "_"]
     documented = pages[site / "reference" / "carbon_trainer.html"].anchors
@@ -263,6 +272,7 @@ def test_every_public_name_is_in_the_reference(pages: dict[Path, Page], site: Pa
     assert set(names) <= pages[site / "reference" / "callbacks.html"].anchors
 
 
+@pytest.mark.slow
 def test_files_to_download_are_there(site: Path) -> None:
     for name in ("grafana-dashboard.json", "postgresql-roles.sql"):
         assert (site / name).read_bytes() == (ROOT / "docs" / name).read_bytes()

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch.utils.data import DataLoader, TensorDataset
 
 from carbon_trainer.callbacks.environment import settings_of
 from carbon_trainer.energy.meter import EnergyMeter
@@ -27,6 +25,9 @@ PLAIN, GOING_ON, FABRIC, ACCELERATE, OTHER = re.findall(
 @pytest.fixture
 def yours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The names that the page's examples take as the reader's own."""
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         "carbon_trainer.session.EnergyMeter",
@@ -52,6 +53,7 @@ def _ledger() -> Ledger:
     return Ledger.open(Path("carbon_runs") / "ledger.sqlite", create=False)
 
 
+@pytest.mark.slow
 def test_the_plain_loop_trains_saves_and_goes_on(
     yours: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,6 +65,7 @@ def test_the_plain_loop_trains_saves_and_goes_on(
     assert _closed_at(_ledger()) == [("finished", 6), ("finished", 12)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "load"),
     [

@@ -62,6 +62,7 @@ def wheel_names(wheel: dict[str, bytes]) -> set[str]:
     return {name for name in wheel if ".dist-info/" not in name}
 
 
+@pytest.mark.slow
 def test_a_clone_without_symbolic_links_builds_the_same_wheel(
     wheel: dict[str, bytes], tmp_path: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_a_clone_without_symbolic_links_builds_the_same_wheel(
     assert built(project, tmp_path / "wheel") == wheel
 
 
+@pytest.mark.slow
 def test_the_wheel_has_every_file_once_and_nothing_else(wheel_names: set[str]) -> None:
     package = ROOT / "carbon_trainer"
     own = {
@@ -85,6 +87,7 @@ def test_the_wheel_has_every_file_once_and_nothing_else(wheel_names: set[str]) -
     assert "carbon_trainer/py.typed" in wheel_names
 
 
+@pytest.mark.slow
 def test_no_bare_callbacks_or_reports_lands_in_site_packages(wheel_names: set[str]) -> None:
     assert {name.split("/")[0] for name in wheel_names} == {"carbon_trainer"}
 
@@ -105,12 +108,14 @@ def test_the_folders_at_the_top_are_no_second_modules(name: str) -> None:
     assert f"import carbon_trainer.{name.split('.')[0]}: " in ended.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_import_contract_is_kept() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     ended = subprocess.run([linter], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout
 
 
+@pytest.mark.slow
 def test_public_names_are_those_that_are_documented() -> None:
     assert set(carbon_trainer.__all__) == {
         "CarbonTrainer", "EnergyMeter", "RunConfig", "RunRecorder", "TransformerModule",

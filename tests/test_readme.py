@@ -11,7 +11,6 @@ import pytest
 
 from carbon_trainer.cli.fit import command as fit_command
 from carbon_trainer.cli.main import VERBS
-from tests.callbacks.training import TinyModule, loader
 from tests.cli.commands import Ended, call
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +39,7 @@ def test_two_commands_stand_at_the_top_and_are_what_ci_runs() -> None:
     assert "readme_command 2" in ci
 
 
+@pytest.mark.slow
 def test_the_main_job_runs_on_the_standard_library_with_a_budget(
     carbon_train: Callable[..., Ended],
 ) -> None:
@@ -60,7 +60,10 @@ def test_every_command_shown_has_verbs_and_flags_that_exist() -> None:
             assert {word for word in words if word.startswith("--")} <= flags, line
 
 
+@pytest.mark.slow
 def test_the_lightning_example_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.callbacks.training import TinyModule, loader
+
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(_blocks("python")[0], names)

@@ -212,6 +212,7 @@ def test_a_driver_that_hangs_does_not_hold_the_start_up(
     assert booked[0].energy_mj == 700_000
 
 
+@pytest.mark.slow
 @given(
     counted_mj=st.integers(-(10**9), 10**9),
     after_s=st.floats(0, 10**5),
@@ -229,6 +230,7 @@ def test_never_negative_and_never_more_than_the_counter(
     assert 0 <= tail_mj <= (counted_mj if counted_mj >= 0 else power_mw)
 
 
+@pytest.mark.slow
 def test_a_killed_training_is_booked_when_it_goes_on(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     gpu: dict[str, object] = {

@@ -140,6 +140,7 @@ def test_sources_are_described_with_method_and_uncertainty(tmp_path: Path) -> No
     assert (source["method"], source["uncertainty"]) == ("measured", 0.05)
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_mid_run_costs_no_record(tmp_path: Path) -> None:
     run = _open(tmp_path)
     run._writer.flush()

@@ -1,4 +1,4 @@
-"""A process told from every other of its machine, past ones too: ids are used again."""
+"""The identity of a process among all of its machine, past ones too: ids are used again."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def age_s() -> float:
 
 
 def boot_id() -> str:
-    """Return what tells one start of this machine from another."""
+    """Return an id of this machine's present boot."""
     kernels = Path("/proc/sys/kernel/random/boot_id")
     if kernels.exists():
         return kernels.read_text(encoding="ascii").strip()
@@ -89,7 +89,7 @@ def boot_id() -> str:
 
 
 def pid_space() -> str:
-    """Return what tells this container's process ids from another's; empty where there are none."""
+    """Return an id of the space of process ids: a container has its own; empty if unknown."""
     try:
         return str(Path("/proc/self/ns/pid").readlink())
     except OSError:

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from lightning.pytorch.callbacks import Callback
 
-from carbon_trainer.callbacks import CarbonAware, EnergyBudget
-from carbon_trainer.callbacks.budget import validation_follows
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CheckpointSaved, Decision, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.runs.outcome import ResumePoint
 from carbon_trainer.session import RunSession
-from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
 from tests.simulation.source import ConstantSource
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+
+pytestmark = pytest.mark.slow
 
 J_PER_KWH = 3.6e6
 
 
-class Slow(TinyModule):
-    """A step takes a while, so that a budget is reached after a few."""
-
-    def training_step(self, batch: Any, index: int) -> torch.Tensor:
-        import time
-
-        time.sleep(0.02)
-        return super().training_step(batch, index)
-
-
 def _fit(run: RunSession, tmp_path: Path, *more: Callback, **options: Any) -> Any:
+    from carbon_trainer.callbacks import CarbonAware
+    from tests.callbacks.budget_helpers import Slow
+    from tests.callbacks.training import loader, trainer, validation_loader
+
     fitted = trainer(tmp_path, CarbonAware(session=run), *more, steps=2000, **options)
     fitted.fit(Slow(), loader(), validation_loader())
     return fitted
@@ -40,6 +34,8 @@ def _fit(run: RunSession, tmp_path: Path, *more: Callback, **options: Any) -> An
 
 @pytest.mark.parametrize("power_w", [50.0, 2000.0])
 def test_a_run_stops_before_its_budget_with_a_checkpoint(tmp_path: Path, power_w: float) -> None:
+    from tests.callbacks.training import session
+
     budget_kwh = power_w * 3 / J_PER_KWH
     run = session(tmp_path, source=ConstantSource(power_w), budget_kwh=budget_kwh)
     fitted = _fit(run, tmp_path)
@@ -66,6 +62,8 @@ def test_a_run_stops_before_its_budget_with_a_checkpoint(tmp_path: Path, power_w
 def test_emissions_cost_and_overhead_bound_energy_too(
     tmp_path: Path, settings: dict[str, Any], kwh: float
 ) -> None:
+    from tests.callbacks.training import session
+
     run = session(tmp_path, source=ConstantSource(100), **settings)
     _fit(run, tmp_path)
     run.close()
@@ -74,7 +72,10 @@ def test_emissions_cost_and_overhead_bound_energy_too(
 
 
 def test_no_validation_is_run_once_the_budget_is_reached(tmp_path: Path) -> None:
-    counted = _CountValidations()
+    from tests.callbacks.budget_helpers import CountValidations
+    from tests.callbacks.training import session
+
+    counted = CountValidations()
     run = session(tmp_path, source=ConstantSource(100), budget_kwh=200 / J_PER_KWH)
     fitted = _fit(run, tmp_path, counted, check_val_every_n_epoch=10_000)
     run.close()
@@ -82,15 +83,11 @@ def test_no_validation_is_run_once_the_budget_is_reached(tmp_path: Path) -> None
     assert fitted.limit_val_batches == 1.0
 
 
-class _CountValidations(Callback):
-    def __init__(self) -> None:
-        self.batches = 0
-
-    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
-        self.batches += 1
-
-
 def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks import CarbonAware
+    from tests.callbacks.budget_helpers import Slow
+    from tests.callbacks.training import loader, session, trainer
+
     run = session(tmp_path, source=ConstantSource(1000), budget_kwh=1e-9)
     module = Slow()
     trainer(tmp_path, CarbonAware(session=run), steps=50).fit(module, loader())
@@ -103,6 +100,10 @@ def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path) -> None
 def test_a_resumed_run_knows_what_a_step_and_its_end_need_before_it_has_metered_any(
     tmp_path: Path,
 ) -> None:
+    from carbon_trainer.callbacks import CarbonAware
+    from tests.callbacks.budget_helpers import Slow
+    from tests.callbacks.training import loader, session, trainer
+
     budget_kwh = 100 * 3 / J_PER_KWH
     first = session(tmp_path, source=ConstantSource(100), budget_kwh=budget_kwh)
     _fit(first, tmp_path)
@@ -126,6 +127,9 @@ def test_a_resumed_run_knows_what_a_step_and_its_end_need_before_it_has_metered_
 def test_a_trainer_that_must_go_on_is_refused_and_its_run_is_closed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
+    from carbon_trainer.callbacks import EnergyBudget
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.chdir(tmp_path)
     budget = EnergyBudget(budget_kwh=1)
     with pytest.raises(InputError, match="min_steps or min_epochs"):
@@ -137,9 +141,12 @@ def test_a_trainer_that_must_go_on_is_refused_and_its_run_is_closed(
 
 
 def test_when_energy_can_no_longer_be_known_a_run_stops_if_it_was_told_to(tmp_path: Path) -> None:
+    from tests.callbacks.budget_helpers import LoseAt
+    from tests.callbacks.training import session
+
     source = ConstantSource(100)
     run = session(tmp_path, source=source, budget_kwh=1, on_meter_loss="stop")
-    fitted = _fit(run, tmp_path, _LoseAt(source, 5))
+    fitted = _fit(run, tmp_path, LoseAt(source, 5))
     run.close()
     assert run.outcome is not None
     assert run.outcome.exit_status == 3
@@ -148,24 +155,18 @@ def test_when_energy_can_no_longer_be_known_a_run_stops_if_it_was_told_to(tmp_pa
 
 
 def test_or_goes_on_with_an_estimate_and_still_stops_in_time(tmp_path: Path) -> None:
+    from tests.callbacks.budget_helpers import LoseAt
+    from tests.callbacks.training import session
+
     source = ConstantSource(100)
     run = session(tmp_path, source=source, budget_kwh=400 / J_PER_KWH)
-    _fit(run, tmp_path, _LoseAt(source, 20))
+    _fit(run, tmp_path, LoseAt(source, 20))
     run.close()
     assert run.outcome is not None
     assert "budget of" in run.outcome.reason
     kinds = {fact.kind for fact in run.ledger.facts(run.run_id)}
     assert "incomplete" in kinds
     assert "unknown" in set(run.ledger.intervals(run.run_id)["method"])
-
-
-class _LoseAt(Callback):
-    def __init__(self, source: ConstantSource, step: int) -> None:
-        self.source, self.step = source, step
-
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            self.source.lose()
 
 
 @pytest.mark.parametrize(
@@ -180,23 +181,10 @@ class _LoseAt(Callback):
 def test_a_validation_before_the_next_check_is_foreseen(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    watch = _Foresee()
+    from tests.callbacks.budget_helpers import Foresee
+    from tests.callbacks.training import TinyModule, loader, trainer, validation_loader
+
+    watch = Foresee()
     trainer(tmp_path, watch, steps=30, **options).fit(TinyModule(), loader(), validation_loader())
     assert watch.foreseen
     assert watch.missed == 0
-
-
-class _Foresee(Callback):
-    """Asks after every batch whether a validation follows, and looks whether one does."""
-
-    def __init__(self) -> None:
-        self.expected = False
-        self.missed = 0
-        self.foreseen = 0
-
-    def on_train_batch_end(self, trainer: Any, module: Any, out: Any, batch: Any, i: int) -> None:
-        self.expected = validation_follows(trainer, i)
-
-    def on_validation_start(self, *_: Any) -> None:
-        self.missed += not self.expected
-        self.foreseen += self.expected

@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from carbon_trainer.callbacks import CarbonAware
-from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
 from carbon_trainer.checkpoints import path_of
 from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete
-from tests.callbacks.training import TinyModule, loader, session, trainer
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_newest_checkpoints_are_kept_and_recorded(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks import CarbonAware
+    from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
+    from tests.callbacks.training import TinyModule, loader, session, trainer
+
     run = session(tmp_path)
     aware, periodic = CarbonAware(session=run), PeriodicCheckpoint(run, 2)
     trainer(tmp_path, aware, periodic, steps=9).fit(TinyModule(), loader())
@@ -39,6 +41,10 @@ def test_the_newest_checkpoints_are_kept_and_recorded(tmp_path: Path) -> None:
 def test_a_full_disk_costs_the_checkpoint_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
+    from carbon_trainer.callbacks import CarbonAware
+    from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
+    from tests.callbacks.training import TinyModule, loader, session, trainer
+
     run = session(tmp_path)
     aware, periodic = CarbonAware(session=run), PeriodicCheckpoint(run, 3)
     fitted = trainer(tmp_path, aware, periodic, steps=8)
@@ -61,6 +67,12 @@ def test_a_full_disk_costs_the_checkpoint_only(
 
 
 def test_a_checkpoint_loads_safely_and_carries_no_password(tmp_path: Path) -> None:
+    import torch
+
+    from carbon_trainer.callbacks import CarbonAware
+    from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
+    from tests.callbacks.training import TinyModule, loader, session, trainer
+
     run = session(tmp_path, name="x")
     aware, periodic = CarbonAware(session=run), PeriodicCheckpoint(run, 4)
     trainer(tmp_path, aware, periodic, steps=4).fit(TinyModule(), loader())

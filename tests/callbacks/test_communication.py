@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from torch.profiler import ProfilerActivity, profile
 
-from carbon_trainer.callbacks import CommunicationShare
-from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.communication import StepWatch, _has_own_profiler
-from carbon_trainer.callbacks.lead import Lead
 from carbon_trainer.ledger.facts import CommunicationSampled, Incomplete, Progress
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.session import RunSession
 from tests.callbacks.test_ranks import train
-from tests.callbacks.training import TinyModule, loader, session, trainer
+
+if TYPE_CHECKING:
+    from carbon_trainer.callbacks.communication import StepWatch
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunSession]:
+    from tests.callbacks.training import session
+
     opened = session(tmp_path)
     yield opened
     opened.close()
@@ -31,10 +31,16 @@ def run(tmp_path: Path) -> Iterator[RunSession]:
 @pytest.fixture
 def watch(run: RunSession) -> StepWatch:
     """Watches steps 9, 19 …"""
+    import torch
+
+    from carbon_trainer.callbacks.communication import StepWatch
+
     return StepWatch(run, 10, 2, "gloo", torch.device("cpu"))
 
 
 def work() -> None:
+    import torch
+
     torch.ones(100, 100) @ torch.ones(100, 100)
 
 
@@ -70,25 +76,19 @@ def test_two_ranks_tell_what_they_communicate_and_learn_the_same_bit_for_bit(
 
 
 def test_one_rank_watches_nothing(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks import CommunicationShare
+    from tests.callbacks.training import TinyModule, loader, session, trainer
+
     run = session(tmp_path, communication_every=10)
     fitted = trainer(tmp_path, CommunicationShare(session=run), steps=24)
     fitted.fit(TinyModule(), loader(48))
     assert facts_of(run).facts(run.run_id, CommunicationSampled) == []
 
 
-class Watched(CarbonCallback):
-    """Has one rank watch its steps, and notes those from which no forecast may be made."""
-
-    def began(self, lead: Lead, trainer: Any) -> None:
-        self.disturbed: list[int] = []
-        lead.watch = StepWatch(lead.session, 10, 2, "gloo", torch.device("cpu"))
-
-    def step_done(self, lead: Lead, trainer: Any, batch_index: int) -> None:
-        if lead.disturbed:
-            self.disturbed.append(trainer.global_step)
-
-
 def test_a_watched_step_is_none_that_forecasts_are_made_from(tmp_path: Path) -> None:
+    from tests.callbacks.communication_helpers import Watched
+    from tests.callbacks.training import TinyModule, loader, session, trainer
+
     run = session(tmp_path)
     part = Watched(session=run)
     trainer(tmp_path, part, steps=24).fit(TinyModule(), loader(48))
@@ -99,6 +99,9 @@ def test_a_watched_step_is_none_that_forecasts_are_made_from(tmp_path: Path) -> 
 
 
 def test_a_trainer_with_torchs_profiler_is_known(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks.communication import _has_own_profiler
+    from tests.callbacks.training import trainer
+
     assert _has_own_profiler(trainer(tmp_path, profiler="pytorch"))
     assert not _has_own_profiler(trainer(tmp_path, profiler="simple"))
 
@@ -124,6 +127,8 @@ def test_a_step_with_something_else_in_it_does_not_count(run: RunSession, watch:
 def test_beside_the_users_own_profile_nothing_is_watched_and_that_is_said_once(
     run: RunSession, watch: StepWatch
 ) -> None:
+    from torch.profiler import ProfilerActivity, profile
+
     with profile(activities=[ProfilerActivity.CPU]) as own:
         for step in (9, 19):
             watch.begin(step)
@@ -149,6 +154,8 @@ def test_what_breaks_in_watching_ends_watching_and_nothing_else(
 
 
 def test_a_step_that_an_exception_ends_leaves_no_profile_behind(watch: StepWatch) -> None:
+    import torch
+
     watch.begin(9)
     assert torch.autograd._profiler_enabled()
     watch.let_go()

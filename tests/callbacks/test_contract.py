@@ -7,19 +7,20 @@ import logging
 import pkgutil
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from lightning.pytorch.callbacks import Callback
 
 import carbon_trainer.callbacks as exported
-from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
-from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
+
+if TYPE_CHECKING:
+    import torch
+
+pytestmark = pytest.mark.slow
 
 NAMES = exported.__all__
 
@@ -41,6 +42,8 @@ def _statuses(ledger: Ledger) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_fits_twice_as_two_runs_that_verify(name: str, tmp_path: Path) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer, validation_loader
+
     callback = getattr(exported, name)()
     for _ in range(2):
         trainer(tmp_path, callback).fit(TinyModule(), loader(), validation_loader())
@@ -51,6 +54,8 @@ def test_each_fits_twice_as_two_runs_that_verify(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_closes_once_however_often_it_is_told(name: str, tmp_path: Path) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     callback = getattr(exported, name)()
     fitted = trainer(tmp_path, callback)
     module = TinyModule()
@@ -62,6 +67,8 @@ def test_each_closes_once_however_often_it_is_told(name: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_keeps_the_record_when_the_users_model_fails(name: str, tmp_path: Path) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     class Failing(TinyModule):
         def training_step(self, batch: Any, index: int) -> torch.Tensor:
             if index == 3:
@@ -78,9 +85,12 @@ def test_each_keeps_the_record_when_the_users_model_fails(name: str, tmp_path: P
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_state_survives_a_checkpoint(name: str, tmp_path: Path) -> None:
+    from tests.callbacks.contract_helpers import SaveAt
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     path = tmp_path / "a.ckpt"
     first = trainer(tmp_path, getattr(exported, name)(), steps=4, enable_checkpointing=False)
-    saver = _SaveAt(path, 4)
+    saver = SaveAt(path, 4)
     first.callbacks.append(saver)
     first.fit(TinyModule(), loader())
     again = trainer(tmp_path, getattr(exported, name)(), steps=6)
@@ -104,6 +114,8 @@ def test_making_one_opens_and_starts_nothing(name: str, tmp_path: Path) -> None:
 def test_a_bug_of_ours_is_logged_once_and_recorded_and_training_goes_on(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("our own bug")
 
@@ -123,6 +135,10 @@ def test_a_bug_of_ours_is_logged_once_and_recorded_and_training_goes_on(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_goes_on_from_a_checkpoint_of_the_other_lightning(name: str, tmp_path: Path) -> None:
+    import torch
+
+    from tests.callbacks.training import loader
+
     other = pytest.importorskip("pytorch_lightning")
 
     class Module(other.LightningModule):
@@ -156,6 +172,8 @@ def test_each_goes_on_from_a_checkpoint_of_the_other_lightning(name: str, tmp_pa
 
 
 def test_a_budget_stops_the_other_lightning_with_a_checkpoint(tmp_path: Path) -> None:
+    from tests.callbacks.training import session
+
     other = pytest.importorskip("pytorch_lightning")
     demos = pytest.importorskip("pytorch_lightning.demos.boring_classes")
 
@@ -191,6 +209,8 @@ def test_a_setting_that_does_not_fit_is_refused_at_once() -> None:
 
 
 def test_an_unknown_zone_ends_before_training_starts(tmp_path: Path) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     module = TinyModule()
     with pytest.raises(InputError, match="Did you mean GB"):
         trainer(tmp_path, exported.EmissionsTracking(zone="UK")).fit(module, loader())
@@ -202,6 +222,8 @@ PARTS_OF_THE_COMMAND = {"CarbonCallback", "StopOnSignal", "StopWhenMeasured", "U
 
 
 def test_no_callback_is_forgotten() -> None:
+    from carbon_trainer.callbacks.base import CarbonCallback
+
     for module in pkgutil.iter_modules(exported.__path__):
         importlib.import_module(f"carbon_trainer.callbacks.{module.name}")
     found = {CarbonCallback}
@@ -218,12 +240,3 @@ def test_everything_exported_exists_and_is_documented() -> None:
         exported.Nothing  # noqa: B018
     assert set(dir(exported)) == set(NAMES)
     assert importlib.import_module("carbon_trainer.callbacks") is exported
-
-
-class _SaveAt(Callback):
-    def __init__(self, path: Path, step: int) -> None:
-        self.path, self.step = path, step
-
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step:
-            trainer.save_checkpoint(self.path)

@@ -8,20 +8,21 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning
 import pytest
-import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
-from carbon_trainer.callbacks import CarbonAware, EnergyMetering
-from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.environment import from_environment, settings_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import Incomplete, RunClosed, RunOpened
 from carbon_trainer.ledger.store import Ledger
-from tests.callbacks.training import TinyModule, loader, trainer
+
+if TYPE_CHECKING:
+    import torch
+    from lightning.pytorch.callbacks import Callback
+
+pytestmark = pytest.mark.slow
+
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +53,8 @@ def _closed(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_without_the_variable_nothing_is_added_or_written(installed: Path) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     fitted = trainer(installed)
     fitted.fit(TinyModule(), loader())
     assert fitted.callbacks == []
@@ -61,6 +64,8 @@ def test_without_the_variable_nothing_is_added_or_written(installed: Path) -> No
 def test_with_it_a_script_that_knows_nothing_of_us_is_recorded_and_reported(
     installed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
     monkeypatch.setenv("CARBON_TRAINER_ZONE", "FR")
     monkeypatch.setenv("CARBON_TRAINER_NAME", "unasked")
@@ -78,6 +83,10 @@ def test_with_it_a_script_that_knows_nothing_of_us_is_recorded_and_reported(
 def test_a_trainer_of_pytorch_lightning_is_recorded_too(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
+    from tests.callbacks.training import loader
+
     other = pytest.importorskip("pytorch_lightning")
     monkeypatch.setenv("CARBON_TRAINER", "1")
 
@@ -101,10 +110,14 @@ def test_a_trainer_of_pytorch_lightning_is_recorded_too(
 def test_a_budget_stops_it_with_a_checkpoint_that_the_script_can_go_on_from(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from carbon_trainer.callbacks import CarbonAware
+    from tests.callbacks.environment_helpers import LosesTheMeter
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
     monkeypatch.setenv("CARBON_TRAINER_ON_METER_LOSS", "stop")
     monkeypatch.setenv("CARBON_TRAINER_BUDGET_KWH", "0.001")
-    fitted = trainer(installed, _LosesTheMeter(at_step=3), steps=50)
+    fitted = trainer(installed, LosesTheMeter(at_step=3), steps=50)
     fitted.fit(TinyModule(), loader())
     assert fitted.global_step < 50
     (saved,) = installed.glob("carbon_runs/*/checkpoints/*.ckpt")
@@ -116,22 +129,16 @@ def test_a_budget_stops_it_with_a_checkpoint_that_the_script_can_go_on_from(
     assert statuses == ["budget", "finished"]
 
 
-class _LosesTheMeter(Callback):
-    def __init__(self, at_step: int) -> None:
-        self.at_step = at_step
-
-    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.at_step:
-            (ours,) = [one for one in trainer.callbacks if isinstance(one, CarbonCallback)]
-            ours._lead.session.meter_loss = "the device is gone"
-
-
-@pytest.mark.parametrize("own", [CarbonAware, EnergyMetering])
+@pytest.mark.parametrize("own", ["CarbonAware", "EnergyMetering"])
 def test_it_steps_aside_where_the_script_has_a_callback_of_ours(
-    installed: Path, monkeypatch: pytest.MonkeyPatch, own: type[CarbonCallback]
+    installed: Path, monkeypatch: pytest.MonkeyPatch, own: str
 ) -> None:
+    from carbon_trainer import callbacks
+    from carbon_trainer.callbacks.base import CarbonCallback
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
-    callback = own()
+    callback = getattr(callbacks, own)()
     fitted = trainer(installed, callback)
     fitted.fit(TinyModule(), loader())
     assert [one for one in fitted.callbacks if isinstance(one, CarbonCallback)] == [callback]
@@ -141,6 +148,9 @@ def test_it_steps_aside_where_the_script_has_a_callback_of_ours(
 def test_it_steps_aside_where_the_model_brings_one(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from carbon_trainer.callbacks import EnergyMetering
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
 
     class Bringing(TinyModule):
@@ -155,6 +165,11 @@ def test_it_steps_aside_where_the_model_brings_one(
 def test_a_list_of_callbacks_serves_two_trainers_and_each_fit_is_a_run(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import lightning
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from tests.callbacks.training import TinyModule, loader
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
     shared: list[Callback] = []
     options = {"max_steps": 2, "accelerator": "cpu", "logger": False, "enable_progress_bar": False}
@@ -170,6 +185,8 @@ def test_a_list_of_callbacks_serves_two_trainers_and_each_fit_is_a_run(
 def test_validating_and_testing_open_no_run(
     installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
     trainer(installed).validate(TinyModule(), loader(), verbose=False)
     assert not (installed / "carbon_runs").exists()
@@ -190,6 +207,8 @@ def test_what_is_wrong_is_said_in_one_sentence_and_training_goes_on(
     installed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
     variable: str, value: str, sentence: str,
 ) -> None:  # fmt: skip
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
     monkeypatch.setenv(variable, value)
     module = TinyModule()
@@ -204,6 +223,8 @@ def test_what_is_wrong_is_said_in_one_sentence_and_training_goes_on(
 def test_a_trainer_whose_budget_could_not_be_kept_trains_without_and_says_so(
     installed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
     monkeypatch.setenv("CARBON_TRAINER_BUDGET_KWH", "1")
     module = TinyModule()
@@ -215,6 +236,8 @@ def test_a_trainer_whose_budget_could_not_be_kept_trains_without_and_says_so(
 def test_what_is_found_wrong_in_the_midst_of_training_is_recorded_and_training_goes_on(
     installed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     monkeypatch.setenv("CARBON_TRAINER", "1")
 
     def refuse(*_: Any) -> None:

@@ -12,23 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from peft import LoraConfig, get_peft_model
-from transformers import TrainerCallback
 
 from carbon_trainer.budget import RECENT_STEPS
-from carbon_trainer.callbacks.hf_facts import (
-    epoch_may_end,
-    first_validation_mj,
-    recent_steps,
-    saved_parameters,
-)
 from carbon_trainer.callbacks.hf_state import read_state
-from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
-from carbon_trainer.callbacks.member import RunMember
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete, Progress, RunClosed
 from carbon_trainer.ledger.store import Ledger
@@ -37,6 +26,12 @@ from tests.callbacks import huggingface as tiny
 from tests.callbacks.test_ranks import ROOT, free_port
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
+from tests.warm import WarmProcess
+
+if TYPE_CHECKING:
+    from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
+
+pytestmark = pytest.mark.slow
 
 J_PER_KWH = 3.6e6
 WATTS = 200.0
@@ -48,7 +43,11 @@ def without_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("CI", "1")
     tried: list[Any] = []
 
-    def refuse(_: socket.socket, address: Any) -> None:
+    connect = socket.socket.connect
+
+    def refuse(own: socket.socket, address: Any) -> None:
+        if own.family == socket.AF_UNIX:  # a process of this machine
+            return connect(own, address)
         tried.append(address)
         raise OSError("tests have no network")
 
@@ -65,6 +64,8 @@ def gpu() -> Iterator[SimulatedGpu]:
 
 
 def aware(folder: Path, **settings: Any) -> CarbonAwareCallback:
+    from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
+
     usual = {"runs_dir": folder / "runs", "host_metering": False, "zone": "FR"}
     return CarbonAwareCallback(**{**usual, **settings})
 
@@ -78,13 +79,6 @@ def record(folder: Path) -> tuple[Ledger, str]:
 
 def closings(ledger: Ledger, run_id: str) -> list[str]:
     return [fact.body["status"] for fact in ledger.facts(run_id, RunClosed)]
-
-
-class Slow(TrainerCallback):
-    """A step takes a while, so that a budget is reached after a few."""
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        time.sleep(0.02)
 
 
 def test_it_imports_no_lightning() -> None:
@@ -101,6 +95,8 @@ def test_it_imports_no_lightning() -> None:
 
 @pytest.mark.parametrize("make", tiny.ALL, ids=lambda make: make.__name__)
 def test_training_is_the_same_bit_for_bit_with_it(make: Any, tmp_path: Path, gpu: Any) -> None:
+    import torch
+
     alone, losses = tiny.weights_after(make, tmp_path / "alone", None)
     beside, losses_beside = tiny.weights_after(make, tmp_path / "beside", aware(tmp_path))
     assert losses == losses_beside
@@ -145,9 +141,11 @@ def test_generation_scoring_and_update_are_metered_apart_and_sum_to_the_whole(
 def test_what_a_version_of_trl_does_not_tell_is_booked_as_train_and_said(
     tmp_path: Path, gpu: Any
 ) -> None:
+    from tests.callbacks.huggingface_helpers import PutBack
+
     trainer = tiny.grpo(tmp_path, aware(tmp_path))
     trainer._calculate_rewards, rewards = None, trainer._calculate_rewards
-    trainer.add_callback(_PutBack(trainer, rewards))
+    trainer.add_callback(PutBack(trainer, rewards))
     trainer.train()
     ledger, run_id = record(tmp_path)
     phases = set(ledger.intervals(run_id)["phase"])
@@ -159,20 +157,12 @@ def test_what_a_version_of_trl_does_not_tell_is_booked_as_train_and_said(
     ]
 
 
-class _PutBack(TrainerCallback):
-    """Hides a method only while callbacks begin: the trainer itself needs it."""
-
-    def __init__(self, trainer: Any, rewards: Any) -> None:
-        self.trainer, self.rewards = trainer, rewards
-
-    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-        self.trainer._calculate_rewards = self.rewards
-
-
 def test_a_dpo_run_stops_before_its_budget_with_a_checkpoint_and_its_report_says_so(
     tmp_path: Path, gpu: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Enough that a step, a validation and the end are a small part of it on a busy machine too.
+    from tests.callbacks.huggingface_helpers import Slow
+
     budget_kwh = WATTS * 5 / J_PER_KWH
     callback = aware(tmp_path, budget_kwh=budget_kwh)
     trainer = tiny.dpo(tmp_path, callback, max_steps=2000, eval_strategy="epoch")
@@ -196,7 +186,9 @@ def test_a_dpo_run_stops_before_its_budget_with_a_checkpoint_and_its_report_says
 
 
 def test_a_validation_that_would_not_fit_is_not_run(tmp_path: Path, gpu: Any) -> None:
-    counted = _CountValidations()
+    from tests.callbacks.huggingface_helpers import CountValidations, Slow
+
+    counted = CountValidations()
     callback = aware(tmp_path, budget_kwh=WATTS * 2.5 / J_PER_KWH)
     trainer = tiny.plain(
         tmp_path, callback, max_steps=2000, eval_strategy="steps", eval_steps=1900,
@@ -221,29 +213,17 @@ def test_a_validation_that_would_not_fit_is_not_run(tmp_path: Path, gpu: Any) ->
 def test_a_validation_before_the_next_check_is_foreseen(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    watch = _Foresee()
+    from tests.callbacks.huggingface_helpers import Foresee
+
+    watch = Foresee()
     tiny.plain(tmp_path, watch, **{"max_steps": 30, **options}).train()
     assert watch.foreseen
     assert watch.missed == 0
 
 
-class _Foresee(TrainerCallback):
-    """Asks after every step whether a validation may follow, and looks whether one does."""
-
-    def __init__(self) -> None:
-        self.expected = False
-        self.missed = 0
-        self.foreseen = 0
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.expected = control.should_evaluate or epoch_may_end(args, state)
-
-    def on_evaluate(self, *_: Any, **__: Any) -> None:
-        self.missed += not self.expected
-        self.foreseen += self.expected
-
-
 def test_a_first_validation_is_estimated_from_its_batches(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks.hf_facts import first_validation_mj
+
     trainer = tiny.plain(tmp_path, None, per_device_eval_batch_size=4)
     assert first_validation_mj(trainer, 10) == 8 / 2 * 10
     answering = tiny.grpo(tmp_path, None, per_device_eval_batch_size=4, num_generations_eval=4)
@@ -251,6 +231,10 @@ def test_a_first_validation_is_estimated_from_its_batches(tmp_path: Path) -> Non
 
 
 def test_a_checkpoint_of_adapters_is_foreseen_as_small_as_it_is() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from carbon_trainer.callbacks.hf_facts import saved_parameters
+
     whole = tiny.model()
     adapted = get_peft_model(tiny.model(), LoraConfig(r=2, target_modules=["query_key_value"]))
     assert saved_parameters(whole) == sum(p.numel() for p in whole.parameters())
@@ -258,21 +242,18 @@ def test_a_checkpoint_of_adapters_is_foreseen_as_small_as_it_is() -> None:
 
 
 def test_rounds_of_generation_are_remembered_however_long(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks.hf_facts import recent_steps
+
     trainer = tiny.grpo(tmp_path, None, steps_per_generation=40, num_iterations=2)
     assert recent_steps(trainer.args) == 2 * 80
     assert recent_steps(tiny.plain(tmp_path, None).args) == RECENT_STEPS
 
 
-class _CountValidations(TrainerCallback):
-    batches = 0
-
-    def on_prediction_step(self, *_: Any, **__: Any) -> None:
-        self.batches += 1
-
-
 def test_a_resumed_run_is_one_run_whose_budget_counts_all_segments_until_it_is_raised(
     tmp_path: Path, gpu: Any
 ) -> None:
+    from tests.callbacks.huggingface_helpers import Slow
+
     small_kwh = WATTS * 2 / J_PER_KWH
     steps: list[int] = []
     for kwh in (small_kwh, small_kwh, 1.0):
@@ -293,9 +274,11 @@ def test_a_resumed_run_is_one_run_whose_budget_counts_all_segments_until_it_is_r
 
 
 def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path, gpu: Any) -> None:
+    from tests.callbacks.huggingface_helpers import CountSteps
+
     saving = {"save_strategy": "steps", "save_steps": 3}
     tiny.plain(tmp_path, aware(tmp_path), **saving).train()
-    counted = _CountSteps()
+    counted = CountSteps()
     callback = aware(tmp_path, budget_kwh=1e-9)
     trainer = tiny.plain(tmp_path, callback, eval_strategy="epoch", num_train_epochs=5)
     trainer.add_callback(counted)
@@ -305,16 +288,13 @@ def test_a_budget_that_is_used_up_already_trains_no_step(tmp_path: Path, gpu: An
     assert callback.outcome.status == "budget"
 
 
-class _CountSteps(TrainerCallback):
-    steps = 0
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self.steps += 1
-
-
 def test_a_resumed_run_ends_with_the_weights_that_it_has_without_it(
     tmp_path: Path, gpu: Any
 ) -> None:
+    import torch
+
+    from tests.callbacks.huggingface_helpers import Slow
+
     saving = {"save_strategy": "steps", "save_steps": 3}
     trainer = tiny.plain(tmp_path, aware(tmp_path), **saving)
     trainer.add_callback(Slow())
@@ -357,9 +337,11 @@ def test_a_checkpoint_is_sealed_and_a_changed_one_is_not_gone_on_from(
 def test_when_energy_can_no_longer_be_known_it_does_what_it_was_told_to(
     tmp_path: Path, gpu: SimulatedGpu, choice: str, status: str, steps: int
 ) -> None:
+    from tests.callbacks.huggingface_helpers import LoseAt, Slow
+
     callback = aware(tmp_path, budget_kwh=1.0, on_meter_loss=choice)
     trainer = tiny.plain(tmp_path, callback, max_steps=steps, logging_steps=50)
-    for more in (Slow(), _LoseAt(gpu, 5)):
+    for more in (Slow(), LoseAt(gpu, 5)):
         trainer.add_callback(more)
     trainer.train()
     ledger, run_id = record(tmp_path)
@@ -368,17 +350,11 @@ def test_when_energy_can_no_longer_be_known_it_does_what_it_was_told_to(
     assert (trainer.state.global_step < steps) == (choice == "stop")
 
 
-class _LoseAt(TrainerCallback):
-    def __init__(self, gpu: SimulatedGpu, step: int) -> None:
-        self.gpu, self.step = gpu, step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.gpu.lost = state.global_step >= self.step
-
-
 def test_our_own_bug_does_not_end_training_and_stands_in_the_record(
     tmp_path: Path, gpu: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from carbon_trainer.callbacks.member import RunMember
+
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("our bug")
 
@@ -412,8 +388,10 @@ def test_an_exception_in_training_closes_the_run_as_failed(tmp_path: Path, gpu: 
 def test_a_run_whose_end_nobody_told_is_closed_before_the_next_begins(
     tmp_path: Path, gpu: Any
 ) -> None:
+    from tests.callbacks.huggingface_helpers import FailsAtBegin
+
     trainer = tiny.plain(tmp_path, aware(tmp_path))
-    unseen = _FailsAtBegin()
+    unseen = FailsAtBegin()
     trainer.add_callback(unseen)
     with pytest.raises(ValueError, match="before any step"):
         trainer.train()
@@ -424,15 +402,12 @@ def test_a_run_whose_end_nobody_told_is_closed_before_the_next_begins(
     assert [closings(ledger, run_id) for run_id in runs] == [["failed"], ["finished"]]
 
 
-class _FailsAtBegin(TrainerCallback):
-    def on_train_begin(self, *_: Any, **__: Any) -> None:
-        raise ValueError("before any step")
-
-
 def test_a_trainer_that_finds_its_batch_size_goes_on_with_the_same_run(
     tmp_path: Path, gpu: Any
 ) -> None:
-    too_large = _TooLarge()
+    from tests.callbacks.huggingface_helpers import TooLarge
+
+    too_large = TooLarge()
     trainer = tiny.plain(
         tmp_path, aware(tmp_path, budget_kwh=1.0), auto_find_batch_size=True,
         per_device_train_batch_size=4,
@@ -442,15 +417,6 @@ def test_a_trainer_that_finds_its_batch_size_goes_on_with_the_same_run(
     assert too_large.raised
     ledger, run_id = record(tmp_path)
     assert closings(ledger, run_id) == ["failed", "finished"]
-
-
-class _TooLarge(TrainerCallback):
-    raised = False
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if not self.raised:
-            self.raised = True
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB.")
 
 
 def test_the_trainers_logs_and_the_record_have_each_others_figures(
@@ -498,6 +464,8 @@ def test_accumulated_batches_are_one_step(tmp_path: Path, gpu: Any) -> None:
     ],
 )
 def test_a_setting_that_cannot_be_kept_is_refused(settings: dict[str, Any], told: str) -> None:
+    from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
+
     with pytest.raises(InputError, match=told):
         CarbonAwareCallback(**settings)
 
@@ -574,11 +542,10 @@ def run_two_ranks(script: str, *args: str) -> None:
             "SIMULATED_NVML_ROOT": str(ROOT), "HF_HUB_OFFLINE": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "simulation" / "site"), str(ROOT)]),
         }  # fmt: skip
-        command = [sys.executable, "-c", script, *args]
-        ranks.append(subprocess.Popen(command, env=environ, cwd=ROOT, stderr=subprocess.PIPE))
+        ranks.append(WarmProcess(["-c", script, *args], env=environ, cwd=ROOT))
     for process in ranks:
         _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err.decode()[-3000:]
+        assert process.returncode == 0, err[-3000:]
 
 
 def test_two_ranks_on_two_machines_stop_together_before_their_budget(tmp_path: Path) -> None:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
-from transformers import TrainerCallback
 
-from carbon_trainer.callbacks.hf_facts import round_steps
 from carbon_trainer.callbacks.hf_state import read_state
-from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.nvml import discover_gpus
@@ -30,12 +26,17 @@ from tests.callbacks.test_huggingface import (  # noqa: F401 - the fixture is us
 )
 from tests.callbacks.test_schedule import (  # noqa: F401 - the fixture is used by all
     START,
-    STEP_S,
     own_state_folder,
     write_trace,
 )
 from tests.simulation.nvml import SimulatedNvml
 from tests.simulation.world import Inline, WorkingGpu, WorldClock
+
+if TYPE_CHECKING:
+    from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
+    from tests.callbacks.huggingface_schedule_helpers import Works
+
+pytestmark = pytest.mark.slow
 
 H = 3600 * 10**9
 
@@ -49,16 +50,6 @@ class RestingClock(WorldClock):
         if self.gpu is not None and until is None:
             self.gpu.idle()
         return super().wait(seconds, until)
-
-
-class Works(TrainerCallback):
-    """A step takes the simulated GPU's time."""
-
-    def __init__(self, gpu: WorkingGpu) -> None:
-        self._gpu = gpu
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._gpu.work(STEP_S)
 
 
 @dataclass
@@ -78,9 +69,12 @@ class Day:
 
 
 def live_a_day(
-    tmp_path: Path, *, steps: int, deadline: str | None, works: type[Works] = Works,
+    tmp_path: Path, *, steps: int, deadline: str | None, works: type[Works] | None = None,
     options: dict[str, Any] | None = None, **settings: Any,
 ) -> Day:  # fmt: skip
+    from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
+    from tests.callbacks.huggingface_schedule_helpers import Works
+
     tmp_path.mkdir(exist_ok=True)
     clock = RestingClock(int(START.timestamp() * 1e9))
     gpu = clock.gpu = WorkingGpu(clock, refresh_s=1.0)
@@ -94,7 +88,7 @@ def live_a_day(
         clock.await_sleepers(1)  # the sampler
         callback = CarbonAwareCallback(session=session, executor=Inline())
         trainer = tiny.plain(tmp_path, callback, max_steps=steps, **(options or {}))
-        trainer.add_callback(works(gpu))
+        trainer.add_callback((works or Works)(gpu))
         trainer.train()
         gpu.idle()
         end_ns = clock.now_ns()
@@ -104,6 +98,8 @@ def live_a_day(
 
 
 def test_a_day_is_planned_throttled_waited_for_and_in_time(tmp_path: Path) -> None:
+    import torch
+
     steps = 360  # two hours at full speed
     day = live_a_day(tmp_path / "planned", steps=steps, deadline="8h")
     now = live_a_day(tmp_path / "now", steps=steps, deadline=None)
@@ -123,14 +119,10 @@ def test_a_day_is_planned_throttled_waited_for_and_in_time(tmp_path: Path) -> No
     assert verify(day.session.ledger, day.session.run_id).ok
 
 
-class Evaluates(Works):
-    """Evaluations take the GPU as long as thirty steps."""
-
-    def on_evaluate(self, *_: Any, **__: Any) -> None:
-        self._gpu.work(30 * STEP_S)
-
-
 def test_evaluations_and_checkpoints_are_not_taken_for_a_settings_speed(tmp_path: Path) -> None:
+    from tests.callbacks.huggingface_schedule_helpers import Evaluates
+    from tests.callbacks.schedule_helpers import STEP_S
+
     options = {"eval_strategy": "steps", "eval_steps": 9, "save_strategy": "steps", "save_steps": 9}
     day = live_a_day(
         tmp_path, steps=150, deadline="24h", max_wait="1s", works=Evaluates,
@@ -144,6 +136,8 @@ def test_evaluations_and_checkpoints_are_not_taken_for_a_settings_speed(tmp_path
 
 
 def test_a_run_that_makes_room_saves_stops_and_is_gone_on_with_later(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
+
     day = live_a_day(tmp_path, steps=360, deadline="14h", release="yes")
     assert day.callback.outcome is not None
     assert (day.callback.outcome.status, day.callback.outcome.exit_status) == ("released", 75)
@@ -162,6 +156,8 @@ def test_a_run_that_makes_room_saves_stops_and_is_gone_on_with_later(tmp_path: P
 
 
 def test_a_setting_is_measured_over_whole_rounds_of_generation(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks.hf_facts import round_steps
+
     options = {"steps_per_generation": 6, "num_iterations": 2, "gradient_accumulation_steps": 3}
     assert round_steps(tiny.grpo(tmp_path, None, **options).args) == 4
     assert round_steps(tiny.plain(tmp_path, None).args) == 1

@@ -6,12 +6,10 @@ import csv
 from pathlib import Path
 
 import pytest
-import torch
-from lightning.pytorch.loggers import CSVLogger
 
-from carbon_trainer.callbacks import EmissionsTracking, EnergyBudget, EnergyMetering
-from tests.callbacks.training import TinyModule, loader, session, trainer
 from tests.simulation.source import ConstantSource
+
+pytestmark = pytest.mark.slow
 
 FIGURES = {
     "energy/machines_kwh", "energy/facility_kwh", "energy/power_w", "energy/cost_eur",
@@ -20,16 +18,15 @@ FIGURES = {
 }  # fmt: skip
 
 
-class Counting(TinyModule):
-    """Counts eight tokens in each batch."""
-
-    def tokens_in(self, batch: list[torch.Tensor]) -> int:
-        return 8
-
-
 @pytest.fixture
 def rows(tmp_path: Path) -> list[dict[str, float]]:
     """What a run of eight steps left in a CSVLogger's file, a row each log point."""
+    from lightning.pytorch.loggers import CSVLogger
+
+    from carbon_trainer.callbacks import EmissionsTracking, EnergyBudget, EnergyMetering
+    from tests.callbacks.loggers_helpers import Counting
+    from tests.callbacks.training import loader, session, trainer
+
     run = session(
         tmp_path, source=ConstantSource(500), zone="GB", pue=1.5, price_per_kwh=0.5, budget_kwh=0.01
     )

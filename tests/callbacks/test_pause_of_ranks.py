@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,9 @@ import pytest
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.ledger.store import Ledger
 from tests.callbacks.test_ranks import ROOT, free_port
+from tests.warm import WarmProcess
+
+pytestmark = pytest.mark.slow
 
 RANK = """
 import json, sys, time, warnings
@@ -75,10 +76,8 @@ def test_a_pause_longer_than_the_process_groups_timeout(tmp_path: Path) -> None:
             "SIMULATED_NVML_ROOT": str(ROOT),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "simulation" / "site"), str(ROOT)]),
         }  # fmt: skip
-        command = [sys.executable, "-c", RANK, str(tmp_path), str(pause_s), str(timeout_s)]
-        processes.append(
-            subprocess.Popen(command, env=environ, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        )
+        command = ["-c", RANK, str(tmp_path), str(pause_s), str(timeout_s)]
+        processes.append(WarmProcess(command, env=environ, cwd=ROOT))
     for process in processes:
         _, err = process.communicate(timeout=240)
         assert process.returncode == 0, err[-3000:]

@@ -8,28 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch.callbacks import Callback
 
-from carbon_trainer.callbacks import EmissionsTracking, EnergyBudget, PrometheusExporter
 from carbon_trainer.errors import InputError
-from tests.callbacks.training import TinyModule, loader, session, trainer
-from tests.live.scrape import Scrape, scrape
+from tests.live.scrape import scrape
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
 
-
-class ScrapeAt(Callback):
-    """Asks once, after a step, as Prometheus does meanwhile."""
-
-    def __init__(self, exporter: PrometheusExporter, step: int) -> None:
-        self.exporter, self.step = exporter, step
-        self.url = ""
-        self.seen: Scrape | None = None
-
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step and self.exporter.url:
-            self.url = self.exporter.url
-            self.seen = scrape(self.url)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +32,10 @@ def _is_closed(url: str) -> bool:
 
 
 def test_training_on_a_simulated_gpu_is_watched_while_it_goes_on(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks import EmissionsTracking, EnergyBudget, PrometheusExporter
+    from tests.callbacks.prometheus_helpers import ScrapeAt
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     exporter = PrometheusExporter(0)
     watch = ScrapeAt(exporter, 4)
     carbon = EmissionsTracking(zone="GB"), EnergyBudget(budget_kwh=1)
@@ -62,6 +51,10 @@ def test_training_on_a_simulated_gpu_is_watched_while_it_goes_on(tmp_path: Path)
 
 
 def test_it_stops_too_where_somebody_else_closes_the_run(tmp_path: Path) -> None:
+    from carbon_trainer.callbacks import PrometheusExporter
+    from tests.callbacks.prometheus_helpers import ScrapeAt
+    from tests.callbacks.training import TinyModule, loader, session, trainer
+
     run = session(tmp_path)
     exporter = PrometheusExporter(0, session=run)
     watch = ScrapeAt(exporter, 2)
@@ -72,6 +65,12 @@ def test_it_stops_too_where_somebody_else_closes_the_run(tmp_path: Path) -> None
 
 
 def test_it_stops_when_training_fails(tmp_path: Path) -> None:
+    from lightning.pytorch.callbacks import Callback
+
+    from carbon_trainer.callbacks import PrometheusExporter
+    from tests.callbacks.prometheus_helpers import ScrapeAt
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     class Failing(Callback):
         def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
             if trainer.global_step == 3:
@@ -87,6 +86,9 @@ def test_it_stops_when_training_fails(tmp_path: Path) -> None:
 def test_a_taken_port_costs_a_warning_and_no_training(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from carbon_trainer.callbacks import PrometheusExporter
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     module = TinyModule()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -98,5 +100,7 @@ def test_a_taken_port_costs_a_warning_and_no_training(
 
 
 def test_a_port_that_is_none_is_refused_at_once() -> None:
+    from carbon_trainer.callbacks import PrometheusExporter
+
     with pytest.raises(InputError, match="prometheus_port is 99999"):
         PrometheusExporter(99999)

@@ -8,8 +8,6 @@ import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,9 @@ import pytest
 from carbon_trainer.ledger.facts import Incomplete, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
+from tests.warm import WarmProcess
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +37,7 @@ def free_port() -> int:
 
 def start(
     folder: Path, nodes: list[list[float]], ranks_a_node: int, **options: Any
-) -> list[subprocess.Popen[str]]:
+) -> list[WarmProcess]:
     """Start each rank as a launcher does; a node's GPUs have these constant powers, watts."""
     usual = {"pause_s": 0.02, "steps": 100, "nodes": len(nodes), "settings": {}}
     settings = {"host_metering": False, "zone": "FR", **options.pop("settings", {})}
@@ -66,13 +67,8 @@ def start(
                     [str(ROOT / "tests" / "simulation" / "site"), str(ROOT)]
                 ),
             }
-            script = [sys.executable, "-m", "tests.callbacks.rank", str(folder), asked]
-            processes.append(
-                subprocess.Popen(
-                    script, env=environ, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
-                    text=True,
-                )
-            )  # fmt: skip
+            script = ["-m", "tests.callbacks.rank", str(folder), asked]
+            processes.append(WarmProcess(script, env=environ, cwd=ROOT))
     return processes
 
 

@@ -9,12 +9,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from carbon_trainer import RunRecorder
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete, Progress, Resumed, RunClosed
@@ -23,6 +21,12 @@ from carbon_trainer.ledger.verify import verify
 from carbon_trainer.session import RunSession
 from tests.callbacks.test_ranks import free_port
 from tests.simulation.source import ConstantSource
+from tests.warm import WarmProcess
+
+if TYPE_CHECKING:
+    import torch
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 J_PER_KWH = 3.6e6
@@ -52,6 +56,8 @@ def _only_run(ledger: Ledger) -> str:
 
 
 def _slow(count: int, seconds: float = 0.01) -> Iterator[dict[str, torch.Tensor]]:
+    import torch
+
     for _ in range(count):
         time.sleep(seconds)
         yield {"input_ids": torch.zeros(2, 8, dtype=torch.long)}
@@ -61,6 +67,10 @@ def _slow(count: int, seconds: float = 0.01) -> Iterator[dict[str, torch.Tensor]
 def test_a_loop_that_ends_is_a_finished_run_with_steps_tokens_losses_and_a_report(
     source: ConstantSource,
 ) -> None:
+    import torch
+
+    from carbon_trainer import RunRecorder
+
     with RunRecorder(zone="FR", name="mine", log_every=2) as run:
         for number, _ in enumerate(run.steps(_slow(5))):
             run.log(loss=torch.tensor(float(number), requires_grad=True))
@@ -91,6 +101,10 @@ def test_a_loop_that_ends_is_a_finished_run_with_steps_tokens_losses_and_a_repor
 def test_a_loop_stops_before_its_budget_and_the_rest_can_be_done_later(
     source: ConstantSource,
 ) -> None:
+    import torch
+
+    from carbon_trainer import RunRecorder
+
     budget_kwh = 100 * 3 / J_PER_KWH
     with RunRecorder(budget_kwh=budget_kwh) as run:
         done = 0
@@ -122,6 +136,8 @@ def test_a_loop_stops_before_its_budget_and_the_rest_can_be_done_later(
 
 
 def test_a_budget_that_is_used_up_lets_no_step_begin(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     with RunRecorder(budget_kwh=1) as first:
         state = first.state_dict()
     run = RunRecorder(budget_kwh=1)
@@ -132,6 +148,8 @@ def test_a_budget_that_is_used_up_lets_no_step_begin(source: ConstantSource) -> 
 
 
 def test_a_budget_that_has_no_room_for_another_step_lets_none_begin(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     with RunRecorder(budget_kwh=1) as first:
         for _ in first.steps(_slow(3, 1.0)):
             state = first.state_dict()
@@ -147,6 +165,8 @@ def test_a_budget_that_has_no_room_for_another_step_lets_none_begin(source: Cons
 
 
 def test_a_validation_is_foreseen_once_there_was_one(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     budget_kwh = 100 * 3 / J_PER_KWH
     with RunRecorder(budget_kwh=budget_kwh) as run:
         while not run.should_stop:
@@ -161,6 +181,8 @@ def test_a_validation_is_foreseen_once_there_was_one(source: ConstantSource) -> 
 
 
 def test_a_step_can_be_any_block_of_a_loop(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     with RunRecorder() as run:
         for _ in range(4):
             with run.step(tokens=7):
@@ -172,6 +194,10 @@ def test_a_step_can_be_any_block_of_a_loop(source: ConstantSource) -> None:
 def test_on_a_gpu_steps_are_marked_in_its_own_time(
     source: ConstantSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import torch
+
+    from carbon_trainer import RunRecorder
+
     made: list[bool] = []
 
     class Event:
@@ -202,6 +228,8 @@ def test_on_a_gpu_steps_are_marked_in_its_own_time(
 
 
 def test_a_loop_left_by_break_counts_its_last_step(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     with RunRecorder() as run:
         for number, _ in enumerate(run.steps(range(10), tokens=lambda _: 3)):
             if number == 2:
@@ -213,6 +241,8 @@ def test_a_loop_left_by_break_counts_its_last_step(source: ConstantSource) -> No
 
 
 def test_a_loop_that_fails_keeps_its_record_and_its_own_error(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     def train() -> None:
         with RunRecorder() as run:
             for number in run.steps(range(10)):
@@ -226,6 +256,8 @@ def test_a_loop_that_fails_keeps_its_record_and_its_own_error(source: ConstantSo
 
 
 def test_a_script_that_exits_well_within_the_block_has_finished(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     def train() -> None:
         with RunRecorder() as run:
             list(run.steps(range(2)))
@@ -238,6 +270,8 @@ def test_a_script_that_exits_well_within_the_block_has_finished(source: Constant
 
 
 def test_each_opening_is_a_run_and_closing_again_does_nothing(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     recorder = RunRecorder(formats=())
     for _ in range(2):
         with recorder as run:
@@ -252,6 +286,8 @@ def test_each_opening_is_a_run_and_closing_again_does_nothing(source: ConstantSo
 def test_our_own_bug_is_recorded_once_and_the_loop_goes_on(
     source: ConstantSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from carbon_trainer import RunRecorder
+
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("our own bug")
 
@@ -269,6 +305,8 @@ def test_our_own_bug_is_recorded_once_and_the_loop_goes_on(
 def test_a_run_that_cannot_be_closed_costs_the_loop_nothing(
     source: ConstantSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from carbon_trainer import RunRecorder
+
     def full(*_: Any) -> None:
         raise OSError("no space left on device")
 
@@ -294,16 +332,22 @@ def test_a_run_that_cannot_be_closed_costs_the_loop_nothing(
 def test_a_setting_that_does_not_fit_is_refused_at_once(
     settings: dict[str, Any], sentence: str
 ) -> None:
+    from carbon_trainer import RunRecorder
+
     with pytest.raises(InputError, match=sentence):
         RunRecorder(**settings)
 
 
 def test_a_checkpoint_is_to_be_loaded_before_the_run_is_open(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     with RunRecorder() as run, pytest.raises(InputError, match="before the RunRecorder is opened"):
         run.load_state_dict(run.state_dict())
 
 
 def test_outside_of_its_block_a_recorder_does_nothing(source: ConstantSource) -> None:
+    from carbon_trainer import RunRecorder
+
     run = RunRecorder()
     for _ in run.steps(range(2)):
         run.log(loss=1.0)
@@ -354,10 +398,8 @@ def _start(folder: Path, launcher: str, asked: dict[str, Any]) -> list[dict[str,
             "SIMULATED_NVML_ROOT": str(ROOT),
             "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "simulation" / "site"), str(ROOT)]),
         }
-        script = [sys.executable, "-m", "tests.callbacks.loop_rank", launcher, json.dumps(asked)]
-        processes.append(
-            subprocess.Popen(script, env=environ, cwd=folder, stderr=subprocess.PIPE, text=True)
-        )
+        script = ["-m", "tests.callbacks.loop_rank", launcher, json.dumps(asked)]
+        processes.append(WarmProcess(script, env=environ, cwd=folder))
     told = []
     for rank, process in enumerate(processes):
         _, err = process.communicate(timeout=240)
@@ -393,6 +435,8 @@ def test_what_cannot_be_used_ends_both_processes_with_one_sentence(tmp_path: Pat
 
 
 def test_processes_that_have_not_met_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    from carbon_trainer import RunRecorder
+
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="they have not met yet"):

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
-from lightning.pytorch.callbacks import Callback
 
-from carbon_trainer.callbacks import CarbonAware
-from carbon_trainer.callbacks.resume import random_state, restore_random_state
-from carbon_trainer.runs.outcome import Outcome, ResumePoint
-from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
+from carbon_trainer.runs.outcome import ResumePoint
+
+if TYPE_CHECKING:
+    import torch
+
+pytestmark = pytest.mark.slow
 
 STEPS = 30
-
-
-class StopAt(Callback):
-    """Asks the lead to stop after a step, as a budget or a signal does."""
-
-    def __init__(self, aware: CarbonAware, step: int) -> None:
-        self.aware, self.step = aware, step
-
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        if trainer.global_step == self.step and not trainer.should_stop:
-            assert self.aware._lead is not None
-            self.aware._lead.stop(trainer, Outcome("interrupted", 130, "told to"))
 
 
 def _fit(
     tmp_path: Path, stop_at: int | None = None, checkpoint: str | None = None, **options: Any
 ) -> tuple[list[float], str | None, dict[str, torch.Tensor]]:
+    import torch
+
+    from carbon_trainer.callbacks import CarbonAware
+    from tests.callbacks.resume_helpers import StopAt
+    from tests.callbacks.training import TinyModule, loader, session, trainer, validation_loader
+
     torch.manual_seed(5)
     resume = ResumePoint("r", checkpoint, 0) if checkpoint else None
     run = session(tmp_path, resume=resume)
@@ -61,6 +55,8 @@ def _fit(
 def test_losses_and_weights_are_those_of_an_uninterrupted_run(
     tmp_path: Path, options: dict[str, Any], stop_at: int
 ) -> None:
+    import torch
+
     whole, _, weights = _fit(tmp_path / "whole", **options)
     first, checkpoint, _ = _fit(tmp_path / "first", stop_at, **options)
     assert checkpoint is not None
@@ -72,6 +68,10 @@ def test_losses_and_weights_are_those_of_an_uninterrupted_run(
 def test_every_generator_goes_on_where_it_was() -> None:
     import random
 
+    import torch
+
+    from carbon_trainer.callbacks.resume import random_state, restore_random_state
+
     state = random_state()
     before = (torch.rand(3).tolist(), random.random(), np.random.rand())  # noqa: NPY002
     restore_random_state(state)
@@ -79,6 +79,10 @@ def test_every_generator_goes_on_where_it_was() -> None:
 
 
 def test_the_state_is_of_types_that_torch_loads_safely(tmp_path: Path) -> None:
+    import torch
+
+    from carbon_trainer.callbacks.resume import random_state, restore_random_state
+
     path = tmp_path / "state.pt"
     torch.save(random_state(), path)
     restore_random_state(torch.load(path, weights_only=True))

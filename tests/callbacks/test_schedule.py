@@ -7,68 +7,28 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
-from carbon_trainer.callbacks import CarbonSchedule, EnergyBudget, EnergyMetering, PowerThrottle
-from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.nvml import discover_gpus
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.ledger.facts import Decision, IntensityUsed, LevelsMeasured
-from carbon_trainer.planning.plan import Plan
 from carbon_trainer.reports.figures import run_figures
 from carbon_trainer.runs.outcome import RESUME_NOW
 from carbon_trainer.session import RunSession
-from tests.callbacks.training import TinyModule, loader, trainer, validation_loader
 from tests.simulation.nvml import SimulatedNvml
 from tests.simulation.world import Inline, WorkingGpu, WorldClock
 
+if TYPE_CHECKING:
+    from tests.callbacks.schedule_helpers import Watched, Working
+
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 3, 1, tzinfo=UTC)
-STEP_S = 20.0
-
-
-class Working(TinyModule):
-    """Its steps take a simulated GPU's time, and its data loading leaves that idle."""
-
-    def __init__(self, gpu: WorkingGpu) -> None:
-        super().__init__()
-        self._gpu = gpu
-
-    def training_step(self, batch: list[torch.Tensor], index: int) -> torch.Tensor:
-        self._gpu.work(STEP_S)
-        return super().training_step(batch, index)
-
-
-class IdleInPauses(CarbonCallback):
-    """Tells the GPU that it has no work while training waits."""
-
-    def __init__(self, gpu: WorkingGpu, session: RunSession) -> None:
-        super().__init__(session=session)
-        self._gpu = gpu
-
-    def propose(self, lead: Any, trainer: Any, batch_index: int) -> None:
-        if lead.waiting:
-            self._gpu.idle()
-
-
-class Watched(CarbonSchedule):
-    """Keeps the first plan, and can be asked for things in the midst of waiting."""
-
-    first: Plan | None = None
-    paused = 0
-
-    def propose(self, lead: Any, trainer: Any, batch_index: int) -> Any:
-        action = super().propose(lead, trainer, batch_index)
-        if self.first is None:
-            self.first = self.plan
-        if lead.waiting and self.plan is not None:
-            self.paused += 1
-        return action
 
 
 @dataclass
@@ -103,10 +63,16 @@ def write_trace(path: Path, hours: int = 60) -> Path:
 
 
 def live_a_day(
-    tmp_path: Path, *, steps: int, deadline: str | None, schedule: type[Watched] = Watched,
-    means: str = "auto", module: type[Working] = Working, validate_every: int | None = None,
+    tmp_path: Path, *, steps: int, deadline: str | None, schedule: type[Watched] | None = None,
+    means: str = "auto", module: type[Working] | None = None, validate_every: int | None = None,
     **settings: Any,
 ) -> Day:  # fmt: skip
+    import torch
+
+    from carbon_trainer.callbacks import EnergyBudget, EnergyMetering, PowerThrottle
+    from tests.callbacks.schedule_helpers import IdleInPauses, Watched, Working
+    from tests.callbacks.training import loader, trainer, validation_loader
+
     tmp_path.mkdir(exist_ok=True)
     clock = WorldClock(int(START.timestamp() * 1e9))
     gpu = WorkingGpu(clock, refresh_s=1.0)
@@ -118,9 +84,9 @@ def live_a_day(
         meter = EnergyMeter(discover_gpus({}, clock), clock=clock)
         session = RunSession.open(config, clock=clock, meter=meter)
         clock.await_sleepers(1)  # the sampler
-        follower = schedule(session=session, executor=Inline())
+        follower = (schedule or Watched)(session=session, executor=Inline())
         torch.manual_seed(1)
-        working = module(gpu)
+        working = (module or Working)(gpu)
         trainer(
             tmp_path, EnergyMetering(session=session), EnergyBudget(session=session),
             PowerThrottle(session=session, means=means), follower,  # type: ignore[arg-type]
@@ -168,6 +134,8 @@ def test_a_day_emits_what_was_planned_and_saves_what_was_planned(tmp_path: Path)
 
 
 def test_settings_are_measured_truly_and_written_down(tmp_path: Path) -> None:
+    from tests.callbacks.schedule_helpers import STEP_S
+
     day = live_a_day(tmp_path, steps=60, deadline="24h", max_wait="1s")
     (fact,) = day.session.ledger.facts(day.session.run_id, LevelsMeasured)
     assert fact.body["means"] == "power-limit"
@@ -178,14 +146,9 @@ def test_settings_are_measured_truly_and_written_down(tmp_path: Path) -> None:
         assert level["steps_per_s"] == pytest.approx((power_w / 640) ** 0.5 / STEP_S, rel=0.01)
 
 
-class Validating(Working):
-    """Its validations take the GPU as long as thirty steps."""
-
-    def validation_step(self, batch: list[torch.Tensor], index: int) -> None:
-        self._gpu.work(30 * STEP_S)
-
-
 def test_what_a_validation_takes_is_not_taken_for_a_settings_speed(tmp_path: Path) -> None:
+    from tests.callbacks.schedule_helpers import STEP_S, Validating
+
     day = live_a_day(
         tmp_path, steps=150, deadline="24h", max_wait="1s", module=Validating, validate_every=9
     )
@@ -220,16 +183,9 @@ def test_max_wait_ends_waiting(tmp_path: Path) -> None:
     assert sum(waited) == pytest.approx(3600, rel=0.01)
 
 
-class Impatient(Watched):
-    """Somebody asks for the run after it has waited for a while."""
-
-    def propose(self, lead: Any, trainer: Any, batch_index: int) -> Any:
-        if self.paused == 1000:
-            (lead.session.run_dir / RESUME_NOW).touch()
-        return super().propose(lead, trainer, batch_index)
-
-
 def test_resume_now_ends_a_wait_and_does_not_wait_again(tmp_path: Path) -> None:
+    from tests.callbacks.schedule_helpers import Impatient
+
     day = live_a_day(tmp_path, steps=360, deadline="24h", schedule=Impatient)
     ended = [f.body for f in day.session.ledger.facts(day.session.run_id, Decision)]
     assert [one["why"] for one in ended if one["decision"] == "resume now"]
@@ -265,6 +221,9 @@ def test_a_deadline_that_cannot_be_kept_is_said_and_the_run_goes_on(tmp_path: Pa
 def test_what_it_does_is_told_on_the_terminal_where_nothing_else_shows_the_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from carbon_trainer.callbacks import EnergyMetering, PowerThrottle
+    from tests.callbacks.training import TinyModule, loader, trainer
+
     with SimulatedNvml().install():
         throttle = PowerThrottle(0.9, means="duty-cycle")
         metering = EnergyMetering(runs_dir=tmp_path / "runs", host_metering=False)

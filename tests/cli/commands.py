@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.cli.main import main
+from tests.warm import WarmProcess
 
 ROOT = Path(__file__).parents[2]
+Process = subprocess.Popen[str] | WarmProcess
 
 TEXT = "\n\n".join(
     f"def function_{n}(argument):\n    return argument + {n} * {n % 7}\n" for n in range(400)
@@ -56,8 +58,16 @@ class Shell:
         (run,) = [p.parent for p in (self.folder / "carbon_runs").glob("*/report.json")]
         return run.name
 
-    def start(self, *args: str, gpu: dict[str, object] | None = None) -> subprocess.Popen[str]:
-        """Start a command in a process of its own, with a simulated GPU if one is described."""
+    def start(
+        self, *args: str, gpu: dict[str, object] | None = None, piped: bool = False
+    ) -> Process:
+        """Start a command in a process of its own, with a simulated GPU if one is described.
+
+        Args:
+            args: what follows ``carbon-train``.
+            gpu: the simulated GPU.
+            piped: whether its output is to be read while it runs, through ``stdout``.
+        """
         environ = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
         if gpu is not None:
             environ |= {
@@ -65,6 +75,9 @@ class Shell:
                 "SIMULATED_NVML_ROOT": str(ROOT),
                 "PYTHONPATH": str(ROOT / "tests" / "simulation" / "site"),
             }
+        if args[0] == "fit" and not piped:
+            command = ["-m", "carbon_trainer", *args]
+            return WarmProcess(command, cwd=self.folder, env=environ)
         code = "from carbon_trainer.cli.main import main; main()"
         return subprocess.Popen(
             [sys.executable, "-c", code, *args], cwd=self.folder, env=environ, text=True,

@@ -103,6 +103,7 @@ def test_a_format_is_not_offered_twice(completions: Ask) -> None:
     assert "html,md,html" not in completions("report last --format html,md,")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["fit --zone F", "runs show 2", "fit --recipe g", "re"])
 def test_completing_imports_no_torch(line: str, tmp_path: Path) -> None:
     code = (
@@ -138,6 +139,7 @@ def test_the_script_asks_the_program_that_is_installed(
         subprocess.run([shell, "-n"], input=script, text=True, check=True)
 
 
+@pytest.mark.slow
 def test_bash_completes_with_the_script(
     carbon_train: Callable[..., Ended], runs: list[str], tmp_path: Path
 ) -> None:

@@ -68,6 +68,7 @@ def _ledger(shell: Shell) -> Ledger:
     return Ledger.open(shell.folder / "carbon_runs" / "ledger.sqlite", create=False)
 
 
+@pytest.mark.slow
 def test_every_step_leaves_out_its_documents_and_counts_them(
     shell: Shell, carbon_train: Command
 ) -> None:
@@ -109,6 +110,7 @@ def test_only_the_steps_that_are_asked_for_are_done(shell: Shell, carbon_train: 
     assert "| languages | not asked for |" in page
 
 
+@pytest.mark.slow
 def test_explicit_words_are_those_of_each_documents_language(
     shell: Shell, carbon_train: Command
 ) -> None:
@@ -179,6 +181,7 @@ def test_a_file_names_sources_with_licence_and_origin(shell: Shell, carbon_train
     assert "## Motivation\n\nTo test.\n" in page
 
 
+@pytest.mark.slow
 def test_the_same_command_makes_the_same_bytes(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
     for to in ("one", "two"):
@@ -194,6 +197,7 @@ def test_the_same_command_makes_the_same_bytes(shell: Shell, carbon_train: Comma
     assert sheets[0] == sheets[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "count"),
     [
@@ -229,6 +233,7 @@ def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(
     assert verify(_ledger(shell), run_id).problem is None
 
 
+@pytest.mark.slow
 def test_a_document_that_does_not_end_is_broken_off_before_the_budget_is_exceeded(
     shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,6 +263,7 @@ def test_a_document_that_does_not_end_is_broken_off_before_the_budget_is_exceede
     assert _data_bytes(shell.folder / "out") == _data_bytes(shell.folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
     write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 30)} for n in range(2500)])
     command = ["data", "prepare", "a.jsonl", "--to", "out", "--near-duplicates", "0.8", *QUICK]
@@ -284,6 +290,7 @@ def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
     assert "| data preparation |" in report
 
 
+@pytest.mark.slow
 def test_fit_trains_on_it_and_the_record_says_what_it_was(
     shell: Shell, carbon_train: Command
 ) -> None:
@@ -313,6 +320,7 @@ MACAW = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_pairs_made_of_a_datasets_columns_cite_it_too(shell: Shell, carbon_train: Command) -> None:
     write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 2)} for n in range(8)])
     (shell.folder / "b.txt").write_text(prose(9))
@@ -327,6 +335,7 @@ def test_pairs_made_of_a_datasets_columns_cite_it_too(shell: Shell, carbon_train
     assert fact.body["rows"] == 9
 
 
+@pytest.mark.slow
 def test_a_dataset_of_text_is_no_rows_and_it_is_said_what_to_give(
     shell: Shell, carbon_train: Command
 ) -> None:
@@ -339,6 +348,7 @@ def test_a_dataset_of_text_is_no_rows_and_it_is_said_what_to_give(
     assert "its columns (text, id, source, licence, language) with --slots" in ended.err
 
 
+@pytest.mark.slow
 def test_fit_refuses_a_shard_that_was_changed_or_is_gone(
     shell: Shell, carbon_train: Command
 ) -> None:
@@ -355,6 +365,7 @@ def test_fit_refuses_a_shard_that_was_changed_or_is_gone(
     assert "part-00000.parquet is missing" in ended.err
 
 
+@pytest.mark.slow
 def test_runs_and_datasets_with_what_must_be_forgotten_are_found(
     shell: Shell, carbon_train: Command
 ) -> None:
@@ -488,6 +499,7 @@ def test_a_source_that_is_described_wrongly_is_named(shell: Shell, carbon_train:
     assert "p.yaml: sources, entry 1, path: field required." in ended.err
 
 
+@pytest.mark.slow
 def test_interrupted_it_ends_in_order_and_goes_on(
     shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -590,6 +602,7 @@ def _peak_mb(folder: Path, documents: int) -> float:
     return int(ended.stdout.rsplit("peak", 1)[1]) / 1024
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
     few, many = _peak_mb(tmp_path, 1500), _peak_mb(tmp_path, 10_000)
     corpus_mb = (tmp_path / "10000.jsonl").stat().st_size / 1e6

@@ -58,6 +58,7 @@ def test_what_an_estimate_rests_on_is_said(
     assert said not in carbon_train("estimate", *JOB).out
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_is_said_to_be_counted_whole(carbon_train: Train) -> None:
     out = carbon_train("estimate", "--recipe", "macaw-large", "--tokens", "1B").out
     assert "a token goes through one half of an encoder-decoder" in out
@@ -73,6 +74,7 @@ def test_a_run_of_the_size_that_is_said_of_gpt_4_can_be_estimated(carbon_train: 
     assert ended.status == 0
 
 
+@pytest.mark.slow
 def test_a_recipe_brings_its_own_size_and_needs_no_torch(shell: Shell) -> None:
     ended = shell.run("estimate", "--recipe", "llama-7b", "--tokens", "1T", "--json")
     assert ended.status == 0

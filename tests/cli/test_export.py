@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.cli.commands import Ended, Shell
+
+pytestmark = pytest.mark.slow
 
 Train = Callable[..., Ended]
 
@@ -23,6 +23,9 @@ def trained(shell: Shell, carbon_train: Train) -> Path:
 
 
 def test_weights_tokenizer_and_card_are_written(trained: Path, carbon_train: Train) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     ended = carbon_train("export", "last", "--to", "trained")
     assert ended.status == 0, ended.err
     model = AutoModelForCausalLM.from_pretrained("trained", local_files_only=True)

@@ -9,18 +9,22 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 from carbon_trainer.errors import LedgerError
 from carbon_trainer.ledger.facts import Interval, Progress
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.models.module import TransformerModule
 from carbon_trainer.session import RunSession
 from tests.cli.commands import Ended, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
+
+if TYPE_CHECKING:
+    import torch
+
+pytestmark = pytest.mark.slow
 
 GPU = {"uuid": "GPU-11112222-3333-4444-5555-666677778888", "power_w": 250.0}
 
@@ -110,18 +114,23 @@ def test_a_gpu_that_vanishes_lets_the_run_go_on_and_stands_in_the_report(shell: 
     assert "Traceback" not in err
 
 
-_training_step = TransformerModule.training_step
+def _slowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each training step take a while."""
+    from carbon_trainer.models.module import TransformerModule
 
+    training_step = TransformerModule.training_step
 
-def _slowly(*args: object) -> torch.Tensor:
-    time.sleep(0.01)
-    return _training_step(*args)  # type: ignore[arg-type]
+    def slowly(*args: object) -> torch.Tensor:
+        time.sleep(0.02)
+        return training_step(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(TransformerModule, "training_step", slowly)
 
 
 def test_a_tiny_budget_stops_with_a_checkpoint_and_resume_goes_on_bit_for_bit(
     shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = ["--max-steps", "1000", "--checkpoint-every", "5000", "--validate-every", "300"]
+    steps = ["--max-steps", "400", "--checkpoint-every", "5000", "--validate-every", "120"]
     whole = carbon_train("fit", *shell.tiny, *steps)
     assert whole.status == 0
     (whole_id,) = _ledger(shell).run_ids()
@@ -130,7 +139,7 @@ def test_a_tiny_budget_stops_with_a_checkpoint_and_resume_goes_on_bit_for_bit(
     with SimulatedNvml(SimulatedGpu(power=Constant(250))).install():
         with monkeypatch.context() as patched:
             # On no machine all steps fit.
-            patched.setattr(TransformerModule, "training_step", _slowly)
+            _slowed(patched)
             ended = carbon_train("fit", *shell.tiny, *steps, "--budget-kwh", f"{budget_kwh:.9f}")
         assert ended.status == 3, ended.out + ended.err
         assert "go on with a larger budget: carbon-train fit --resume" in ended.out
@@ -227,6 +236,8 @@ def test_a_signal_before_there_is_a_run_is_one_sentence(
 def test_a_failure_in_training_is_one_sentence_with_its_traceback_in_a_file(
     shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from carbon_trainer.models.module import TransformerModule
+
     def fail(*_: object) -> None:
         raise ArithmeticError("a mistake of the model's")
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from carbon_trainer import trainer
 from tests.cli.commands import Ended, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
+
+pytestmark = pytest.mark.slow
 
 Train = Callable[..., Ended]
 
@@ -26,6 +27,8 @@ def test_on_a_known_gpu_the_estimate_stands_in_the_report(
     carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The GPU meters and is known; the work itself is done on the CPU.
+    from carbon_trainer import trainer
+
     monkeypatch.setattr(trainer, "trains_on_gpu", lambda config: True)
     flags = (*shell.tiny, "--precision", "bf16-mixed", "--accelerator", "cpu")
     with SimulatedNvml(SimulatedGpu(name="NVIDIA H100 80GB HBM3")).install():

@@ -45,6 +45,7 @@ def test_what_is_fetched_can_be_planned_with(
     assert planned.status == 0, planned.err
 
 
+@pytest.mark.slow
 def test_an_outage_falls_back_and_says_so(
     shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,6 +57,7 @@ def test_an_outage_falls_back_and_says_so(
     assert "usual course is taken instead" in ended.out
 
 
+@pytest.mark.slow
 def test_the_last_forecast_serves_until_its_horizon_ends(
     shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,9 +18,10 @@ from tests.live.scrape import scrape
 GPU = {"uuid": "GPU-11112222-3333-4444-5555-666677778888", "power_w": 250.0}
 
 
+@pytest.mark.slow
 def test_a_job_is_watched_from_its_preparation_to_its_end(shell: Shell) -> None:
     steps = ["--max-steps", "100000", "--validate-every", "100000"]
-    process = shell.start("fit", *shell.tiny, *steps, "--prometheus-port", "0", gpu=GPU)
+    process = shell.start("fit", *shell.tiny, *steps, "--prometheus-port", "0", gpu=GPU, piped=True)
     assert process.stdout is not None
     url = next(line for line in process.stdout if line.startswith("live figures: ")).split()[-1]
     deadline_s = time.monotonic() + 120
@@ -60,6 +61,7 @@ def test_without_prometheus_client_it_says_what_to_install(
     assert "pip install 'carbon-trainer[prometheus]'" in ended.err
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_watched_only_where_it_is_asked_again(
     shell: Shell, carbon_train: Callable[..., Ended]
 ) -> None:

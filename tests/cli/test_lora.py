@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from carbon_trainer.ledger.facts import Progress
 from carbon_trainer.ledger.store import Ledger
 from tests.cli.commands import Ended, Shell
+
+pytestmark = pytest.mark.slow
 
 Train = Callable[..., Ended]
 
@@ -56,6 +55,10 @@ def _no_network(*_: object, **__: object) -> None:
 def test_lora_trains_resumes_bit_for_bit_and_is_exported_merged_or_alone(
     shell: Shell, carbon_train: Train, flags: list[str]
 ) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     ended = carbon_train("fit", *flags)
     assert ended.status == 0, ended.err
     assert "of them trained)" in ended.out

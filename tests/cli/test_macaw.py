@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from carbon_trainer.ledger.facts import Progress
 from carbon_trainer.ledger.store import Ledger
 from tests.cli.commands import Ended, Shell
 from tests.data.questions import QUESTIONS
+
+pytestmark = pytest.mark.slow
 
 Train = Callable[..., Ended]
 
@@ -39,6 +39,9 @@ def _refusal(ended: Ended) -> str:
 def test_macaw_trains_resumes_bit_for_bit_and_is_exported(
     shell: Shell, carbon_train: Train
 ) -> None:
+    import torch
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
     ended = carbon_train("fit", *TINY, "--data", str(QUESTIONS), "--angles", "QM->A, Q->A")
     assert ended.status == 0, ended.err
     run_id = shell.run_id()

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import psutil
 import pytest
 
-from carbon_trainer import trainer
 from tests.cli.commands import Ended, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
@@ -15,6 +14,7 @@ Train = Callable[..., Ended]
 JOB = ("--data", "corpus.txt", "--vocab-size", "300", "--max-steps", "2", "--no-host-metering")
 
 
+@pytest.mark.slow
 def test_on_a_cpu_free_memory_counts(
     carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -27,6 +27,7 @@ def test_on_a_cpu_free_memory_counts(
     assert "Traceback" not in ended.err
 
 
+@pytest.mark.slow
 def test_what_no_vocabulary_makes_fit_is_refused_before_the_data_are_read(
     carbon_train: Train, shell: Shell
 ) -> None:
@@ -37,9 +38,12 @@ def test_what_no_vocabulary_makes_fit_is_refused_before_the_data_are_read(
     assert not (shell.folder / "carbon_runs" / "cache").exists()
 
 
+@pytest.mark.slow
 def test_on_a_gpu_its_own_memory_counts_before_any_weight_is_made(
     carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from carbon_trainer import trainer
+
     monkeypatch.setattr(trainer, "trains_on_gpu", lambda config: True)
     with SimulatedNvml(SimulatedGpu()).install():
         ended = carbon_train("fit", "--recipe", "opt-30b", "--precision", "bf16-mixed", *JOB)

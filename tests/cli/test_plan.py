@@ -13,6 +13,8 @@ import pytest
 from tests.cli.commands import Ended, Shell
 from tests.planning.problems import day
 
+pytestmark = pytest.mark.slow
+
 JOB = [
     "--work-hours", "24", "--levels", "950:1.0,850:0.975,750:0.92,650:0.81,550:0.64",
     "--pause-w", "190", "--restart-s", "10", "--restart-kwh", "0.003", "--queue-w", "0",

@@ -43,6 +43,7 @@ def test_help_names_every_form(carbon_train: Train, folder: Path) -> None:
     assert all(form.file in told for form in FORMATS.values())
 
 
+@pytest.mark.slow
 def test_many_runs_are_reported_together(
     carbon_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,6 +57,7 @@ def test_many_runs_are_reported_together(
     assert carbon_train("report", "--all", *flags).status == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -100,6 +102,7 @@ def test_a_signed_report_is_verified_with_every_figure(carbon_train: Train, fold
     assert "is not the file that was signed" in ended.out
 
 
+@pytest.mark.slow
 def test_a_figure_that_was_made_nicer_is_found(carbon_train: Train, folder: Path) -> None:
     assert carbon_train("report", "last").status == 0
     path = folder / "carbon_runs" / RUN / "report.json"
@@ -124,6 +127,7 @@ def test_a_record_is_corrected_and_its_report_says_so(carbon_train: Train, folde
     assert carbon_train("runs", "verify").status == 0
 
 
+@pytest.mark.slow
 def test_a_report_older_than_its_record_is_said_to_be(carbon_train: Train, folder: Path) -> None:
     assert carbon_train("report", "last").status == 0
     assert "as of record" not in carbon_train("runs", "verify").out

@@ -13,6 +13,8 @@ from carbon_trainer.cli.actions import doctor
 from tests.cli.commands import Ended, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run_id(shell: Shell, carbon_train: Callable[..., Ended]) -> str:

@@ -52,6 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [20_000, 60_000, 150_000, 900_000])
 def test_files_that_may_not_grow_end_it_in_a_sentence_and_it_goes_on_to_the_same_bytes(
     folder: Path, largest: int
@@ -69,6 +70,7 @@ def test_files_that_may_not_grow_end_it_in_a_sentence_and_it_goes_on_to_the_same
     assert _data(folder / to) == _data(folder / "whole")
 
 
+@pytest.mark.slow
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.jsonl", [{"text": prose(1)}])
     (tmp_path / "out").mkdir()
@@ -98,6 +100,7 @@ def test_a_database_that_may_only_be_read_is_told(tmp_path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_another_preparation_in_the_same_folder_is_told(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("PRAGMA journal_mode = WAL")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sqlite3
 
-import datasketch
 import pytest
 
 from carbon_trainer.curation.near import (
@@ -82,6 +81,8 @@ def test_pairs_at_the_threshold_are_mostly_compared(threshold: float) -> None:
 
 
 def test_a_signature_is_what_datasketch_makes_of_the_same_runs() -> None:
+    import datasketch
+
     words = _words(1)
     runs = {" ".join(words[i : i + RUN_WORDS]).encode() for i in range(len(words) - RUN_WORDS + 1)}
     theirs = datasketch.MinHash(num_perm=PERMUTATIONS, seed=SEED, scheme=SCHEME)

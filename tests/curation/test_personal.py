@@ -36,6 +36,7 @@ def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_each_kind_is_found_and_redacted(finder: PersonalData, kind: str) -> None:
     text = EXAMPLES[kind]
@@ -45,6 +46,7 @@ def test_each_kind_is_found_and_redacted(finder: PersonalData, kind: str) -> Non
     assert not set("0123456789@") & set(redacted)
 
 
+@pytest.mark.slow
 def test_all_of_several_are_replaced_and_the_rest_stays(finder: PersonalData) -> None:
     text = "a@example.com, b@example.org; nothing else"
     assert finder.redact(text, finder.find(text)) == (
@@ -52,14 +54,17 @@ def test_all_of_several_are_replaced_and_the_rest_stays(finder: PersonalData) ->
     )
 
 
+@pytest.mark.slow
 def test_names_and_streets_are_not_found_by_patterns(finder: PersonalData) -> None:
     assert finder.find("Jane Doe lives at Baker Street in London.") == []
 
 
+@pytest.mark.slow
 def test_a_number_that_is_no_card_is_left(finder: PersonalData) -> None:
     assert "CREDIT_CARD" not in {one.kind for one in finder.find("order 4111 1111 1111 1112")}
 
 
+@pytest.mark.slow
 def test_places_are_right_in_a_long_text(
     finder: PersonalData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +82,7 @@ def test_pieces_are_cut_at_white_space_and_lose_nothing() -> None:
     assert all(len(piece) <= 30 for _, piece in cut)
 
 
+@pytest.mark.slow
 def test_what_is_read_is_not_remembered(finder: PersonalData) -> None:
     finder.find("a first text")
     before = finder.words_remembered
@@ -90,6 +96,7 @@ def test_a_model_that_is_not_installed_is_not_downloaded() -> None:
         PersonalData("en_core_web_nix")
 
 
+@pytest.mark.slow
 def test_words_are_split_only_where_something_is_found(
     finder: PersonalData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +112,7 @@ def test_words_are_split_only_where_something_is_found(
     assert split == [EXAMPLES["PHONE_NUMBER"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [*EXAMPLES.values(), "ITIN 912-73-1234, taxpayer", "nothing"])
 def test_as_much_is_found_as_where_words_are_split_first(finder: PersonalData, text: str) -> None:
     first = finder._engine.analyze(

@@ -20,6 +20,7 @@ def english_and_german() -> Languages:
     return Languages(["en", "DE"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", SENTENCES)
 def test_a_language_is_told_though_it_is_not_one_of_the_kept(
     english_and_german: Languages, code: str

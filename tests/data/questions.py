@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from carbon_trainer.data.prepare import PreparedData
-from carbon_trainer.data.prepare_pairs import prepare_pairs
+if TYPE_CHECKING:
+    from carbon_trainer.data.prepare import PreparedData
 
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 
 
 def prepared_questions(folder: Path, *paths: Path, **settings: Any) -> PreparedData:
+    from carbon_trainer.data.prepare_pairs import prepare_pairs
+
     given = {
         "model": "macaw-tiny",
         "vocab_size": 400,

@@ -6,15 +6,15 @@ import pickle
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_trainer.data import blocks
-from carbon_trainer.data.blocks import PackedBlocks, token_dtype, write_tokens
+if TYPE_CHECKING:
+    from carbon_trainer.data.blocks import PackedBlocks
 
 
 class Letters:
@@ -33,6 +33,8 @@ class Letters:
 
 
 def _packed(documents: list[str], block_size: int, folder: str) -> tuple[int, PackedBlocks]:
+    from carbon_trainer.data.blocks import PackedBlocks, token_dtype, write_tokens
+
     path = Path(folder) / "tokens.bin"
     written = write_tokens(iter(documents), Letters(), path)
     dtype = token_dtype(Letters.vocab_size)
@@ -40,6 +42,7 @@ def _packed(documents: list[str], block_size: int, folder: str) -> tuple[int, Pa
     return written, PackedBlocks(path, dtype, block_size=block_size, first=0, count=count)
 
 
+@pytest.mark.slow
 @given(st.lists(st.text(max_size=30), max_size=40), st.integers(1, 20))
 def test_no_token_is_lost_but_the_last_partial_block(texts: list[str], block_size: int) -> None:
     stream = [code for text in texts for code in [*map(ord, text), 0]]
@@ -54,6 +57,8 @@ def test_no_token_is_lost_but_the_last_partial_block(texts: list[str], block_siz
 def test_how_much_is_tokenized_at_once_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, characters: int
 ) -> None:
+    from carbon_trainer.data import blocks
+
     texts = [f"text {i}" for i in range(100)]
     _packed(texts, 8, str(tmp_path))
     usual = (tmp_path / "tokens.bin").read_bytes()
@@ -64,6 +69,8 @@ def test_how_much_is_tokenized_at_once_does_not_matter(
 
 
 def test_an_item_is_what_transformers_trains_on(tmp_path: Path) -> None:
+    import torch
+
     _, packed = _packed(["abcdefgh"], 4, str(tmp_path))
     item = packed[1]
     assert item["input_ids"].tolist() == [ord(letter) for letter in "efgh"]
@@ -79,11 +86,15 @@ def test_there_is_no_block_beyond_the_last(tmp_path: Path) -> None:
 
 
 def test_a_small_vocabulary_takes_two_bytes_a_token() -> None:
+    from carbon_trainer.data.blocks import token_dtype
+
     assert token_dtype(65_536) == np.dtype("<u2")
     assert token_dtype(65_537) == np.dtype("<u4")
 
 
 def test_a_worker_process_gets_the_place_not_the_tokens(tmp_path: Path) -> None:
+    import torch
+
     _, packed = _packed(["abcdefgh" * 10_000], 4, str(tmp_path))
     wanted = packed[7]["input_ids"]
     sent = pickle.dumps(packed)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning
 import pytest
-import torch
 
-from carbon_trainer.callbacks.resume import ExactResume
-from carbon_trainer.data.module import TextDataModule
-from carbon_trainer.data.prepare import PreparedData
 from carbon_trainer.errors import InputError
-from carbon_trainer.models.module import TransformerModule
 from tests.data.texts import prepared
 from tests.models.tiny import tiny_model
+
+if TYPE_CHECKING:
+    from carbon_trainer.data.prepare import PreparedData
+
+pytestmark = pytest.mark.slow
 
 BATCHES = 4
 
@@ -27,28 +26,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     assert len(data.train) // 4 == BATCHES
     assert len(data.train) % 4
     return data
-
-
-class _Stop(lightning.Callback):
-    """Notes losses, and saves and stops after a step."""
-
-    def __init__(self, after: int | None, path: Path) -> None:
-        self.losses: list[float] = []
-        self._after = after
-        self._path = path
-        self._step = 0
-
-    def on_train_start(self, trainer, module) -> None:
-        self._step = trainer.global_step
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-        self.losses.append(float(outputs["loss"]))
-        if trainer.global_step != self._step:
-            self._step = trainer.global_step
-            if self._step == self._after:
-                trainer.save_checkpoint(self._path)
-                trainer.limit_val_batches = 0
-                trainer.should_stop = True
 
 
 def _fit(
@@ -62,8 +39,15 @@ def _fit(
     workers: int = 0,
     dropout: float = 0.1,
 ) -> tuple[list[float], Path]:
+    import lightning
+
+    from carbon_trainer.callbacks.resume import ExactResume
+    from carbon_trainer.data.module import TextDataModule
+    from carbon_trainer.models.module import TransformerModule
+    from tests.data.module_helpers import Stop
+
     path = folder / f"step-{stop}.ckpt"
-    callback = _Stop(stop, path)
+    callback = Stop(stop, path)
     lightning.seed_everything(3, verbose=False)
     model = tiny_model(hidden_dropout=dropout, attention_dropout=dropout)
     module = TransformerModule(model, learning_rate=0.01, warmup_steps=2, max_steps=steps)
@@ -141,6 +125,8 @@ def _rows(batches: Any) -> list[tuple[int, ...]]:
 
 
 def test_an_epoch_serves_each_block_at_most_once_in_an_order_of_its_own(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     loader = TextDataModule(data, batch_size=4, drop_last=False).train_dataloader()
     first, second = _rows(loader), _rows(loader)
     every = sorted(tuple(data.train[i]["input_ids"].tolist()) for i in range(len(data.train)))
@@ -149,6 +135,8 @@ def test_an_epoch_serves_each_block_at_most_once_in_an_order_of_its_own(data: Pr
 
 
 def test_the_seed_decides_the_order(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     orders = [
         _rows(TextDataModule(data, batch_size=4, seed=seed).train_dataloader())
         for seed in (1, 1, 2)
@@ -157,6 +145,8 @@ def test_the_seed_decides_the_order(data: PreparedData) -> None:
 
 
 def test_incomplete_batches_are_left_out_unless_asked_for(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     full = TextDataModule(data, batch_size=4)
     assert len(list(full.train_dataloader())) == BATCHES
     rest = TextDataModule(data, batch_size=4, drop_last=False)
@@ -164,6 +154,8 @@ def test_incomplete_batches_are_left_out_unless_asked_for(data: PreparedData) ->
 
 
 def test_ranks_share_the_blocks(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     rows: list[tuple[int, ...]] = []
     for rank in range(2):
         module = TextDataModule(data, batch_size=4, drop_last=False)
@@ -176,6 +168,8 @@ def test_ranks_share_the_blocks(data: PreparedData) -> None:
 
 @pytest.mark.parametrize("taken", range(BATCHES + 1))
 def test_a_plain_loop_resumes_too(data: PreparedData, taken: int) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     loader = TextDataModule(data, batch_size=4).train_dataloader()
     epochs = _rows(loader) + _rows(loader)
     first = TextDataModule(data, batch_size=4).train_dataloader()
@@ -188,6 +182,10 @@ def test_a_plain_loop_resumes_too(data: PreparedData, taken: int) -> None:
 
 
 def test_loaders_do_not_move_the_models_random_state(data: PreparedData) -> None:
+    import torch
+
+    from carbon_trainer.data.module import TextDataModule
+
     module = TextDataModule(data, batch_size=4)
     before = torch.get_rng_state()
     list(module.train_dataloader())
@@ -196,11 +194,15 @@ def test_loaders_do_not_move_the_models_random_state(data: PreparedData) -> None
 
 
 def test_validation_has_every_held_out_block_in_order(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     rows = _rows(TextDataModule(data, batch_size=4).val_dataloader())
     every = [data.validation[i]["input_ids"] for i in range(len(data.validation))]
     assert rows == [tuple(ids.tolist()) for ids in every]
 
 
 def test_a_batch_larger_than_the_corpus_is_refused(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     with pytest.raises(InputError, match=f"has {len(data.train)} blocks to train on, too few"):
         TextDataModule(data, batch_size=len(data.train) + 1)

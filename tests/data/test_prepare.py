@@ -8,15 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from carbon_trainer.data import prepare as preparing
-from carbon_trainer.data.prepare import prepare
 from carbon_trainer.errors import InputError
 from tests.data.texts import prepared, text_file
 
 
 def test_blocks_hold_the_text_in_order(tmp_path: Path) -> None:
+    import torch
+
     data = prepared(tmp_path)
     ids = torch.cat([data.train[i]["input_ids"] for i in range(len(data.train))])
     text = (tmp_path / "text.txt").read_text()
@@ -47,6 +46,8 @@ def test_the_record_says_what_the_text_was(tmp_path: Path) -> None:
 
 
 def test_the_second_time_nothing_is_made_again(tmp_path: Path) -> None:
+    import torch
+
     first = prepared(tmp_path)
     told: list[str] = []
     second = prepared(tmp_path, progress=told.append)
@@ -69,6 +70,8 @@ def test_another_text_or_vocabulary_is_prepared_anew(tmp_path: Path, change: dic
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
+    import torch
+
     first = prepared(tmp_path)
     wanted = first.train[0]["input_ids"]
     tokens = first.manifest.parent / "tokens.bin"
@@ -85,6 +88,8 @@ def test_a_pretrained_tokenizer_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_text_too_small_says_what_there_is_and_what_is_needed(tmp_path: Path) -> None:
+    from carbon_trainer.data.prepare import prepare
+
     (tmp_path / "short.txt").write_text("abc")
     with pytest.raises(InputError) as caught:
         prepare(
@@ -94,6 +99,8 @@ def test_a_text_too_small_says_what_there_is_and_what_is_needed(tmp_path: Path) 
 
 
 def test_bad_text_leaves_no_half_written_cache(tmp_path: Path) -> None:
+    from carbon_trainer.data.prepare import prepare
+
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "good"}\nbad\n')
     with pytest.raises(InputError, match="line 2 is not JSON"):
@@ -114,6 +121,8 @@ def test_ctrl_c_while_packing_leaves_no_half_written_cache(
 
 
 def test_progress_is_told_in_long_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from carbon_trainer.data import prepare as preparing
+
     monkeypatch.setattr(preparing, "REPORT_EVERY", 1000)
     told: list[str] = []
     prepared(tmp_path, progress=told.append)
@@ -122,6 +131,7 @@ def test_progress_is_told_in_long_corpora(tmp_path: Path, monkeypatch: pytest.Mo
     assert sum(text.startswith("packed ") for text in told) == 1
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_ends_in_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     path = text_file(tmp_path, lines=60_000)
 

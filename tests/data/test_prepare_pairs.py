@@ -6,17 +6,17 @@ import json
 import pickle
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
-from carbon_trainer.data import prepare_pairs as module
-from carbon_trainer.data.module import TextDataModule
-from carbon_trainer.data.pairs import padded
-from carbon_trainer.data.prepare import PreparedData
 from carbon_trainer.errors import InputError
 from tests.data.questions import QUESTIONS, prepared_questions
+
+if TYPE_CHECKING:
+    import torch
+
+    from carbon_trainer.data.prepare import PreparedData
 
 ROWS = [json.loads(line) for line in QUESTIONS.read_text().splitlines()]
 
@@ -72,6 +72,8 @@ def test_the_tokenizer_begins_as_t5s_does_with_padding_and_the_end(tmp_path: Pat
 
 
 def test_what_is_longer_than_a_block_is_cut_counted_and_told(tmp_path: Path) -> None:
+    import torch
+
     told: list[str] = []
     data = prepared_questions(tmp_path, block_size=16, progress=told.append)
     whole = prepared_questions(tmp_path, block_size=256)
@@ -90,7 +92,10 @@ def test_what_is_longer_than_a_block_is_cut_counted_and_told(tmp_path: Path) -> 
         assert torch.equal(cut[:-1], full[: len(cut) - 1])
 
 
+@pytest.mark.slow
 def test_tokens_are_those_of_sources_and_targets_without_padding(tmp_path: Path) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     data = prepared_questions(tmp_path)
     batches = TextDataModule(data, batch_size=4, drop_last=False).train_dataloader()
     counts = [
@@ -104,6 +109,10 @@ def test_tokens_are_those_of_sources_and_targets_without_padding(tmp_path: Path)
 
 
 def test_a_batch_is_filled_up_to_its_longest() -> None:
+    import torch
+
+    from carbon_trainer.data.pairs import padded
+
     items = [
         {"input_ids": torch.tensor([5, 6, 1]), "labels": torch.tensor([7, 1])},
         {"input_ids": torch.tensor([8, 1]), "labels": torch.tensor([9, 9, 1])},
@@ -118,6 +127,8 @@ def test_a_batch_is_filled_up_to_its_longest() -> None:
 def test_a_second_time_comes_from_the_cache_and_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from carbon_trainer.data import prepare_pairs as module
+
     first = _items(prepared_questions(tmp_path))
     monkeypatch.setattr(module, "_write", None)
     assert _items(prepared_questions(tmp_path)) == first
@@ -145,6 +156,8 @@ def test_where_rows_lie_does_not_matter_and_what_lies_beside_them_is_passed_over
 
 
 def test_a_worker_process_gets_the_place_not_the_tokens(tmp_path: Path) -> None:
+    import torch
+
     data = prepared_questions(tmp_path)
     wanted = data.train[3]["labels"]
     assert torch.equal(pickle.loads(pickle.dumps(data.train))[3]["labels"], wanted)
@@ -153,6 +166,8 @@ def test_a_worker_process_gets_the_place_not_the_tokens(tmp_path: Path) -> None:
 
 
 def test_without_data_it_is_said_what_to_give(tmp_path: Path) -> None:
+    from carbon_trainer.data import prepare_pairs as module
+
     with pytest.raises(InputError, match="JSONL or Parquet with --data, whose rows have fields"):
         module.prepare_pairs(
             [], model="macaw-tiny", vocab_size=400, block_size=64, cache_dir=tmp_path
@@ -187,6 +202,9 @@ def test_a_single_row_is_too_few(tmp_path: Path) -> None:
     assert "has 1 row; at least two are needed" in _refusal(tmp_path, path)
 
 
+@pytest.mark.slow
 def test_a_batch_larger_than_the_rows_is_refused(tmp_path: Path) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     with pytest.raises(InputError, match="has 32 rows to train on, too few for a batch of 33"):
         TextDataModule(prepared_questions(tmp_path), batch_size=33)

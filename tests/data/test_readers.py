@@ -183,7 +183,10 @@ def test_a_packed_file_reads_as_the_unpacked_one_does(tmp_path: Path) -> None:
     assert list(documents_in(path, "text")) == ["one", "two"]
 
 
-@pytest.mark.parametrize("damage", [b"no gzip", gzip.compress(b'{"text": "x"}' * 99)[:-9]])
+CUT_OFF = gzip.compress(b'{"text": "x"}' * 99)[:-9]
+
+
+@pytest.mark.parametrize("damage", [b"no gzip", CUT_OFF], ids=["no gzip", "cut off"])
 def test_a_packed_file_that_is_damaged_is_refused(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(damage)

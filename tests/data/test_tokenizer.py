@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Bpe
-from transformers import PreTrainedTokenizerFast
 
 from carbon_trainer.data import tokenizer as tokenizers
 from carbon_trainer.data.tokenizer import (
@@ -93,7 +92,10 @@ def test_a_truncation_that_a_pretrained_tokenizer_brings_is_turned_off() -> None
     assert FileTokenizer(bpe, "x", 0).encode_batch(TEXTS) == TRAINED.encode_batch(TEXTS)
 
 
+@pytest.mark.slow
 def test_a_tokenizer_without_end_of_text_is_refused(tmp_path: Path) -> None:
+    from transformers import PreTrainedTokenizerFast
+
     PreTrainedTokenizerFast(tokenizer_object=TRAINED._bpe).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="has no end-of-text token: set eos_token"):
         load_pretrained(tmp_path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from carbon_trainer.data.prepare import PreparedData, prepare
+if TYPE_CHECKING:
+    from carbon_trainer.data.prepare import PreparedData
 
 
 def text_file(folder: Path, *, lines: int = 60, name: str = "text.txt") -> Path:
@@ -15,6 +16,8 @@ def text_file(folder: Path, *, lines: int = 60, name: str = "text.txt") -> Path:
 
 
 def prepared(folder: Path, *, lines: int = 60, **settings: Any) -> PreparedData:
+    from carbon_trainer.data.prepare import prepare
+
     given = {
         "vocab_size": 300,
         "block_size": 16,

@@ -57,6 +57,7 @@ def test_twenty_seconds_are_true_to_a_thousandth(refresh_s: float, within: float
     assert used_mj == pytest.approx(one.true_mj(one.begin_ns, end_ns), rel=within)
 
 
+@pytest.mark.slow
 def test_the_truth_lies_within_two_sigma_in_95_of_100_steps() -> None:
     hits = []
     for wave in WAVES:

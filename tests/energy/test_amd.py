@@ -61,6 +61,7 @@ def _only(monkeypatch: pytest.MonkeyPatch, *gpus: SimulatedAmd) -> list[str]:
     return [source.describe().device for source in discover_amd_gpus({})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refresh_s", [0.001, 0.02, 0.06])
 @pytest.mark.parametrize("power", [SquareWave(), Constant(300), Ramp()])
 def test_whole_run_energy_is_true_within_a_percent(

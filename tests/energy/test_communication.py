@@ -53,6 +53,7 @@ def test_times_are_those_that_counting_each_instant_gives(step: Span, found: Eve
     assert time.exposed_ns == len(communicating - working)
 
 
+@pytest.mark.slow
 @given(st.lists(spans), st.lists(spans))
 def test_what_is_taken_out_and_what_is_left_make_the_whole(a: list[Span], b: list[Span]) -> None:
     whole, taken = merged(a, within=(0, 60)), merged(b, within=(0, 60))

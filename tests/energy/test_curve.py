@@ -170,6 +170,7 @@ def _random_curve(
     return curve, now_ns
 
 
+@pytest.mark.slow
 @given(steps=steps, cuts=st.lists(st.floats(-0.2, 1.3), max_size=20), stepped=st.booleans())
 def test_any_partitions_energies_sum_to_the_whole_exactly(
     steps: list[tuple[int, int, str]], cuts: list[float], stepped: bool
@@ -188,6 +189,7 @@ def test_cumulative_energy_never_falls(steps: list[tuple[int, int, str]], steppe
     assert (np.diff(curve.energies_mj(times)) >= 0).all()
 
 
+@pytest.mark.slow
 @given(steps=steps, at=st.floats(0, 1), width=st.floats(0, 0.5))
 def test_every_second_is_measured_estimated_or_unknown(
     steps: list[tuple[int, int, str]], at: float, width: float
@@ -200,6 +202,7 @@ def test_every_second_is_measured_estimated_or_unknown(
     assert sum(seconds) == pytest.approx((end - begin) / 1e9, abs=1e-6)
 
 
+@pytest.mark.slow
 @given(steps=steps, marks=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=1))
 def test_the_order_of_marks_changes_nothing(
     steps: list[tuple[int, int, str]], marks: list[tuple[float, float]]

@@ -165,6 +165,7 @@ class Hanging(ConstantSource):
         return dataclasses.replace(super().describe(), device=self.device, stepped=True)
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_leaves_its_company(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("carbon_trainer.energy.sampler.STUCK_S", 0.1)
     monkeypatch.setattr("carbon_trainer.energy.sampler.WATCH_S", 0.05)

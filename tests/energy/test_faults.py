@@ -94,6 +94,7 @@ def test_the_end_is_measured_up_to_the_counters_next_change(refresh_s: float) ->
     assert (driven.curve.known_until_ns or 0) >= end_ns
 
 
+@pytest.mark.slow
 def test_a_meter_that_nobody_drains_keeps_its_total_in_bounded_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -166,6 +167,7 @@ def test_cpu_and_memory_are_both_measured_to_the_end() -> None:
         assert last.time_ns >= began_ns - S // 20
 
 
+@pytest.mark.slow
 def test_parts_drained_through_loss_and_reset_sum_to_the_total() -> None:
     gpu = SimulatedGpu(power=SquareWave(), refresh_s=0.1)
     with SimulatedNvml(gpu).install():

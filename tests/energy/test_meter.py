@@ -81,6 +81,7 @@ def test_starting_does_not_wait_for_anything() -> None:
     meter.stop()
 
 
+@pytest.mark.slow
 def test_a_hung_driver_holds_up_neither_others_nor_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("carbon_trainer.energy.sampler.JOIN_S", 2.0)
     hung = HungSource()

@@ -26,6 +26,7 @@ def taught(period_ns: int, first_ns: int, changes: int, look_ns: int) -> tuple[R
     return rhythm, placed
 
 
+@pytest.mark.slow
 @given(
     period_ns=st.integers(15 * MS, 120 * MS),
     first_ns=st.integers(0, 10**9),
@@ -39,6 +40,7 @@ def test_a_steady_refresh_is_learnt_in_a_dozen_changes(
     assert rhythm.period_ns == pytest.approx(period_ns, rel=0.03)
 
 
+@pytest.mark.slow
 @given(first_ns=st.integers(0, 10**9))
 def test_a_change_is_placed_between_the_looks_that_saw_it(first_ns: int) -> None:
     look_ns = 3 * MS

@@ -42,6 +42,7 @@ def seen() -> dict[str, WatchedDevice]:
     return {one.info.device: one for one in watched}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("uuid", "refresh_s"), [("GPU-20", 0.02), ("GPU-100", 0.1)])
 def test_a_counters_refresh_is_learnt(
     seen: dict[str, WatchedDevice], uuid: str, refresh_s: float
@@ -79,6 +80,7 @@ def test_a_mig_slice_is_noted() -> None:
     assert "whole card" in one.info.note
 
 
+@pytest.mark.slow
 def test_a_lost_device_is_told_with_its_reason_and_the_others_are_watched() -> None:
     gpus = SimulatedGpu(uuid="GPU-a", lost=True), SimulatedGpu(uuid="GPU-b")
     with SimulatedNvml(*gpus).install():
@@ -114,6 +116,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             thread.join(30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answers", [0, 5])
 def test_a_device_that_hangs_is_told_and_not_waited_for(impatient: None, answers: int) -> None:
     hanging = HangingSource(answers)

@@ -65,6 +65,7 @@ def test_figures_agree_with_each_other(
     assert found.emissions_kgco2e.log_sigma > found.energy_kwh.log_sigma > found.gpu_hours.log_sigma
 
 
+@pytest.mark.slow
 @given(SIZES, TOKENS, st.floats(1.01, 10))
 def test_more_tokens_or_development_take_more_in_proportion(
     parameters: float, tokens: float, more: float

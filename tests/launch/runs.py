@@ -10,14 +10,18 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
 
 from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
-from tests.cli.commands import ROOT, Shell
+from tests.cli.commands import ROOT, Process, Shell
+from tests.warm import WarmProcess
+
+if TYPE_CHECKING:
+    import torch
 
 HANG_S = 240
 """What has not happened after so long never will, however busy the machine, seconds."""
@@ -40,7 +44,7 @@ def environment(gpus: list[dict[str, object]] | None = None, **more: str) -> dic
 
 def start(
     shell: Shell, *args: str, ranks: int | None = None, restarts: int = 0, **more: str
-) -> subprocess.Popen[str]:
+) -> Process:
     """Start ``carbon-train fit``, under torchrun where ranks are given."""
     command = [sys.executable, "-m"]
     if ranks is not None:
@@ -48,14 +52,19 @@ def start(
             "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}",
             f"--max-restarts={restarts}", "-m",
         ]  # fmt: skip
+    command += ["carbon_trainer", "fit", *shell.tiny, *args]
+    if ranks is None and "--supervise" not in args:
+        return WarmProcess(
+            command[1:], cwd=shell.folder, env=environment(**more), stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
     return subprocess.Popen(
-        [*command, "carbon_trainer", "fit", *shell.tiny, *args], cwd=shell.folder,
-        env=environment(**more), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True,
+        command, cwd=shell.folder, env=environment(**more), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+def finish(process: Process) -> tuple[int, str]:
     """Wait for its end; return its status and what it printed."""
     try:
         out, _ = process.communicate(timeout=HANG_S)
@@ -72,13 +81,19 @@ def run_dir(shell: Shell, run_id: str) -> Path:
     return shell.folder / "carbon_runs" / run_id
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_until(condition: Callable[[], object], process: Process) -> None:
     """Wait for something that a running process does."""
     deadline = time.monotonic() + HANG_S
     while not condition():
-        assert process.poll() is None, (process.stdout.read() if process.stdout else "")[-4000:]
+        assert process.poll() is None, _printed(process)[-4000:]
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
+
+
+def _printed(process: Process) -> str:
+    if isinstance(process, WarmProcess):
+        return process.printed
+    return process.stdout.read() if process.stdout else ""
 
 
 def saved(shell: Shell, run_id: str, step: int) -> bool:
@@ -87,7 +102,7 @@ def saved(shell: Shell, run_id: str, step: int) -> bool:
     return path is not None and path.name >= f"step-{step:08d}.ckpt"
 
 
-def ranks_of(process: subprocess.Popen[str], ranks: Iterable[str]) -> list[psutil.Process]:
+def ranks_of(process: Process, ranks: Iterable[str]) -> list[psutil.Process]:
     """Return the processes of some ranks, told by their environment."""
     wanted = set(ranks)
     return [
@@ -99,6 +114,8 @@ def ranks_of(process: subprocess.Popen[str], ranks: Iterable[str]) -> list[psuti
 
 def weights(shell: Shell, run_id: str) -> dict[str, torch.Tensor]:
     """Return the weights of a run's newest checkpoint."""
+    import torch
+
     path = newest_whole(run_dir(shell, run_id) / "checkpoints")
     assert path is not None
     state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
@@ -107,6 +124,8 @@ def weights(shell: Shell, run_id: str) -> dict[str, torch.Tensor]:
 
 def assert_same_weights(shell: Shell, first: str, second: str) -> None:
     """Two runs have come to the same model, bit for bit."""
+    import torch
+
     one, other = weights(shell, first), weights(shell, second)
     assert one.keys() == other.keys()
     different = [name for name in one if not torch.equal(one[name], other[name])]

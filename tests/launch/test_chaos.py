@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import time
 from collections import defaultdict
@@ -16,6 +15,9 @@ from carbon_trainer.units import kwh_from_mj
 from tests.cli.commands import Shell
 from tests.launch.chaos import BEARABLE, FATAL, WARM_NS, WATTS, run
 from tests.launch.runs import HANG_S, assert_same_weights, assert_verified, ledger
+from tests.warm import context
+
+pytestmark = pytest.mark.slow
 
 RUNS, STARTS = 34, 2
 STEPS = ["--max-steps", "600", "--validate-every", "250", "--checkpoint-every", "50"]
@@ -34,13 +36,12 @@ class World:
 
     def start(self, run_id: str, *more: str, faults: list[str], choose: random.Random) -> int:
         """Run one start to its end; return its exit status, negative for a signal."""
-        context = multiprocessing.get_context("forkserver")
         args = [*self.shell.tiny, *STEPS, "--run-id", run_id, *more]
         step_s = choose.uniform(-1800, 1800)
         # The bearable one comes first: after the fatal one there is nothing that it could strike.
         times_s = sorted(choose.uniform(0.7, 2) for _ in faults)
         timed = list(zip(faults, times_s, strict=True))
-        child = context.Process(target=run, args=(str(self.shell.folder), args, timed, step_s))
+        child = context().Process(target=run, args=(str(self.shell.folder), args, timed, step_s))
         marks = self.shell.folder / "metered.txt"
         marks.write_text("")
         begun_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -66,11 +67,6 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    multiprocessing.get_context("forkserver").set_forkserver_preload(
-        ["lightning", "transformers", "carbon_trainer.job", "carbon_trainer.trainer",
-         "carbon_trainer.cli.actions.fit", "carbon_trainer.cli.actions.closing",
-         "carbon_trainer.models.module", "tests.simulation.nvml"]
-    )  # fmt: skip
     world = World(Shell(tmp_path_factory.mktemp("chaos")))
     status = world.start("whole", faults=[], choose=random.Random(0))
     assert status == 0, world.said()

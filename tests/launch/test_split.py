@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from carbon_trainer.ledger.facts import Progress, Resumed, RunClosed
 from tests.cli.commands import TINY_MODEL, Shell
@@ -22,7 +21,7 @@ from tests.launch.runs import (
     weights,
 )
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 STEPS = 120
 SPLIT = ["--tensor-parallel", "2", "--checkpoint-every", "20", "--validate-every", "50"]
@@ -79,6 +78,8 @@ def test_a_budget_stops_split_ranks_together_with_a_checkpoint(shell: Shell, who
 
 
 def test_split_and_sharded_over_four_ranks_is_the_run_of_one_process(shell: Shell) -> None:
+    import torch
+
     short = ["--model", "plain.json", "--max-steps", "6", "--validate-every", "6"]
     fit(shell, "four", 4, *short, "--tensor-parallel", "2")
     fit(shell, "one", None, *short, "--batch-size", "8")

@@ -20,7 +20,7 @@ from carbon_trainer.ledger.store import Ledger
 from tests.cli.commands import Shell
 from tests.launch.runs import finish, ledger, loaded_libraries, saved, start, wait_until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STEPS = ["--max-steps", "100000", "--validate-every", "100000", "--checkpoint-every", "50"]
 URL = "postgresql+psycopg://ada:secret@db/runs"

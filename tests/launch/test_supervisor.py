@@ -19,7 +19,7 @@ from carbon_trainer.clock import VirtualClock
 from carbon_trainer.launch.supervisor import Supervisor, command_of
 from carbon_trainer.ledger.facts import Resumed, RunClosed
 from carbon_trainer.runs.outcome import RESUME_NOW
-from tests.cli.commands import Shell
+from tests.cli.commands import Process, Shell
 from tests.launch.runs import (
     assert_same_weights,
     assert_verified,
@@ -101,6 +101,7 @@ def test_ends_that_a_restart_would_not_change_are_passed_on(tmp_path: Path, stat
     assert scripted.asked == [False]
 
 
+@pytest.mark.slow
 def test_after_a_crash_it_is_started_again_and_told_so(tmp_path: Path) -> None:
     scripted = Scripted(tmp_path, 1, -9, 0)
     assert scripted.supervisor.run() == 0
@@ -109,6 +110,7 @@ def test_after_a_crash_it_is_started_again_and_told_so(tmp_path: Path) -> None:
     assert "was killed by SIGKILL" in scripted.said[1]
 
 
+@pytest.mark.slow
 def test_it_gives_up_after_so_many_crashes_without_progress(tmp_path: Path) -> None:
     scripted = Scripted(tmp_path, 1, 1, 1, restarts=2)
     assert scripted.supervisor.run() == 1
@@ -117,6 +119,7 @@ def test_it_gives_up_after_so_many_crashes_without_progress(tmp_path: Path) -> N
     assert scripted.said[-1] == "report"
 
 
+@pytest.mark.slow
 def test_a_new_checkpoint_is_progress(tmp_path: Path) -> None:
     crashes = [checkpoint(step, 1) for step in range(1, 6)]
     scripted = Scripted(tmp_path, *crashes, 0, restarts=1)
@@ -124,6 +127,7 @@ def test_a_new_checkpoint_is_progress(tmp_path: Path) -> None:
     assert scripted.supervisor.restarts == 5
 
 
+@pytest.mark.slow
 def test_a_released_run_is_started_again_at_its_time(tmp_path: Path) -> None:
     scripted = Scripted(tmp_path, 0)
     scripted._ends = [scripted.release(7200), 0]
@@ -175,10 +179,11 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     return shell
 
 
-def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
+def children(process: Process) -> list[psutil.Process]:
     return psutil.Process(process.pid).children()
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_its_lost_work_is_booked(shell: Shell) -> None:
     process = start(shell, *STEPS, "--run-id", "killed", "--supervise")
     wait_until(lambda: saved(shell, "killed", 100), process)
@@ -193,6 +198,7 @@ def test_a_killed_run_goes_on_and_its_lost_work_is_booked(shell: Shell) -> None:
     assert 0 < resumed.body["lost_mj"] < resumed.body["energy_before_mj"]
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(shell: Shell) -> None:
     process = start(shell, *STEPS, "--run-id", "damaged")
     wait_until(lambda: saved(shell, "damaged", 150), process)
@@ -209,6 +215,7 @@ def test_a_damaged_checkpoint_is_passed_over(shell: Shell) -> None:
     assert_same_weights(shell, "whole", "damaged")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(shell: Shell) -> None:
     rarely = [*STEPS, "--checkpoint-every", "600", "--run-id", "early"]
     process = start(shell, *rarely)
@@ -234,6 +241,7 @@ def dirty_now(shell: Shell) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_releases_itself_and_comes_back_when_asked_to(shell: Shell) -> None:
     trace = dirty_now(shell)
     steps = ["--max-steps", "4000", "--validate-every", "4000", "--checkpoint-every", "4000"]

@@ -20,7 +20,7 @@ from tests.launch.runs import (
     wait_until,
 )
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 STEPS = ["--max-steps", "200", "--validate-every", "90", "--accumulate", "2"]
 """Few enough for seconds, enough to be caught in the midst of."""

@@ -84,6 +84,7 @@ def test_a_ledger_is_not_merged_into_itself(tmp_path: Path) -> None:
         merge(ledger, ledger)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=4))
 def test_however_often_and_in_which_parts_the_end_is_the_same(

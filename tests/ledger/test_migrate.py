@@ -63,6 +63,7 @@ def test_an_old_ledger_that_cannot_be_brought_up_to_date_is_said_so(old: Path) -
         Ledger.open(old)
 
 
+@pytest.mark.slow
 def test_several_processes_may_bring_it_up_to_date_at_once(old: Path) -> None:
     code = f"from carbon_trainer.ledger.store import Ledger; Ledger.open({str(old)!r}).close()"
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]

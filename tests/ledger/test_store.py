@@ -139,6 +139,7 @@ def test_every_kind_of_fact_has_its_own_name() -> None:
     assert FACT_KINDS["run_closed"] is RunClosed
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 2**62), max_size=20))
 def test_energy_is_kept_exactly(tmp_path_factory: pytest.TempPathFactory, parts: list[int]) -> None:
     ledger = Ledger.open(tmp_path_factory.mktemp("l") / "ledger.sqlite")
@@ -148,6 +149,7 @@ def test_energy_is_kept_exactly(tmp_path_factory: pytest.TempPathFactory, parts:
     ledger.close()
 
 
+@pytest.mark.slow
 def test_many_processes_may_make_the_same_ledger_at_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     code = (

@@ -128,6 +128,7 @@ def test_a_rewritten_chain_is_found_with_the_head_that_a_report_knows(path: Path
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_one_changed_character_is_found(

@@ -88,6 +88,7 @@ def test_a_locked_database_is_waited_out_and_nothing_is_lost(
     assert verify(ledger, "r").records == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_rest_in_a_file_that_can_be_put_back(
     ledger: Ledger, tmp_path: Path
 ) -> None:

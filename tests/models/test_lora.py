@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.models import lora
 from carbon_trainer.models.build import build_model
-from carbon_trainer.models.count import count_parameters
 from carbon_trainer.models.lora import LoraSettings, check_lora, merged, with_lora
-from carbon_trainer.models.module import TransformerModule
 from tests.models.tiny import tiny_model
 
-IDS = torch.arange(16)[None]
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+pytestmark = pytest.mark.slow
+
+
+def ids() -> torch.Tensor:
+    import torch
+
+    return torch.arange(16)[None]
 
 
 def _with_lora(
@@ -26,23 +33,31 @@ def _with_lora(
 
 
 def _logits(model: PreTrainedModel) -> torch.Tensor:
+    import torch
+
     with torch.no_grad():
-        return model(input_ids=IDS).logits
+        return model(input_ids=ids()).logits
 
 
 def test_adapters_change_nothing_at_first() -> None:
+    import torch
+
     plain = _logits(tiny_model())
     assert torch.equal(_logits(_with_lora(tiny_model())), plain)
 
 
 def test_only_adapters_are_trained_and_have_optimizer_states() -> None:
+    import torch
+
+    from carbon_trainer.models.module import TransformerModule
+
     module = TransformerModule(
         _with_lora(tiny_model()), learning_rate=0.01, warmup_steps=0, max_steps=5
     )
     before = {name: value.clone() for name, value in module.state_dict().items()}
     optimizer = module.configure_optimizers()["optimizer"]
     for _ in range(2):  # B is zero at first, so that A moves in the second step
-        module._loss({"input_ids": IDS}).backward()
+        module._loss({"input_ids": ids()}).backward()
         optimizer.step()
     changed = {
         name for name, old in before.items() if not torch.equal(module.state_dict()[name], old)
@@ -52,6 +67,8 @@ def test_only_adapters_are_trained_and_have_optimizer_states() -> None:
 
 
 def test_merged_the_model_answers_as_with_adapters() -> None:
+    import torch
+
     model = _with_lora(tiny_model())
     with torch.no_grad():
         for name, value in model.named_parameters():
@@ -65,6 +82,8 @@ def test_merged_the_model_answers_as_with_adapters() -> None:
 
 
 def test_trained_parameters_are_rank_times_both_sides_of_each_layer() -> None:
+    from carbon_trainer.models.count import count_parameters
+
     plain = count_parameters(tiny_model())
     counted = count_parameters(_with_lora(tiny_model(), rank=2))
     # query_key_value, dense, dense_h_to_4h, dense_4h_to_h; not the output layer.
@@ -75,6 +94,8 @@ def test_trained_parameters_are_rank_times_both_sides_of_each_layer() -> None:
 
 
 def test_a_token_of_an_encoder_decoder_goes_through_one_of_them() -> None:
+    from carbon_trainer.models.count import count_parameters
+
     model, _ = build_model("macaw-tiny", vocab_size=400, block_size=16)
     encoder = sum(p.numel() for name, p in model.named_parameters() if name.startswith("encoder."))
     whole = sum(p.numel() for p in model.parameters())
@@ -99,6 +120,9 @@ def test_a_layer_that_the_model_does_not_have_is_refused_with_those_that_it_has(
 def test_transposed_matrices_get_adapters_without_a_warning(
     recwarn: pytest.WarningsRecorder,
 ) -> None:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
     config = GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=300, n_positions=16)
     model = GPT2LMHeadModel(config).eval()
     plain = _logits(model)

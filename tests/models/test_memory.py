@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-import torch
-from transformers import AutoModelForCausalLM
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.models import memory
@@ -19,6 +17,9 @@ from carbon_trainer.models.memory import Setup, check_training, need_of
 from carbon_trainer.models.recipes import Recipe, recipe, recipes
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
+if TYPE_CHECKING:
+    import torch
+
 ON_GPU = Setup(vocab_size=50304, block_size=2048, batch_size=8, precision=MIXED, on_gpu=True)
 H100 = 80 * 1024**3
 TINY = [n for n, one in recipes().items() if n.endswith("-tiny") and one.architecture in KEPT]
@@ -26,6 +27,9 @@ TINY = [n for n, one in recipes().items() if n.endswith("-tiny") and one.archite
 
 def _kept_bytes(chosen: Recipe, layers: int, batch: int, precision: str) -> int:
     """Count what autograd keeps of a model in one forward pass."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
     config = chosen.to_config(vocab_size=300, block_size=32)
     setattr(config, chosen.names["layers"], layers)
     dtype = torch.bfloat16 if precision == HALF else torch.float32
@@ -48,6 +52,7 @@ def _kept_bytes(chosen: Recipe, layers: int, batch: int, precision: str) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [FULL, MIXED, HALF])
 @pytest.mark.parametrize("name", TINY)
 def test_a_layer_keeps_the_bytes_that_are_counted_for_it(name: str, precision: str) -> None:
@@ -153,6 +158,7 @@ def four_gb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(psutil, "virtual_memory", lambda: free)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("four_gb")
 def test_a_model_whose_weights_do_not_fit_is_refused_before_it_is_made() -> None:
     with pytest.raises(InputError) as caught:
@@ -172,6 +178,7 @@ def test_training_in_the_same_memory_takes_four_times_the_weights_and_more() -> 
     assert "opt-125m, the largest of its kind" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("four_gb")
 def test_where_activations_are_not_counted_weights_gradients_and_moments_have_to_fit() -> None:
     setup = Setup(vocab_size=32_128, block_size=128, batch_size=1, precision=FULL)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning
 import pytest
-import torch
-from torch.utils.data import DataLoader
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from carbon_trainer.data.module import TextDataModule
-from carbon_trainer.data.pairs import padded
-from carbon_trainer.data.prepare import PreparedData
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import build_model
-from carbon_trainer.models.module import TransformerModule
 from tests.data.questions import prepared_questions
 from tests.data.texts import prepared
 from tests.models.tiny import tiny_model
+
+if TYPE_CHECKING:
+    import lightning
+
+    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.models.module import TransformerModule
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -30,11 +30,15 @@ def data(tmp_path: Path) -> PreparedData:
 
 
 def _module(model: Any = None, **settings: Any) -> TransformerModule:
+    from carbon_trainer.models.module import TransformerModule
+
     given = {"learning_rate": 0.02, "warmup_steps": 2, "max_steps": 30, **settings}
     return TransformerModule(model or tiny_model(), **given)
 
 
 def _trainer(**options: Any) -> lightning.Trainer:
+    import lightning
+
     return lightning.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, use_distributed_sampler=False, num_sanity_val_steps=0,
@@ -42,17 +46,14 @@ def _trainer(**options: Any) -> lightning.Trainer:
     )  # fmt: skip
 
 
-class _Losses(lightning.Callback):
-    def __init__(self) -> None:
-        self.losses: list[float] = []
-
-    def on_train_batch_end(self, trainer, module, outputs, batch, index) -> None:
-        self.losses.append(float(outputs["loss"]))
-
-
 def _train(data: PreparedData, module: TransformerModule, steps: int = 30) -> list[float]:
+    import lightning
+
+    from carbon_trainer.data.module import TextDataModule
+    from tests.models.module_helpers import Losses
+
     lightning.seed_everything(1, verbose=False)
-    losses = _Losses()
+    losses = Losses()
     trainer = _trainer(max_steps=steps, max_epochs=-1, callbacks=[losses])
     trainer.fit(module, datamodule=TextDataModule(data, batch_size=4, seed=1))
     return losses.losses
@@ -68,6 +69,10 @@ def test_the_loss_falls(data: PreparedData) -> None:
 def test_the_loss_of_each_recipe_falls_on_text_and_on_from_its_own_folder(
     family: str, data: PreparedData, tmp_path: Path
 ) -> None:
+    import torch
+
+    from carbon_trainer.models.module import TransformerModule
+
     torch.manual_seed(1)
     module = TransformerModule.from_recipe(
         f"{family}-tiny", vocab_size=data.tokenizer.vocab_size, block_size=data.block_size,
@@ -86,6 +91,10 @@ def test_the_loss_of_each_recipe_falls_on_text_and_on_from_its_own_folder(
 
 
 def test_macaws_loss_falls_on_questions_and_on_from_its_own_folder(tmp_path: Path) -> None:
+    import torch
+
+    from carbon_trainer.models.module import TransformerModule
+
     questions = prepared_questions(tmp_path)
     torch.manual_seed(1)
     module = TransformerModule.from_recipe("macaw-tiny", vocab_size=400, max_steps=20)
@@ -101,6 +110,12 @@ def test_macaws_loss_falls_on_questions_and_on_from_its_own_folder(tmp_path: Pat
 
 
 def test_padding_changes_neither_loss_nor_perplexity(tmp_path: Path) -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
+    from carbon_trainer.data.pairs import padded
+    from carbon_trainer.models.module import TransformerModule
+
     questions = prepared_questions(tmp_path)
     module = TransformerModule.from_recipe("macaw-tiny", vocab_size=400)
     module.model.eval()
@@ -122,6 +137,8 @@ def test_the_same_seed_gives_the_same_losses(data: PreparedData) -> None:
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_each_next_token() -> None:
+    import torch
+
     module = _module()
     ids = torch.randint(0, 300, (2, 16))
     logits = module(ids)
@@ -130,6 +147,8 @@ def test_the_loss_is_the_mean_cross_entropy_of_each_next_token() -> None:
 
 
 def test_labels_of_a_batch_say_what_is_not_learned() -> None:
+    import torch
+
     module = _module()
     ids = torch.randint(0, 300, (1, 16))
     labels = ids.clone()
@@ -140,6 +159,9 @@ def test_labels_of_a_batch_say_what_is_not_learned() -> None:
 
 
 def test_perplexity_is_the_exponential_of_the_mean_loss_over_all_tokens() -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
     module = _module()
     ids = torch.randint(0, 300, (5, 16))
     loader = DataLoader([{"input_ids": row} for row in ids], batch_size=2)
@@ -153,6 +175,9 @@ def test_perplexity_is_the_exponential_of_the_mean_loss_over_all_tokens() -> Non
 
 
 def test_a_loss_that_is_not_a_number_is_shown_as_such() -> None:
+    import torch
+    from torch.utils.data import DataLoader
+
     module = _module()
     torch.nn.init.constant_(module.model.get_input_embeddings().weight, math.nan)
     trainer = _trainer()
@@ -161,6 +186,8 @@ def test_a_loss_that_is_not_a_number_is_shown_as_such() -> None:
 
 
 def test_training_and_validation_losses_are_logged(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     trainer = _trainer(max_steps=2, max_epochs=-1, val_check_interval=2)
     trainer.fit(_module(), datamodule=TextDataModule(data, batch_size=4))
     assert {"train/loss", "validation/loss", "validation/perplexity"} <= set(
@@ -193,6 +220,8 @@ def test_without_warm_up_the_first_step_is_at_the_peak() -> None:
 
 
 def test_the_schedule_goes_by_optimizer_steps_not_by_batches(data: PreparedData) -> None:
+    from carbon_trainer.data.module import TextDataModule
+
     module = _module(warmup_steps=1, max_steps=4)
     trainer = _trainer(max_steps=4, max_epochs=-1, accumulate_grad_batches=2)
     trainer.fit(module, datamodule=TextDataModule(data, batch_size=4))
@@ -204,6 +233,8 @@ def test_a_pretrained_model_in_evaluation_mode_is_trained_with_dropout() -> None
 
 
 def test_a_recipe_makes_a_module_with_the_recipes_settings() -> None:
+    from carbon_trainer.models.module import TransformerModule
+
     module = TransformerModule.from_recipe("gpt-neox-tiny", vocab_size=300, max_steps=100)
     assert module.model.get_input_embeddings().weight.shape == (300, 160)
     assert module.configure_optimizers()["optimizer"].defaults["lr"] == 3e-3
@@ -211,16 +242,23 @@ def test_a_recipe_makes_a_module_with_the_recipes_settings() -> None:
 
 
 def test_an_unknown_recipe_is_refused() -> None:
+    from carbon_trainer.models.module import TransformerModule
+
     with pytest.raises(InputError, match="Did you mean gpt-neox-tiny"):
         TransformerModule.from_recipe("gpt-neox-tinny")
 
 
 def test_tokens_in_counts_a_batch() -> None:
+    import torch
+
     assert _module().tokens_in({"input_ids": torch.zeros(3, 16)}) == 48
     assert _module().tokens_in({"input_ids": torch.zeros(3, 16), "tokens": 17}) == 17
 
 
 def test_what_is_saved_is_loaded_by_transformers(data: PreparedData, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     module = _module(tokenizer=data.tokenizer)
     module.save_pretrained(tmp_path / "saved")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "saved", local_files_only=True)

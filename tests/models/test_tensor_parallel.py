@@ -10,34 +10,35 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from carbon_trainer.config import COMMAND_LINE, RunConfig
 from carbon_trainer.errors import InputError
 from carbon_trainer.launch.ranks import check_split_ranks
 from carbon_trainer.models.build import build_model
-from carbon_trainer.models.tensor_parallel import CAN_SPLIT, check_split, clip_by_norm
 from tests.models.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
+ARCHITECTURES = ("gpt_neox", "llama", "mistral", "opt", "qwen2")
 TIED = [f"{name}+tied" for name in ("gpt_neox", "llama", "opt")]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two ranks found of every architecture."""
+
     folder = tmp_path_factory.mktemp("split")
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     ended = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         "-m", "tests.models.split_rank", str(folder), *CAN_SPLIT, *TIED],
+         "-m", "tests.models.split_rank", str(folder), *ARCHITECTURES, *TIED],
         cwd=ROOT, env=environ, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("name", [*CAN_SPLIT, *TIED])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*ARCHITECTURES, *TIED])
 def test_a_split_model_trains_as_a_whole_one_does(name: str, trained: list[dict[str, Any]]) -> None:
     found = trained[0][name]
     assert found["split_losses"] == pytest.approx(found["losses"], rel=1e-5)
@@ -46,13 +47,26 @@ def test_a_split_model_trains_as_a_whole_one_does(name: str, trained: list[dict[
     assert found["share_split"] > 0.75
 
 
+@pytest.mark.slow
+def test_every_architecture_that_can_be_split_is_compared() -> None:
+    from carbon_trainer.models.tensor_parallel import CAN_SPLIT
+
+    assert CAN_SPLIT == ARCHITECTURES
+
+
+@pytest.mark.slow
 def test_ranks_that_split_a_model_come_to_the_same_bit_for_bit(
     trained: list[dict[str, Any]],
 ) -> None:
     assert trained[0] == trained[1]
 
 
+@pytest.mark.slow
 def test_the_norm_is_clipped_as_torch_does_it_where_nothing_is_split() -> None:
+    import torch
+
+    from carbon_trainer.models.tensor_parallel import clip_by_norm
+
     one, other = tiny_model(), tiny_model()
     batch = torch.arange(16).reshape(2, 8)
     for model in (one, other):
@@ -63,14 +77,20 @@ def test_the_norm_is_clipped_as_torch_does_it_where_nothing_is_split() -> None:
     assert all(torch.allclose(a.grad, b.grad) for a, b in pairs if a.grad is not None)
 
 
+@pytest.mark.slow
 def test_heads_that_do_not_come_out_even_are_refused_with_what_does() -> None:
+    from carbon_trainer.models.tensor_parallel import check_split
+
     model = tiny_model(hidden_size=36, num_attention_heads=6, intermediate_size=48)
     with pytest.raises(InputError, match=r"4 does not divide the model's 6 attention .* 2, 3 or 6"):
         check_split(model, 4)
     check_split(model, 3)
 
 
+@pytest.mark.slow
 def test_an_architecture_that_cannot_be_split_is_refused_with_those_that_can() -> None:
+    from carbon_trainer.models.tensor_parallel import check_split
+
     model, _ = build_model("gpt2-tiny", vocab_size=300, block_size=16)
     with pytest.raises(InputError, match=r"gpt2 cannot be split .* gpt_neox, llama, .* fsdp"):
         check_split(model, 2)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, PreTrainedModel
+if TYPE_CHECKING:
+    from transformers import GPTNeoXConfig, PreTrainedModel
 
 
 def tiny_config(**settings: Any) -> GPTNeoXConfig:
+    from transformers import GPTNeoXConfig
+
     values = {
         "vocab_size": 300,
         "hidden_size": 16,
@@ -23,5 +25,8 @@ def tiny_config(**settings: Any) -> GPTNeoXConfig:
 
 
 def tiny_model(**settings: Any) -> PreTrainedModel:
+    import torch
+    from transformers import AutoModelForCausalLM
+
     torch.manual_seed(3)
     return AutoModelForCausalLM.from_config(tiny_config(**settings))

@@ -43,6 +43,7 @@ def test_a_deadline_that_cannot_be_kept_is_run_for_at_full_speed() -> None:
     assert {slot.power_w for slot in late.plan.slots} == {950}
 
 
+@pytest.mark.slow
 @settings(max_examples=25, derandomize=True)
 @given(
     seed=st.integers(0, 10_000),

@@ -10,6 +10,7 @@ from carbon_trainer.planning.problem import Idle, Mode, PlanProblem
 from tests.planning.problems import LEVELS, day, problem, problems
 
 
+@pytest.mark.slow
 @settings(max_examples=60, derandomize=True)
 @given(problems())
 def test_every_policy_does_the_work_in_time_and_none_beats_the_optimum(job: PlanProblem) -> None:

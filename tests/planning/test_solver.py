@@ -35,6 +35,7 @@ def _check(job: PlanProblem, plan: Plan) -> None:
     assert sum(grams) == pytest.approx(plan.emissions_gco2e, rel=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, derandomize=True)
 @given(problems())
 def test_no_plan_is_better_and_the_bound_is_none_too_high(job: PlanProblem) -> None:
@@ -52,6 +53,7 @@ def test_no_plan_is_better_and_the_bound_is_none_too_high(job: PlanProblem) -> N
     assert plan.lower_bound_gco2e <= exact * (1 + 1e-6) + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["running", "paused"])
 @settings(max_examples=40, derandomize=True)
 @given(job=problems(longest=10))
@@ -68,6 +70,7 @@ def test_a_job_that_has_begun_is_planned_exactly_too(job: PlanProblem, state: st
     assert exact * (1 - 1e-5) - 1e-6 <= plan.emissions_gco2e <= exact * 1.001 + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause_w", [0.0, 190.0])
 @pytest.mark.parametrize("slack", [1.25, 2.0, 3.0])
 def test_a_day_of_training_is_planned_exactly(pause_w: float, slack: float) -> None:
@@ -152,6 +155,7 @@ def test_windows_and_caps_are_kept() -> None:
             assert slot.start_ns < 4 * hour or slot.power_w <= 600
 
 
+@pytest.mark.slow
 @settings(max_examples=40, derandomize=True)
 @given(job=problems(longest=12))
 def test_a_budget_is_never_exceeded(job: PlanProblem) -> None:

@@ -187,6 +187,7 @@ def killed_run(tmp_path: Path, uuid: str, *, guard: bool) -> Path:
     return settings
 
 
+@pytest.mark.slow
 def test_the_guard_puts_limits_back_after_kill_9(tmp_path: Path) -> None:
     settings = killed_run(tmp_path, "GPU-a", guard=True)
     deadline = time.monotonic() + 120

@@ -169,6 +169,7 @@ def test_an_answer_is_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     assert again.info.notes == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "outage",
     [
@@ -197,6 +198,7 @@ def test_what_passes_is_tried_again(tmp_path: Path) -> None:
     assert len(server.asked) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "error", "says"),
     [
