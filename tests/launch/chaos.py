@@ -24,8 +24,8 @@ FULL_S = 0.8
 """How long a disk stays full, seconds."""
 
 STEP_S = 0.0125
-"""The least that a step takes, seconds: on no machine is a start over before its faults strike. Most
-of it is waited for, so that another process of the suite has the core."""
+"""The least that a step takes, seconds: on no machine is a start over before its faults strike.
+Most of it is waited for, so that another process of the suite has the core."""
 
 WARM_NS = 1_000_000_000
 """For how long the GPU has drawn its power when metering begins: what was used before a busy
