@@ -45,8 +45,8 @@ class ProcessIdentity:
             if process.status() == psutil.STATUS_ZOMBIE:
                 raise ProcessLookupError(f"process {pid} has ended")
             return cls(pid, round(process.create_time() - booted_s, 2), boot_id())
-        except psutil.NoSuchProcess as error:
-            raise ProcessLookupError(f"there is no process {pid}") from error
+        except psutil.Error as error:
+            raise ProcessLookupError(f"there is no process {pid} to be seen") from error
 
     @classmethod
     def current(cls) -> Self:
