@@ -26,9 +26,9 @@ makes the refresh after it look short and its power high."""
 KNOTS_FOR_SHAPE = 4
 """A segment's course depends on the two before it and the one after it."""
 
-FIRST_SPAN_NS = NS_PER_S // 5
-"""Span whose mean power is taken for the time before a device's first reading: a single refresh
-that was seen late or early tells its power badly."""
+SETTLED_NS = NS_PER_S // 5
+"""Span whose mean power is taken for the time before a device's first reading, and for what a reset
+has lost: a single refresh that was seen late or early tells its power badly."""
 
 RECENT_NS = 3 * NS_PER_S
 FORGOTTEN_AT_ONCE = 512
@@ -174,9 +174,10 @@ class EnergyCurve:
         elif lost_ns is not None:
             self._bridge_loss(lost_ns, reading.time_ns)
         else:
-            # The counter began anew: what it had gone on to is gone, so the power before bridges.
-            bridged_mj = round(self._segment_mw() * (reading.time_ns - self._last_ns) / 1e9)
-            self._push(reading.time_ns, bridged_mj, Method.ESTIMATED, 0)
+            # The counter began anew: what it had gone on to is gone, so the power before bridges,
+            # as far as to the refresh that was read, from which the counter's next change counts.
+            bridged_mj = round(self._settled_mw() * (when_ns - self._last_ns) / 1e9)
+            self._push(when_ns, bridged_mj, Method.ESTIMATED, jitter_ns)
         return True
 
     def _append_power(self, time_ns: int, power_mw: int, jitter_ns: int) -> bool:
@@ -378,6 +379,14 @@ class EnergyCurve:
                 return self._mean_mw(n - 2, n - 1)
         return float(self._power_mw or 0)
 
+    def _settled_mw(self) -> float:
+        """Return the mean power of the newest known moments: one refresh alone tells it badly."""
+        rows, n = self._knots.rows, len(self._knots)
+        first = int(np.searchsorted(self._knots.times, self._last_ns - SETTLED_NS, "right")) - 1
+        if first < 0 or rows[n - 1, UNKNOWN_NS] > rows[first, UNKNOWN_NS]:
+            return self._segment_mw()
+        return self._mean_mw(min(first, n - 2), n - 1)
+
     def _recent_mw(self) -> float:
         n = len(self._knots)
         first = int(np.searchsorted(self._knots.times, self._last_ns - RECENT_NS))
@@ -388,7 +397,7 @@ class EnergyCurve:
         n = len(self._knots)
         if n < 2:
             return float(self._power_mw or 0)
-        after = int(np.searchsorted(self._knots.times, int(self._knots.times[0]) + FIRST_SPAN_NS))
+        after = int(np.searchsorted(self._knots.times, int(self._knots.times[0]) + SETTLED_NS))
         return self._mean_mw(0, min(max(after, 1), n - 1))
 
     def _mean_mw(self, first: int, last: int) -> float:
@@ -400,7 +409,7 @@ class EnergyCurve:
 
     def _has_begun(self) -> bool:
         n = len(self._knots)
-        return n >= 2 and self._last_ns - int(self._knots.times[0]) >= FIRST_SPAN_NS
+        return n >= 2 and self._last_ns - int(self._knots.times[0]) >= SETTLED_NS
 
     def _cumulative(self, times_ns: Int64) -> NDArray[np.int64]:
         """Return the curve's columns at instants, shape (n, columns); whole and monotone."""

@@ -95,9 +95,25 @@ class Rhythm:
             return self._follow(after_ns, until_ns, self._period_ns)
         if self._period_ns is None or until_ns - after_ns <= LOOSE_SHARE * self._period_ns:
             self._learn(after_ns, until_ns)
-        # It is no older than a period, else it would have changed again.
-        latest_ns = after_ns if self._period_ns is None else until_ns - round(self._period_ns)
-        return _between(max(after_ns, latest_ns), until_ns)
+        return _between(self._oldest_ns(after_ns, until_ns), until_ns)
+
+    def date_reset(self, after_ns: int, until_ns: int, *, has_refreshed: bool) -> Change:
+        """Date a counter's beginning anew between two looks, which tells nothing of its rhythm.
+
+        Args:
+            after_ns: the look before.
+            until_ns: the look that showed it.
+            has_refreshed: whether it has counted something since.
+
+        Returns:
+            The refresh that was read, or the reset itself where there was none since.
+        """
+        if not self._locked:
+            return _between(self._oldest_ns(after_ns, until_ns), until_ns)
+        refresh_ns = max(after_ns, self.before(until_ns))
+        if has_refreshed:
+            return Change(refresh_ns, round(self._window_ns * JITTER_SHARE))
+        return _between(refresh_ns, until_ns)
 
     def found(self, after_ns: int, until_ns: int) -> Change:
         """Take a change that was looked for closely, as it was not where it was foretold."""
@@ -125,6 +141,13 @@ class Rhythm:
         self._spans.clear()
         self._locked = False
         self._seen = 0
+
+    def _oldest_ns(self, after_ns: int, until_ns: int) -> int:
+        """Return when a change between two looks was at the earliest."""
+        if self._period_ns is None:
+            return after_ns
+        # It is no older than a period, else it would have changed again.
+        return max(after_ns, until_ns - round(self._period_ns))
 
     def _follow(self, after_ns: int, until_ns: int, period_ns: float) -> Change:
         foretold_ns = self.before(until_ns)

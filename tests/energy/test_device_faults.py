@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from carbon_trainer.clock import SystemClock, VirtualClock
@@ -35,6 +37,22 @@ def test_a_counter_that_is_reset_costs_one_refresh_of_certainty() -> None:
     assert whole.energy_mj == pytest.approx(one.true_mj(one.begin_ns, end_ns), rel=0.005)
     assert 0 < whole.estimated_s < 0.2
     assert whole.unknown_s == 0
+
+
+def test_a_reset_at_any_moment_is_bridged_to_a_fraction_of_a_refresh() -> None:
+    moments = random.Random(1)
+    errors_j = []
+    for _ in range(50):
+        one = driven(refresh_s=0.1)
+        one.run(moments.uniform(0.1, 1))
+        one.gpu.reset(one.clock.now_ns())
+        one.run(1)
+        end_ns = one.clock.now_ns()
+        whole = one.curve.total(end_ns)
+        errors_j.append((whole.energy_mj - one.true_mj(one.begin_ns, end_ns)) / 1000)
+        assert abs(errors_j[-1]) < 3 * whole.sigma_mj / 1000
+    refresh_j = 0.1 * 400
+    assert np.sqrt(np.mean(np.square(errors_j))) < 0.15 * refresh_j
 
 
 def test_a_counter_that_wraps_is_no_negative_energy() -> None:
