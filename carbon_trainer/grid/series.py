@@ -146,9 +146,13 @@ class IntensitySeries:
 
     def mean(self, start_ns: int, end_ns: int) -> float:
         """Return the mean intensity over a span that it covers, g/kWh."""
-        edges = np.unique(np.clip([start_ns, end_ns, *self._edges()], start_ns, end_ns))
-        lengths = np.diff(edges)
-        return float(np.average(self.at(edges[:-1]), weights=lengths))
+        ends_ns = np.array([start_ns, max(start_ns, end_ns - 1)], np.int64)
+        first, last = (int(slot) for slot in self.slots(ends_ns))
+        if first == last:
+            return float(self.intensity_gco2e_per_kwh[first])
+        inner_ns = self.start_ns + self.step_ns * np.arange(first + 1, last + 1, dtype=np.int64)
+        lengths_ns = np.diff(inner_ns, prepend=start_ns, append=end_ns)
+        return float(np.average(self.intensity_gco2e_per_kwh[first : last + 1], weights=lengths_ns))
 
     def between(self, start_ns: int, end_ns: int) -> IntensitySeries:
         """Return the slots that touch a span."""
@@ -189,9 +193,6 @@ class IntensitySeries:
     def bases(self) -> list[Basis]:
         """Return what its values come from, best first."""
         return [Basis(code) for code in np.unique(self.basis)]
-
-    def _edges(self) -> NDArray[np.int64]:
-        return self.start_ns + self.step_ns * np.arange(len(self) + 1, dtype=np.int64)
 
 
 def same_accounting(*series: IntensitySeries) -> Accounting:
