@@ -28,14 +28,21 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A whole suite takes every core; what was named runs in pytest's own process."""
+    """A whole suite takes every core; what was named runs in pytest's own process.
+
+    Runs that are killed, paused or released are waited for more than they compute.
+    """
     is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return (os.cpu_count() or 1) if is_whole else 0
+    cores = os.cpu_count() or 1
+    return cores + (cores + 1) // 2 if is_whole else 0
 
 
 LONGEST_FIRST = [
-    "tests/launch/test_chaos.py", "tests/launch/test_split.py", "tests/launch/test_torchrun.py",
-    "tests/launch/test_supervisor.py", "tests/callbacks/", "tests/real/test_slurm.py",
+    "tests/launch/test_chaos.py", "tests/real/test_slurm.py", "tests/launch/test_supervisor.py",
+    "tests/launch/test_torchrun.py", "tests/callbacks/test_huggingface.py",
+    "tests/cli/test_data.py", "tests/launch/", "tests/callbacks/test_huggingface_schedule.py",
+    "tests/callbacks/test_schedule.py", "tests/cli/test_fit.py", "tests/examples/",
+    "tests/curation/test_disk.py", "tests/planning/test_solver.py", "tests/callbacks/",
 ]  # fmt: skip
 """Modules that take minutes: begun last, one core would wait for them."""
 

@@ -22,7 +22,7 @@ TEXT = "\n\n".join(
 )
 
 TINY_MODEL = {
-    "model_type": "gpt_neox", "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2,
+    "model_type": "gpt_neox", "vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 1,
     "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 32,
     "hidden_dropout": 0.1, "attention_dropout": 0.1,
 }  # fmt: skip
@@ -37,12 +37,17 @@ class Ended:
 
 
 class Shell:
-    """A folder with a small corpus and a small model, and commands run in it."""
+    """A folder with a small corpus and a small model, and commands run in it.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: where; it exists.
+        layers: how many the model has.
+    """
+
+    def __init__(self, folder: Path, layers: int = 1) -> None:
         self.folder = folder
         (folder / "corpus.txt").write_text(TEXT)
-        (folder / "model.json").write_text(json.dumps(TINY_MODEL))
+        (folder / "model.json").write_text(json.dumps({**TINY_MODEL, "num_hidden_layers": layers}))
 
     @property
     def tiny(self) -> list[str]:

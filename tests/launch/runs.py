@@ -18,7 +18,7 @@ from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from tests.cli.commands import ROOT, Process, Shell
-from tests.warm import WarmProcess
+from tests.warm import WarmProcess, rank_file
 
 if TYPE_CHECKING:
     import torch
@@ -43,24 +43,36 @@ def environment(gpus: list[dict[str, object]] | None = None, **more: str) -> dic
 
 
 def start(
-    shell: Shell, *args: str, ranks: int | None = None, restarts: int = 0, **more: str
-) -> Process:
-    """Start ``carbon-train fit``, under torchrun where ranks are given."""
-    command = [sys.executable, "-m"]
+    shell: Shell, *args: str, ranks: int | None = None, restarts: int = 0, warm: bool = True,
+    **more: str,
+) -> Process:  # fmt: skip
+    """Start ``carbon-train fit``, under torchrun where ranks are given.
+
+    Args:
+        shell: where.
+        args: what follows the flags that make a job of seconds.
+        ranks: how many processes torchrun starts.
+        restarts: how often it may start them again.
+        warm: whether they are forked from a process that has imported everything; a supervisor,
+            which starts the run itself, never is.
+        more: what else is in the environment.
+    """
+    command = ["-m"]
     if ranks is not None:
         command += [
             "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}",
             f"--max-restarts={restarts}", "-m",
         ]  # fmt: skip
     command += ["carbon_trainer", "fit", *shell.tiny, *args]
-    if ranks is None and "--supervise" not in args:
+    environ = environment(**more)
+    if warm and "--supervise" not in args:
         return WarmProcess(
-            command[1:], cwd=shell.folder, env=environment(**more), stderr=subprocess.STDOUT,
+            command, cwd=shell.folder, env=environ, stderr=subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
     return subprocess.Popen(
-        command, cwd=shell.folder, env=environment(**more), text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True,
+        [sys.executable, *command], cwd=shell.folder, env=environ, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
 
 
@@ -87,7 +99,8 @@ def wait_until(condition: Callable[[], object], process: Process) -> None:
     while not condition():
         assert process.poll() is None, _printed(process)[-4000:]
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+        # A ledger that is asked, or a checkpoint that is checked, takes the run's time.
+        time.sleep(0.1)
 
 
 def _printed(process: Process) -> str:
@@ -103,11 +116,15 @@ def saved(shell: Shell, run_id: str, step: int) -> bool:
 
 
 def ranks_of(process: Process, ranks: Iterable[str]) -> list[psutil.Process]:
-    """Return the processes of some ranks, told by their environment."""
+    """Return the processes of some ranks, told by their environment or by what they have noted."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    if isinstance(process, WarmProcess):
+        noted = {rank_file(process.cwd, rank).read_text() for rank in ranks}
+        return [child for child in children if str(child.pid) in noted]
     wanted = set(ranks)
     return [
         child
-        for child in psutil.Process(process.pid).children(recursive=True)
+        for child in children
         if child.environ().get("RANK") in wanted and "carbon_trainer" in " ".join(child.cmdline())
     ]
 

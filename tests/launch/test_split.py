@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.ledger.facts import Progress, Resumed, RunClosed
-from tests.cli.commands import TINY_MODEL, Shell
+from tests.cli.commands import Shell
 from tests.launch.runs import (
     assert_same_weights,
     assert_verified,
@@ -23,14 +23,15 @@ from tests.launch.runs import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-STEPS = 120
-SPLIT = ["--tensor-parallel", "2", "--checkpoint-every", "20", "--validate-every", "50"]
+STEPS = 80
+SPLIT = ["--tensor-parallel", "2", "--checkpoint-every", "10", "--validate-every", "35"]
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    shell = Shell(tmp_path_factory.mktemp("split"))
-    without_dropout = {**TINY_MODEL, "hidden_dropout": 0.0, "attention_dropout": 0.0}
+    shell = Shell(tmp_path_factory.mktemp("split"), layers=2)
+    model = json.loads((shell.folder / "model.json").read_text())
+    without_dropout = {**model, "hidden_dropout": 0.0, "attention_dropout": 0.0}
     (shell.folder / "plain.json").write_text(json.dumps(without_dropout))
     return shell
 
@@ -56,7 +57,7 @@ def test_a_split_run_that_is_killed_goes_on_bit_for_bit(shell: Shell, whole: str
     process = start(
         shell, "--run-id", "killed", *SPLIT, "--max-steps", str(STEPS), ranks=2, restarts=2
     )
-    wait_until(lambda: saved(shell, "killed", 40), process)
+    wait_until(lambda: saved(shell, "killed", 20), process)
     (rank,) = ranks_of(process, ["1"])
     rank.kill()
     status, out = finish(process)
@@ -64,7 +65,7 @@ def test_a_split_run_that_is_killed_goes_on_bit_for_bit(shell: Shell, whole: str
     assert_same_weights(shell, whole, "killed")
     assert_verified(shell, "killed")
     (resumed,) = ledger(shell).facts("killed", Resumed)
-    assert resumed.body["step"] >= 40
+    assert resumed.body["step"] >= 20
 
 
 def test_a_budget_stops_split_ranks_together_with_a_checkpoint(shell: Shell, whole: str) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from carbon_trainer.errors import InputError
 from carbon_trainer.launch.ranks import check_split_ranks
 from carbon_trainer.models.build import build_model
 from tests.models.tiny import tiny_model
+from tests.warm import WarmProcess
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURES = ("gpt_neox", "llama", "mistral", "opt", "qwen2")
@@ -28,12 +27,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
     folder = tmp_path_factory.mktemp("split")
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+    torchrun = WarmProcess(
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
          "-m", "tests.models.split_rank", str(folder), *ARCHITECTURES, *TIED],
-        cwd=ROOT, env=environ, capture_output=True, text=True, timeout=240, check=False,
+        cwd=folder, env=environ,
     )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    _, err = torchrun.communicate(timeout=240)
+    assert torchrun.returncode == 0, err[-3000:]
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 

@@ -31,6 +31,7 @@ class Programme:
         self.before = BEFORE[problem.state]
         self.highs = highspy.Highs()
         self.highs.setOptionValue("output_flag", False)
+        self.highs.setOptionValue("threads", 1)
         self.highs.setOptionValue("mip_rel_gap", 1e-7)
         self.count = 0
         self.idles = list(self.timeline.restarts)

@@ -63,7 +63,7 @@ def test_the_deadline_is_kept_whatever_forecasts_and_estimates_were(
         for day_ in range(4)
     ]
     job = Job(
-        work_hours=16, window_hours=16 * slack, levels=LEVELS, pause=Idle(pause_w, 60, 0.003),
+        work_hours=8, window_hours=8 * slack, levels=LEVELS, pause=Idle(pause_w, 60, 0.003),
         work_error=error,
     )  # fmt: skip
     (outcome,) = simulate(trace, job, 0, ["optimal"], forecasts)
