@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import shutil
 import signal
@@ -60,8 +62,27 @@ def _turn(item: pytest.Item) -> int:
     return next(beginnings, len(LONGEST_FIRST))
 
 
+FROZEN = pytest.StashKey[int]()
+"""How many modules were imported when what they hold was last set aside."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Set aside what was imported: Lightning collects garbage after each training."""
+    if len(sys.modules) > item.config.stash.get(FROZEN, 1500) + 500:
+        gc.collect()
+        gc.freeze()
+        item.config.stash[FROZEN] = len(sys.modules)
+
+
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def lightning_speaks() -> None:
+    """A command that was run in this process has quietened Lightning for good."""
+    for part in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{part}").setLevel(logging.NOTSET)
 
 
 @pytest.fixture

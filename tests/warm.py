@@ -26,6 +26,7 @@ PRELOADED = [
     "carbon_trainer.models.module",
     "torch.distributed.run",
     "tests.callbacks.training", "tests.simulation.nvml", "accelerate", "lightning.fabric",
+    "tests.frozen",
 ]  # fmt: skip
 
 

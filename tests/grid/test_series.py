@@ -40,6 +40,11 @@ def test_means_over_parts_add_up_to_the_whole(values: list[float], cuts: list[fl
     assert sum(parts) == pytest.approx(whole, rel=1e-9, abs=1e-3)
 
 
+def test_a_mean_over_no_time_is_the_value_that_holds_then() -> None:
+    series = _series(100, 200)
+    assert [series.mean(ns, ns) for ns in (0, HOUR - 1, HOUR, 2 * HOUR)] == [100, 100, 200, 200]
+
+
 def test_each_value_holds_from_its_start() -> None:
     series = _series(100, 200)
     assert series.at(np.array([0, HOUR - 1, HOUR])).tolist() == [100, 100, 200]

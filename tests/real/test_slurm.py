@@ -21,7 +21,7 @@ from tests.launch.runs import assert_same_weights, assert_verified, environment,
 pytestmark = pytest.mark.real
 
 STEPS = [
-    "--max-steps", "4000", "--validate-every", "4000", "--checkpoint-every", "1000",
+    "--max-steps", "1500", "--validate-every", "1500", "--checkpoint-every", "500",
     "--throttle", "off",
 ]  # fmt: skip
 
