@@ -106,7 +106,7 @@ def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_day_emits_what_was_planned_and_saves_what_was_planned(tmp_path: Path) -> None:
-    steps = 1800  # ten hours at full speed
+    steps = 1260  # seven hours at full speed
     day = live_a_day(tmp_path / "planned", steps=steps, deadline="24h")
     now = live_a_day(tmp_path / "now", steps=steps, deadline=None)
     plan = day.schedule.first

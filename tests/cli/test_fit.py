@@ -103,7 +103,7 @@ def test_a_simulated_gpus_energy_is_true_within_a_percent(shell: Shell) -> None:
 
 def test_a_gpu_that_vanishes_lets_the_run_go_on_and_stands_in_the_report(shell: Shell) -> None:
     sign = shell.folder / "gone"
-    args = [*shell.tiny, "--max-steps", "1500", "--log-every", "50"]
+    args = [*shell.tiny, "--max-steps", "800", "--log-every", "50"]
     process = shell.start("fit", *args, gpu={**GPU, "lost_with": str(sign)})
     _wait_for(process, shell, "progress")
     sign.touch()

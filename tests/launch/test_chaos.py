@@ -19,7 +19,7 @@ from tests.warm import context
 
 pytestmark = pytest.mark.slow
 
-RUNS, STARTS = 34, 2
+RUNS, STARTS = 27, 2
 STEPS = ["--max-steps", "180", "--validate-every", "80", "--checkpoint-every", "25"]
 BUDGET_KWH = WATTS * 4 / 3.6e6
 """Four seconds of the GPU: less than a run needs, more than a start."""

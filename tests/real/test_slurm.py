@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -20,10 +21,9 @@ from tests.launch.runs import assert_same_weights, assert_verified, environment,
 
 pytestmark = pytest.mark.real
 
-STEPS = [
-    "--max-steps", "1500", "--validate-every", "1500", "--checkpoint-every", "500",
-    "--throttle", "off",
-]  # fmt: skip
+STEPS = ["--validate-every", "4000", "--checkpoint-every", "500", "--throttle", "off"]
+LONG = ["--max-steps", "4000"]
+"""Enough work for a wait to be worth a new start, however busy the machine."""
 
 
 @pytest.fixture(scope="module")
@@ -73,33 +73,35 @@ def closes(shell: Shell, run_id: str) -> list[str]:
     return [fact.body["status"] for fact in ledger(shell).facts(run_id, RunClosed)]
 
 
-def dirty_for_a_while(shell: Shell, minutes: int) -> Path:
-    begin = datetime.now(UTC).replace(second=0, microsecond=0)
+def dirty_for_a_while(shell: Shell, seconds: int) -> tuple[Path, datetime]:
+    """Write a trace by which the grid is dirty for so long at least; return when it is clean."""
+    now = datetime.now(UTC)
+    begin = now.replace(second=0, microsecond=0)
+    clean = begin + timedelta(minutes=math.ceil((now.second + seconds) / 60))
     rows = ["time_utc,gco2e_per_kwh"]
     for minute in range(240):
-        time_utc = (begin + timedelta(minutes=minute)).isoformat()
-        rows.append(f"{time_utc},{800 if minute < minutes else 20}")
+        time_utc = begin + timedelta(minutes=minute)
+        rows.append(f"{time_utc.isoformat()},{800 if time_utc < clean else 20}")
     path = shell.folder / "trace.csv"
     path.write_text("\n".join(rows) + "\n")
-    return path
+    return path, clean
 
 
 @pytest.mark.timeout(600)
 def test_a_job_releases_itself_and_comes_back_at_its_window(
     shell: Shell, slurm: dict[str, str]
 ) -> None:
-    plain = submit(shell, slurm)
+    plain = submit(shell, slurm, *LONG)
     out = wait(shell, slurm, plain)
     assert closes(shell, f"slurm-{plain}") == ["finished"], out
-    trace = dirty_for_a_while(shell, 2)
-    job = submit(shell, slurm, "--trace", str(trace), "--deadline", "2h")
+    trace, window = dirty_for_a_while(shell, 100)
+    job = submit(shell, slurm, *LONG, "--trace", str(trace), "--deadline", "2h")
     out = wait(shell, slurm, job)
     run_id = f"slurm-{job}"
     assert closes(shell, run_id)[0] == "released", out
     assert closes(shell, run_id)[-1] == "finished", out
     assert len(ledger(shell).facts(run_id, RunOpened)) == 1
     resumed = ledger(shell).facts(run_id, Resumed)
-    window = datetime.fromisoformat(trace.read_text().splitlines()[3].partition(",")[0])
     come_back = datetime.fromtimestamp(resumed[0].time_ns / 1e9, UTC)
     assert window - timedelta(seconds=5) <= come_back <= window + timedelta(seconds=60)
     assert_same_weights(shell, f"slurm-{plain}", run_id)
@@ -110,7 +112,7 @@ def test_a_job_releases_itself_and_comes_back_at_its_window(
 def test_a_job_that_is_to_be_preempted_saves_and_goes_on(
     shell: Shell, slurm: dict[str, str]
 ) -> None:
-    job = submit(shell, slurm)
+    job = submit(shell, slurm, "--max-steps", "1500")
     run_id = f"slurm-{job}"
     folder = shell.folder / "carbon_runs" / run_id / "checkpoints"
     deadline = time.monotonic() + 120
