@@ -32,11 +32,13 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A whole suite takes every core; what was named runs in pytest's own process.
 
-    Runs that are killed, paused or released are waited for more than they compute.
+    Runs that are killed, paused or released are waited for more than they compute: with them there
+    are half as many processes again, each of which has to import and collect.
     """
-    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
     cores = os.cpu_count() or 1
-    return cores + (cores + 1) // 2 if is_whole else 0
+    return cores if "not slow" in config.option.markexpr else cores + (cores + 1) // 2
 
 
 LONGEST_FIRST = [

@@ -88,6 +88,7 @@ def test_the_launchers_loops_train_save_and_go_on(
     assert resumed.body["step"] == 6
 
 
+@pytest.mark.slow
 def test_the_other_lightning_takes_the_callback_shown(yours: dict[str, Any]) -> None:
     pytest.importorskip("pytorch_lightning")
     exec(OTHER, yours)

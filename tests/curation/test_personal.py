@@ -91,6 +91,7 @@ def test_what_is_read_is_not_remembered(finder: PersonalData) -> None:
     assert finder.words_remembered - before < 50
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_installed_is_not_downloaded() -> None:
     with pytest.raises(InputError, match="no spaCy model 'en_core_web_nix' is installed"):
         PersonalData("en_core_web_nix")

@@ -53,6 +53,7 @@ def test_no_token_is_lost_but_the_last_partial_block(texts: list[str], block_siz
     assert ids == stream[: len(stream) - len(stream) % block_size]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("documents", "characters"), [(1, 10**9), (256, 3), (7, 50)])
 def test_how_much_is_tokenized_at_once_does_not_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int, characters: int

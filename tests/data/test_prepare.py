@@ -79,6 +79,7 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     assert torch.equal(prepared(tmp_path).train[0]["input_ids"], wanted)
 
 
+@pytest.mark.slow
 def test_a_pretrained_tokenizer_is_kept(tmp_path: Path) -> None:
     own = prepared(tmp_path).tokenizer
     own.save_pretrained(tmp_path / "model")

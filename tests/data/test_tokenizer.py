@@ -75,6 +75,7 @@ def test_what_is_saved_loads_as_the_same(tmp_path: Path) -> None:
     assert load_trained(tmp_path / "tokenizer.json", 300).fingerprint == TRAINED.fingerprint
 
 
+@pytest.mark.slow
 def test_a_pretrained_folders_own_tokenizer_is_used(tmp_path: Path) -> None:
     assert not has_tokenizer(tmp_path)
     TRAINED.save_pretrained(tmp_path)
