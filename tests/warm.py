@@ -38,7 +38,7 @@ def context() -> Any:
 
 
 class _Started:
-    """A process of multiprocessing's; as ``subprocess.Popen`` to whoever looks after it."""
+    """A process of multiprocessing's with the interface of ``subprocess.Popen``."""
 
     def __init__(self, process: Any) -> None:
         self._process = process

@@ -28,7 +28,7 @@ KNOTS_FOR_SHAPE = 4
 
 SETTLED_NS = NS_PER_S // 5
 """Span whose mean power is taken for the time before a device's first reading, and for what a reset
-has lost: a single refresh that was seen late or early tells its power badly."""
+has lost: the power of one refresh alone is off where that was seen late or early."""
 
 RECENT_NS = 3 * NS_PER_S
 FORGOTTEN_AT_ONCE = 512
@@ -174,8 +174,8 @@ class EnergyCurve:
         elif lost_ns is not None:
             self._bridge_loss(lost_ns, reading.time_ns)
         else:
-            # The counter began anew: what it had gone on to is gone, so the power before bridges,
-            # as far as to the refresh that was read, from which the counter's next change counts.
+            # The counter was reset: what it had gone on to is lost, so the power before bridges, as
+            # far as to the refresh that was read, from which the counter's next change counts.
             bridged_mj = round(self._settled_mw() * (when_ns - self._last_ns) / 1e9)
             self._push(when_ns, bridged_mj, Method.ESTIMATED, jitter_ns)
         return True
@@ -380,7 +380,7 @@ class EnergyCurve:
         return float(self._power_mw or 0)
 
     def _settled_mw(self) -> float:
-        """Return the mean power of the newest known moments: one refresh alone tells it badly."""
+        """Return the mean power of the newest known moments."""
         rows, n = self._knots.rows, len(self._knots)
         first = int(np.searchsorted(self._knots.times, self._last_ns - SETTLED_NS, "right")) - 1
         if first < 0 or rows[n - 1, UNKNOWN_NS] > rows[first, UNKNOWN_NS]:

@@ -159,12 +159,12 @@ class CounterLooks:
         self._moved_ns = reading.time_ns
         after_ns = before.time_ns - before.took_ns // 2
         until_ns = reading.time_ns + reading.took_ns // 2
+        searching, self._searching = self._searching, False
         if (reading.energy_mj or 0) < (before.energy_mj or 0):
             # A counter that is reset stands at nothing until its next refresh.
             counted = bool(reading.energy_mj)
             change = self._rhythm.date_reset(after_ns, until_ns, has_refreshed=counted)
-        elif self._searching:
-            self._searching = False
+        elif searching:
             change = self._rhythm.found(after_ns, until_ns)
         else:
             change = self._rhythm.saw(after_ns, until_ns)

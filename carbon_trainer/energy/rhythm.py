@@ -98,7 +98,7 @@ class Rhythm:
         return _between(self._oldest_ns(after_ns, until_ns), until_ns)
 
     def date_reset(self, after_ns: int, until_ns: int, *, has_refreshed: bool) -> Change:
-        """Date a counter's beginning anew between two looks, which tells nothing of its rhythm.
+        """Date a counter's reset between two looks; its rhythm is not learnt from that.
 
         Args:
             after_ns: the look before.

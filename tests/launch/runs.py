@@ -116,7 +116,7 @@ def saved(shell: Shell, run_id: str, step: int) -> bool:
 
 
 def ranks_of(process: Process, ranks: Iterable[str]) -> list[psutil.Process]:
-    """Return the processes of some ranks, told by their environment or by what they have noted."""
+    """Return the processes of some ranks, by their environment or by what they have noted."""
     children = psutil.Process(process.pid).children(recursive=True)
     if isinstance(process, WarmProcess):
         noted = {rank_file(process.cwd, rank).read_text() for rank in ranks}

@@ -84,7 +84,7 @@ def assert_limits_are_put_back(world: World) -> None:
 def assert_books_are_true(world: World, run_id: str, metered_s: float, doubt_s: float) -> None:
     """Every second in which a process metered is booked once, at the GPU's power.
 
-    What is booked as estimated may be off by three times its own sigma.
+    What is recorded as estimated may be off by three times its own sigma.
 
     Args:
         world: where the run is.
