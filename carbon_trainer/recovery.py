@@ -21,14 +21,15 @@ from carbon_trainer.clock import NS_PER_S, Clock
 from carbon_trainer.energy.heartbeat import FILE_NAME, Heartbeat, Position, read_heartbeat
 from carbon_trainer.energy.source import Method, SourceLostError
 from carbon_trainer.errors import CarbonTrainerError
+from carbon_trainer.files import remove_unfinished
 from carbon_trainer.hardware.process import ProcessIdentity, boot_id, pid_space
 from carbon_trainer.ledger.facts import Decision, Fact, Incomplete, Interval
 from carbon_trainer.ledger.recover import recover
+from carbon_trainer.ledger.state import RECOVERED
 from carbon_trainer.ledger.store import Ledger
 
 log = logging.getLogger(__name__)
 
-PHASE = "recovered"
 HEARTBEAT_S = 1.0
 TAIL_S = 2.5
 """A process that lives writes a heartbeat each second; two may be late by half of one."""
@@ -94,9 +95,18 @@ def recover_killed(
             stamped = [(now_ns, fact) for fact in facts]
             ledger.append(beat.run_id, stamped, ledger.head(beat.run_id))
         claimed.rename(path.with_name("meter.recovered.json"))
+        _remove_unfinished_heartbeats(path.parent)
         energy_mj = sum(fact.energy_mj for fact in facts if isinstance(fact, Interval))
         booked.append(Recovered(beat.run_id, energy_mj))
     return booked
+
+
+def _remove_unfinished_heartbeats(run_dir: Path) -> None:
+    """Remove what a process left that was killed while it wrote its heartbeat."""
+    try:
+        remove_unfinished(run_dir, FILE_NAME)
+    except OSError as error:
+        log.debug("a temporary file stays in %s: %s", run_dir, error)
 
 
 def take_unwritten(ledger: Ledger, run_dir: Path, run_id: str) -> None:
@@ -160,7 +170,7 @@ def _facts(beat: Heartbeat, ledger: Ledger, counters: Counters, now_ns: int) -> 
             facts += _tail(position, counter_mj, now_ns)
     used_mj = sum(fact.energy_mj for fact in facts if isinstance(fact, Interval))
     why = f"the process was killed; {used_mj / 1000:,.0f} J that it had not written down are booked"
-    return [*facts, Decision(decision=PHASE, why=why, figures={"energy_mj": used_mj})]
+    return [*facts, Decision(decision=RECOVERED, why=why, figures={"energy_mj": used_mj})]
 
 
 def _known(position: Position, booked_mj: int, start_ns: int) -> list[Fact]:
@@ -213,7 +223,7 @@ def _interval(
 ) -> Interval:
     return Interval(
         device=position.device, component=position.component, start_ns=start_ns, end_ns=end_ns,
-        energy_mj=energy_mj, method=method, sigma_mj=sigma_mj, phase=PHASE,
+        energy_mj=energy_mj, method=method, sigma_mj=sigma_mj, phase=RECOVERED,
     )  # fmt: skip
 
 

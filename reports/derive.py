@@ -294,6 +294,8 @@ def time_figures(segments: Sequence[Segment], *, is_open: bool) -> tuple[Figure,
             Figure.missing("active-time", "Active time", "s", why),
         )
     until = "the last record (the run is open)" if is_open else "the last closing record"
+    if segments[-1].was_killed and not is_open:
+        until = "the last that is known of its process, which was killed"
     wall_s = (max(s.end_ns for s in segments) - segments[0].start_ns) / 1e9
     active_s = math.fsum(s.seconds for s in segments)
     basis = f"By the machine's clock, from the run's opening to {until}, pauses included."

@@ -58,7 +58,8 @@ class RunFigures:
         status: ``finished``, ``budget``, ``interrupted``, ``failed`` or ``open``.
         reason: why it ended, or that it is open.
         started_ns: when it was opened (ns, UTC); None where that is missing.
-        ended_ns: when it was closed last; for an open run the last thing that is known of it.
+        ended_ns: when it closed its record; the last thing that is known of it where it is open or
+            was killed.
         segments: its stretches in order.
         total: the energy of all devices; None without intervals.
         by_component, by_device, by_phase: the same energy, cut three ways.

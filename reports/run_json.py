@@ -104,8 +104,10 @@ def _tally(row: Tally) -> dict[str, Any]:
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
+    fields = dataclasses.asdict(segment)
+    del fields["was_killed"]  # its reason says so
     return {
-        **dataclasses.asdict(segment),
+        **fields,
         "start": time_iso(segment.start_ns),
         "end": time_iso(segment.end_ns),
         "seconds": segment.seconds,

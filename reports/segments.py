@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from carbon_trainer.ledger.facts import Amendment, Decision, Fact, Progress, Resumed, RunClosed
+from carbon_trainer.ledger.state import RECOVERED
 from carbon_trainer.reports.record import RunRecord, Stamped
 
 OPEN = "open"
 LOST = "no closing record"
 KILLED = "killed"
-RECOVERED = "recovered"
-"""What the decision is called by which a later start books a killed segment's last energy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Segment:
     Attributes:
         number: from 1.
         start_ns: when its run_opened or resumed was written.
-        end_ns: when its run_closed was written, else the last thing that is known of it.
+        end_ns: when it wrote its run_closed, else the last thing that is known of it.
         first_step: optimizer steps done when it began.
         last_step: optimizer steps done when it ended; None where nothing tells.
         repeated_steps: steps at its start that an earlier segment had done already.
@@ -32,6 +31,7 @@ class Segment:
         reason: why it ended.
         energy_mj: booked in it, all devices, before PUE.
         energy_before_mj: what the resumption says was used before; None for the first.
+        was_killed: whether its process was killed; a later start may have closed it since.
     """
 
     number: int
@@ -45,6 +45,7 @@ class Segment:
     reason: str
     energy_mj: int
     energy_before_mj: int | None
+    was_killed: bool = False
 
     @property
     def seconds(self) -> float:
@@ -84,11 +85,14 @@ def _segment(
     energy_mj: int, is_last: bool,
 ) -> Segment:  # fmt: skip
     ended, reason, end_ns = OPEN if is_last else LOST, _no_close(is_last), known_ns
+    was_killed = False
     for item in within:
         if isinstance(item.fact, Decision) and _is_recovery(item):
-            ended, reason = KILLED, item.fact.why
+            ended, reason, was_killed = KILLED, item.fact.why, True
         if isinstance(item.fact, RunClosed):
-            ended, reason, end_ns = item.fact.status, item.fact.reason, item.time_ns
+            # A later start may have closed it for a process that was killed.
+            end_ns = known_ns if was_killed else item.time_ns
+            ended, reason = item.fact.status, item.fact.reason
     resumed = start.fact if isinstance(start.fact, Resumed) else None
     first_step = resumed.step if resumed else 0
     return Segment(
@@ -103,6 +107,7 @@ def _segment(
         reason=reason,
         energy_mj=energy_mj,
         energy_before_mj=resumed.energy_before_mj if resumed else None,
+        was_killed=was_killed,
     )
 
 

@@ -12,13 +12,12 @@ from carbon_trainer.ledger.facts import (
     FACT_KINDS,
     Amendment,
     Corrected,
-    Decision,
     Interval,
     JsonDict,
     Resumed,
-    RunClosed,
     RunOpened,
 )
+from carbon_trainer.ledger.state import STATES, last_state
 from carbon_trainer.ledger.store import Ledger, StoredFact
 from carbon_trainer.ledger.terms import INSTRUMENTS, OPERATIONS
 
@@ -78,9 +77,8 @@ def amend(ledger: Ledger, run_id: str, fact: Amendment, time_ns: int) -> ChainHe
 
 def _check_closed(ledger: Ledger, run_id: str) -> None:
     """An open run's own process appends to its chain; two cannot."""
-    ends = ledger.facts(run_id, RunOpened, Resumed, RunClosed, Decision)
-    states = [f for f in ends if f.kind != Decision.kind or f.body["decision"] == "recovered"]
-    if not states or states[-1].kind in (RunOpened.kind, Resumed.kind):
+    state = last_state(ledger.facts(run_id, *STATES))
+    if state is None or state.kind in (RunOpened.kind, Resumed.kind):
         raise InputError(
             f"run {run_id} is open: its record can be amended when it has ended. If its process is "
             "gone, the next `carbon-train fit` in its folder closes the books on it."

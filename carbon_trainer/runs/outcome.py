@@ -18,12 +18,14 @@ class ResumePoint:
         checkpoint: the file or folder to go on from; None to begin again from step 0.
         step: optimizer steps done there.
         energy_mj: the energy that the checkpoint knows to have been used.
+        tokens: tokens trained on until then.
     """
 
     run_id: str
     checkpoint: str | None
     step: int
     energy_mj: int = 0
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

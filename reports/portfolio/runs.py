@@ -23,10 +23,11 @@ from carbon_trainer.ledger.facts import (
     RunClosed,
     RunOpened,
 )
+from carbon_trainer.ledger.state import RECOVERED
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.energy import source_uncertainties
 from carbon_trainer.reports.record import Stamped, corrected
-from carbon_trainer.reports.segments import KILLED, OPEN, RECOVERED
+from carbon_trainer.reports.segments import KILLED, OPEN
 
 _KINDS = (
     RunOpened, Resumed, RunClosed, IntensityUsed, MachineDescribed, ModelDescribed, Incomplete,
@@ -107,12 +108,16 @@ def _run(
     status = _status(starts, closed, killed_seq)
     done: RunClosed | Progress | None = None
     ended_ns = max(item.time_ns for item in starts or facts)
+    started_seq = starts[-1].seq if starts else 0
     if closed is not None and status not in (OPEN, KILLED):
-        done, ended_ns = closed.fact, closed.time_ns
+        done = closed.fact
+    if closed is not None and done is not None and killed_seq <= started_seq:
+        ended_ns = closed.time_ns
     else:
+        # One that was killed ended then, also where a later start has closed its record.
         last = ledger.last(run_id, Progress)
         progress = None if last is None else last.fact()
-        done = progress if isinstance(progress, Progress) else None
+        done = done or (progress if isinstance(progress, Progress) else None)
         ended_ns = max(ended_ns, last.time_ns) if last is not None else ended_ns
     config = opened.fact.config if opened else {}
     model = of[ModelDescribed][-1].fact if ModelDescribed in of else None

@@ -32,6 +32,7 @@ from tests.launch.runs import (
     start,
     wait_until,
 )
+from tests.warm import WarmProcess
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -196,6 +197,42 @@ def test_a_killed_run_goes_on_and_its_lost_work_is_booked(shell: Shell) -> None:
     (resumed,) = ledger(shell).facts("killed", Resumed)
     assert resumed.body["step"] >= 100
     assert 0 < resumed.body["lost_mj"] < resumed.body["energy_before_mj"]
+
+
+KILLED_AT_ITS_END = """
+import os, signal, time
+from carbon_trainer.cli.main import main
+from carbon_trainer.session import RunSession
+def close(session, outcome=None):
+    while session.head.seq == 0:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGKILL)
+RunSession.close = close
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_after_its_last_step_is_closed_by_the_next_start(
+    shell: Shell,
+) -> None:
+    command = ["-c", KILLED_AT_ITS_END, "fit", *shell.tiny, "--run-id", "ending"]
+    env = environment()
+    process = WarmProcess(command, cwd=shell.folder, env=env, stderr=subprocess.STDOUT)
+    status, out = finish(process)
+    assert status == -signal.SIGKILL, out
+    assert not ledger(shell).facts("ending", RunClosed)
+    for closes in (True, False):
+        status, out = finish(start(shell, "--run-id", "ending"))
+        assert status == 0, out
+        assert "run ending has done all of its 12 steps." in out
+        assert ("finished: all steps are done; the process was killed" in out) == closes
+    (closed,) = ledger(shell).facts("ending", RunClosed)
+    assert (closed.body["status"], closed.body["step"]) == ("finished", 12)
+    assert closed.body["tokens"] == 12 * 4 * 32
+    assert ledger(shell).energy_mj("ending") > 0
+    assert (run_dir(shell, "ending") / "report.html").exists()
+    assert_verified(shell, "ending")
 
 
 @pytest.mark.slow

@@ -10,9 +10,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.ledger.facts import Decision, IntensityUsed, Interval, Progress, Resumed
+from carbon_trainer.ledger.facts import (
+    Decision,
+    IntensityUsed,
+    Interval,
+    Progress,
+    Resumed,
+    RunClosed,
+)
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.reports.portfolio.runs import runs_of
 from tests.reports import ledgers
 from tests.reports.ledgers import CONFIG, FR, GB, GPU, MACHINE, RUN, T0_NS, S
 
@@ -316,6 +324,18 @@ def test_a_killed_segment_whose_energy_was_booked_later_lacks_nothing(tmp_path):
     assert found.segments[0].seconds == 21
     assert not any("end of segment" in gap.what for gap in found.gaps)
     assert "recovered" in {row.name for row in found.by_phase}
+    chain.put(
+        RunClosed(
+            status="finished", exit_status=0, reason="all steps are done; the process was killed",
+            step=20, tokens=20, checkpoint="step-20.ckpt",
+        )
+    )  # fmt: skip
+    closed = run_figures(chain.ledger, RUN)
+    assert (closed.status, closed.segments[0].ended) == ("finished", "finished")
+    assert closed.segments[0].seconds == 21
+    (one,) = runs_of(chain.ledger)
+    assert (one.status, one.steps) == ("finished", 20)
+    assert one.ended_ns == end_ns
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,21 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from sqlalchemy.exc import DBAPIError
 
 from carbon_trainer.clock import SystemClock
-from carbon_trainer.errors import CarbonTrainerError, InputError
+from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.job import FitResult
+from carbon_trainer.ledger.engine import plain
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.recovery import recover_killed
 from carbon_trainer.reports.build import write_run_report
 from carbon_trainer.reports.figures import run_figures
 from carbon_trainer.reports.summary import summary_rows
+
+REFUSALS = (CarbonTrainerError, DBAPIError, OSError)
+"""What ledgers, disks and records refuse."""
 
 
 def print_closing(console: Console, result: FitResult) -> None:
@@ -47,11 +52,7 @@ def _lines(result: FitResult) -> list[str]:
     if checkpoint and outcome.status not in ("finished", "released"):
         more = " with a larger budget" if outcome.status == "budget" else ""
         lines.append(f"go on{more}: carbon-train fit --resume {result.run_id}")
-    try:
-        paths = write_run_report(result.session.ledger, result.run_id, result.run_dir)
-        lines.append(f"report: {paths['html']}")
-    except InputError as error:
-        lines.append(f"no report could be written: {error}")
+    lines.append(report_line(result.session.ledger, result.run_id, result.run_dir))
     return lines
 
 
@@ -64,9 +65,21 @@ def report_of_failure(run_id: str, runs_dir: Path) -> str:
         ledger = Ledger.open(location_of(None, runs_dir), create=False)
         try:
             recover_killed(runs_dir, ledger, SystemClock())
-            paths = write_run_report(ledger, run_id, runs_dir / run_id)
+            return report_line(ledger, run_id, runs_dir / run_id)
         finally:
             ledger.close()
-    except CarbonTrainerError as error:
-        return f"no report could be written: {error}"
-    return f"report: {paths['html']}"
+    except REFUSALS as error:
+        return f"no report could be written: {plainly(error)}"
+
+
+def plainly(error: Exception) -> str:
+    """Return what a ledger, a disk or a record that refuses says itself."""
+    return plain(error) if isinstance(error, DBAPIError) else str(error)
+
+
+def report_line(ledger: Ledger, run_id: str, run_dir: Path) -> str:
+    """Write a run's report, and say where it lies or why there is none."""
+    try:
+        return f"report: {write_run_report(ledger, run_id, run_dir)['html']}"
+    except REFUSALS as error:
+        return f"no report could be written: {plainly(error)}"

@@ -49,6 +49,8 @@ def fit(
     if print_config:
         click.echo(config.to_yaml(), nl=False)
         return
+    if point is not None and config.max_steps is not None and point.step >= config.max_steps:
+        _end_with_nothing_left(config, point, is_asked=resume is not None)
     check_quickly(config)
     if point is None:
         check_schedule(config)
@@ -63,7 +65,7 @@ def _where_to_begin(
     """Return the settings that hold, and the point from which the run goes on.
 
     Raises:
-        InputError: if there is nothing to go on from, or nothing left to do.
+        InputError: if there is nothing to go on from.
     """
     config = RunConfig.from_sources(*sources)
     point = None
@@ -76,16 +78,29 @@ def _where_to_begin(
         if known is not None:
             point, before = known
             config = RunConfig.from_sources(*sources, (f"run {point.run_id}", before))
-    config = job.resolved(config)
-    if point is not None and config.max_steps is not None and point.step >= config.max_steps:
-        if resume is None:
-            click.echo(f"run {point.run_id} has done all of its {config.max_steps} steps.")
-            sys.exit(0)
-        raise InputError(
-            f"run {point.run_id} has done all of its {config.max_steps} steps; give more with "
-            "--max-steps to go on."
-        )
-    return config, point
+    return job.resolved(config), point
+
+
+def _end_with_nothing_left(config: RunConfig, point: ResumePoint, *, is_asked: bool) -> NoReturn:
+    """End a start of a run that has done all of its steps; one that was asked to go on fails.
+
+    If the earlier process was killed before it had completed the record, this one completes it.
+
+    Raises:
+        InputError: if the user asked to go on.
+        CarbonTrainerError: if the record is incomplete and cannot be completed.
+    """
+    if this_rank() == 0:
+        # Reports take long to import, and most starts have something left to do.
+        from carbon_trainer.cli.actions.killed import complete_killed
+
+        for line in complete_killed(config, point):
+            click.echo(line)
+    done = f"run {point.run_id} has done all of its {config.max_steps} steps"
+    if is_asked:
+        raise InputError(f"{done}; give more with --max-steps to go on.")
+    click.echo(f"{done}.")
+    sys.exit(0)
 
 
 def _check_same_adapter(run_id: str, before: dict[str, Any], config: RunConfig) -> None:
@@ -229,7 +244,7 @@ def _from_checkpoint(
         file = path / "meta.pt" if path.is_dir() else path
         checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         state = checkpoint["callbacks"]["CarbonAware"]["run"]
-        step = int(checkpoint["global_step"])
+        step, tokens = int(checkpoint["global_step"]), int(state["tokens"])
     except Exception as error:
         raise InputError(
             f"{path} is not a checkpoint of carbon-train ({type(error).__name__}): give a run's id "
@@ -237,7 +252,7 @@ def _from_checkpoint(
         ) from error
     before = settings or _kept(state["config"])
     known = run_id or str(state["run_id"])
-    return ResumePoint(known, str(path), step, int(state["energy_mj"])), before
+    return ResumePoint(known, str(path), step, int(state["energy_mj"]), tokens), before
 
 
 def _kept(settings: dict[str, Any]) -> dict[str, Any]:

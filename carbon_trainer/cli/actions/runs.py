@@ -20,9 +20,9 @@ from carbon_trainer.ledger.codecarbon import import_emissions
 from carbon_trainer.ledger.facts import Decision, RunClosed, RunOpened
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.recover import recover
+from carbon_trainer.ledger.state import last_state
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
-from carbon_trainer.recovery import PHASE as RECOVERED
 from carbon_trainer.reports.signature import FILE as SIGNATURE
 from carbon_trainer.reports.signature import check_signature
 from carbon_trainer.runs.outcome import RESUME_NOW
@@ -44,11 +44,9 @@ def list_runs(ledger: str | None, runs_dir: str | None) -> None:
 def _row(source: Ledger, run_id: str) -> tuple[str, ...]:
     facts = source.facts(run_id)
     opened = next((fact for fact in facts if fact.kind == RunOpened.kind), facts[0])
-    ends = [f for f in facts if f.kind in (RunOpened.kind, RunClosed.kind, "resumed")]
-    last = ends[-1] if ends else opened
+    last = last_state(facts) or opened
     closed = last.kind == RunClosed.kind
-    booked = [f for f in facts if f.kind == Decision.kind and f.body["decision"] == RECOVERED]
-    killed = bool(booked) and booked[-1].seq > last.seq
+    killed = last.kind == Decision.kind
     return (
         run_id,
         f"{to_datetime(opened.time_ns):%Y-%m-%d %H:%M:%S}",
