@@ -29,6 +29,7 @@ from tests.cli.commands import ROOT, Ended, Shell
 from tests.curation.corpora import GERMAN, mixed_corpus, prose, write_rows
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
+from tests.warm import WarmProcess
 
 GPU: dict[str, object] = {"uuid": "GPU-11112222-3333-4444-5555-666677778888", "power_w": 10_000.0}
 QUICK = ["--no-host-metering", "--zone", "GB"]
@@ -197,6 +198,25 @@ def test_the_same_command_makes_the_same_bytes(shell: Shell, carbon_train: Comma
     assert sheets[0] == sheets[1]
 
 
+KILLED = ["a.jsonl", "--near-duplicates", "0.8", "--shard-mb", "1", *QUICK]
+
+
+def _rows_to_be_killed(folder: Path) -> None:
+    write_rows(folder / "a.jsonl", [{"text": prose(n % 700, 16)} for n in range(1000)])
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What a preparation leaves that nothing has disturbed."""
+    shell = Shell(tmp_path_factory.mktemp("whole"))
+    _rows_to_be_killed(shell.folder)
+    ended = shell.run("data", "prepare", "--to", "whole", *KILLED)
+    assert ended.status == 0, ended.err
+    data = _data_bytes(shell.folder / "whole")
+    assert len([name for name in data if name.startswith("part-")]) > 1
+    return data
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("point", "count"),
@@ -206,28 +226,23 @@ def test_the_same_command_makes_the_same_bytes(shell: Shell, carbon_train: Comma
     ],
 )  # fmt: skip
 def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(
-    shell: Shell, carbon_train: Command, point: str, count: int
+    shell: Shell, carbon_train: Command, whole: dict[str, bytes], point: str, count: int
 ) -> None:
-    rows = [{"text": prose(n % 700, 16)} for n in range(1000)]
-    write_rows(shell.folder / "a.jsonl", rows)
-    flags = ["a.jsonl", "--near-duplicates", "0.8", "--shard-mb", "1", *QUICK]
-    killed = subprocess.run(
-        [sys.executable, ROOT / "tests" / "curation" / "killed.py", point, str(count), "data",
-         "prepare", "--to", "out", *flags],
-        cwd=shell.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=240,
-        capture_output=True,
+    _rows_to_be_killed(shell.folder)
+    command = ["data", "prepare", "--to", "out", *KILLED]
+    killed = WarmProcess(
+        ["-m", "tests.curation.killed", point, str(count), *command],
+        cwd=shell.folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    _, err = killed.communicate(timeout=240)
+    assert killed.returncode == -signal.SIGKILL, err
     if point != "end":
         fit = carbon_train("fit", *shell.tiny[2:], "--data", "out")
         assert fit.status == 2
         assert "the preparation of out is not finished" in fit.err
-    again = carbon_train("data", "prepare", "--to", "out", *flags)
+    again = carbon_train(*command)
     assert again.status == 0, again.err
-    whole = carbon_train("data", "prepare", "--to", "whole", *flags)
-    assert whole.status == 0, whole.err
-    assert _data_bytes(shell.folder / "out") == _data_bytes(shell.folder / "whole")
-    assert len(list((shell.folder / "whole").glob("part-*"))) > 1
+    assert _data_bytes(shell.folder / "out") == whole
     assert not (shell.folder / "out" / ".preparing").exists()
     run_id = _sheet(shell.folder / "out")["preparation"]["run_id"]
     assert verify(_ledger(shell), run_id).problem is None

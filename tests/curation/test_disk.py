@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,9 @@ import pytest
 from carbon_trainer.curation.disk import cannot_write, connect
 from carbon_trainer.curation.state import FILE, State
 from carbon_trainer.errors import InputError
-from tests.cli.commands import ROOT
+from tests.cli.commands import ROOT, Ended
 from tests.curation.corpora import prose, write_rows
+from tests.warm import WarmProcess
 
 COMMAND = [
     "data", "prepare", "a.jsonl", "--near-duplicates", "0.8", "--shard-mb", "1", "--zone", "GB",
@@ -23,16 +21,24 @@ COMMAND = [
 ]  # fmt: skip
 
 
-def _prepare(folder: Path, to: str, largest: int | None = None) -> subprocess.CompletedProcess[str]:
-    def limit() -> None:
-        if largest is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+LIMITED = """
+import resource, sys
+from carbon_trainer.cli.main import main
+largest = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+main()
+"""
 
-    return subprocess.run(
-        [sys.executable, "-m", "carbon_trainer", *COMMAND, "--to", to],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, preexec_fn=limit,
-        capture_output=True, text=True, check=False, timeout=120,
+
+def _prepare(folder: Path, to: str, largest: int | None = None) -> Ended:
+    """Prepare in a process of its own, in which no file may grow beyond some bytes."""
+    start = ["-m", "carbon_trainer"] if largest is None else ["-c", LIMITED, str(largest)]
+    process = WarmProcess(
+        [*start, *COMMAND, "--to", to], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )  # fmt: skip
+    out, err = process.communicate(timeout=120)
+    assert process.returncode is not None
+    return Ended(process.returncode, out, err)
 
 
 def _data(folder: Path) -> dict[str, bytes]:
@@ -48,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disk")
     write_rows(folder / "a.jsonl", [{"text": prose(n, 60)} for n in range(500)])
     whole = _prepare(folder, "whole")
-    assert whole.returncode == 0, whole.stderr
+    assert whole.status == 0, whole.err
     return folder
 
 
@@ -59,14 +65,14 @@ def test_files_that_may_not_grow_end_it_in_a_sentence_and_it_goes_on_to_the_same
 ) -> None:
     to = f"out-{largest}"
     ended = _prepare(folder, to, largest)
-    said = [line for line in ended.stderr.splitlines() if line.startswith("carbon-train: ")]
-    assert ended.returncode == 2, ended.stdout
+    said = [line for line in ended.err.splitlines() if line.startswith("carbon-train: ")]
+    assert ended.status == 2, ended.out
     assert len(said) == 1
     assert f"cannot write {to}/" in said[0]
     assert said[0].endswith("give the same command again: it goes on where it was.")
-    assert "traceback" not in (ended.stdout + ended.stderr).lower()
+    assert "traceback" not in (ended.out + ended.err).lower()
     again = _prepare(folder, to)
-    assert again.returncode == 0, again.stderr
+    assert again.status == 0, again.err
     assert _data(folder / to) == _data(folder / "whole")
 
 
@@ -76,9 +82,9 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".preparing").write_text("")
     ended = _prepare(tmp_path, "out")
-    assert ended.returncode == 2
-    assert "cannot write out/.preparing/state.sqlite: " in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert ended.status == 2
+    assert "cannot write out/.preparing/state.sqlite: " in ended.err
+    assert "Traceback" not in ended.err
 
 
 def test_a_database_that_is_full_is_told_by_any_statement(tmp_path: Path) -> None:

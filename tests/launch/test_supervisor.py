@@ -283,7 +283,7 @@ def dirty_now(shell: Shell) -> Path:
 @pytest.mark.slow
 def test_a_run_releases_itself_and_comes_back_when_asked_to(shell: Shell) -> None:
     trace = dirty_now(shell)
-    steps = ["--max-steps", "1000", "--validate-every", "1000", "--checkpoint-every", "1000"]
+    steps = ["--max-steps", "1600", "--validate-every", "1600", "--checkpoint-every", "1600"]
     status, out = finish(start(shell, *steps, "--run-id", "long"))
     assert status == 0, out
     process = start(
