@@ -37,7 +37,7 @@ def put_in_place(partial: Path, path: Path) -> None:
     """
     lines = [f"{digest}  {name}\n" for name, digest in _digests(partial, path.name)]
     with replacing(_seal_of(path)) as seal:
-        # All that a full disk may refuse comes before the checkpoint there is is removed.
+        # Everything that can fail on a full disk happens before the existing checkpoint is removed.
         seal.write_text("".join(lines), encoding="utf-8")
         for file in (seal, *_files(partial)):
             fsync(file)

@@ -53,7 +53,7 @@ def supervise(run_id: str, runs_dir: str, max_restarts: str, *argv: str) -> int:
         run_id=run_id,
         runs_dir=Path(runs_dir),
         return_time_ns=lambda: int(_answer("return-time", run_id, runs_dir)),
-        report_failure=lambda: _print(_answer("report", run_id, runs_dir)),
+        report_failure=lambda: _report(run_id, runs_dir),
         max_restarts=int(max_restarts),
         clock=SystemClock(),
         say=_say,
@@ -84,8 +84,12 @@ def _answer(question: str, run_id: str, runs_dir: str) -> str:
     return lines[-1]
 
 
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+def _report(run_id: str, runs_dir: str) -> None:
+    """Have the report written of a run that is given up; its own status counts, come what may."""
+    try:
+        sys.stdout.write(f"{_answer('report', run_id, runs_dir)}\n")
+    except LedgerError as error:
+        _say(f"no report could be written: {error}")
 
 
 def _say(sentence: str) -> None:

@@ -98,7 +98,7 @@ class Rhythm:
         return _between(self._oldest_ns(after_ns, until_ns), until_ns)
 
     def date_reset(self, after_ns: int, until_ns: int, *, has_refreshed: bool) -> Change:
-        """Date a counter's reset between two looks; its rhythm is not learnt from that.
+        """Date a counter's reset between two looks; the period is not updated from it.
 
         Args:
             after_ns: the look before.

@@ -42,7 +42,7 @@ def watch(owner: ProcessIdentity, journal: Path) -> int:
 
     Args:
         owner: the process; it may have ended already, and its id may be another's by now.
-        journal: what it has turned.
+        journal: the limits that it has changed.
 
     Returns:
         The exit status: 0, or 1 if something could not be put back.
@@ -68,7 +68,10 @@ class _waiter:  # noqa: N801 - used as a function
         except ProcessLookupError:
             return
         except (AttributeError, OSError):
-            self._process = psutil.Process(owner.pid)
+            try:
+                self._process = psutil.Process(owner.pid)
+            except psutil.NoSuchProcess:
+                return
         # Only now: from here on the descriptor stands for the one process that has the id.
         if not owner.is_alive():
             self._fd = self._process = None

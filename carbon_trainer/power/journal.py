@@ -146,7 +146,7 @@ def orphans(folder: Path | None = None) -> Iterator[Path]:
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
             pid, started_s = int(document["pid"]), float(document["started"])
-            # Earlier versions wrote no boot down, and another start: those runs are gone.
+            # Earlier versions recorded no boot, and starts since the epoch: their runs have ended.
             owner = ProcessIdentity(pid, started_s, document.get("boot_id", ""))
         except (OSError, ValueError, KeyError) as error:
             log.warning("%s is no journal of power limits: %s", path, error)

@@ -98,3 +98,20 @@ def test_a_ledger_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert ended.stderr.startswith("there is no ledger at ")
     assert ended.stderr.count("\n") == 1
+
+
+def test_a_report_that_cannot_be_written_leaves_the_run_its_own_status(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from carbon_trainer.cli import supervision
+
+supervision.command_of = lambda argv, run_id, again: [sys.executable, "-c", "exit(7)"]
+sys.exit(supervision.supervise("run", {str(tmp_path)!r}, "0", "carbon-train"))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 7, ended.stderr
+    assert "no report could be written: there is no ledger at " in ended.stdout + ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from carbon_trainer.cli.actions.closing import report_of_failure
+from carbon_trainer.cli.actions.closing import REFUSALS, plainly, report_of_failure
 from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.ledger.location import location_of
@@ -38,6 +38,6 @@ if __name__ == "__main__":
     question, run, folder = sys.argv[1:]
     try:
         sys.stdout.write(f"{QUESTIONS[question](run, Path(folder))}\n")
-    except CarbonTrainerError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(error.exit_status)
+    except REFUSALS as error:
+        sys.stderr.write(f"{plainly(error)}\n")
+        sys.exit(error.exit_status if isinstance(error, CarbonTrainerError) else 1)
