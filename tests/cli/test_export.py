@@ -15,6 +15,12 @@ Train = Callable[..., Ended]
 
 
 @pytest.fixture
+def shell(shell: Shell) -> Shell:
+    """Two layers, so that one taken for the other would show."""
+    return Shell(shell.folder, layers=2)
+
+
+@pytest.fixture
 def trained(shell: Shell, carbon_train: Train) -> Path:
     ended = carbon_train("fit", *shell.tiny)
     assert ended.status == 0, ended.err

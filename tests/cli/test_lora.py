@@ -19,6 +19,12 @@ Train = Callable[..., Ended]
 
 
 @pytest.fixture
+def shell(shell: Shell) -> Shell:
+    """Two layers, so that one taken for the other would show."""
+    return Shell(shell.folder, layers=2)
+
+
+@pytest.fixture
 def flags(shell: Shell, carbon_train: Train) -> list[str]:
     """Flags that train a pretrained folder on by LoRA."""
     assert carbon_train("fit", *shell.tiny, "--runs-dir", "before").status == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import time
 from collections import defaultdict
@@ -84,7 +85,7 @@ def assert_limits_are_put_back(world: World) -> None:
 def assert_books_are_true(world: World, run_id: str, metered_s: float, doubt_s: float) -> None:
     """Every second in which a process metered is booked once, at the GPU's power.
 
-    What is recorded as estimated may be off by three times its own sigma.
+    What is recorded as estimated may be off by three times its sigma.
 
     Args:
         world: where the run is.
@@ -95,7 +96,8 @@ def assert_books_are_true(world: World, run_id: str, metered_s: float, doubt_s: 
     rows = ledger(world.shell).intervals(run_id)
     booked_j = rows["energy_mj"].sum() / 1000
     # How much was estimated depends on how long a busy machine let nobody look at the counter.
-    estimated_j = 3 * rows.loc[rows["method"] == "estimated", "sigma_mj"].sum() / 1000
+    sigmas_j = rows.loc[rows["method"] == "estimated", "sigma_mj"] / 1000
+    estimated_j = 3 * math.sqrt((sigmas_j**2).sum())
     true_j = WATTS * metered_s
     doubt_j = 0.005 * true_j + WATTS * doubt_s + estimated_j
     assert booked_j == pytest.approx(true_j, rel=0, abs=doubt_j), run_id

@@ -315,6 +315,9 @@ def test_a_run_releases_itself_and_comes_back_when_asked_to(shell: Shell) -> Non
     status, out = finish(process)
     assert status == 143, out
     assert "somebody asked for it" in out
+    *before, last = [fact.body["status"] for fact in ledger(shell).facts("released", RunClosed)]
+    assert set(before) == {"released"}
+    assert last in ("released", "interrupted")
     status, out = finish(start(shell, *steps, "--resume", "released", "--max-wait", "1s"))
     assert status == 0, out
     assert_same_weights(shell, "long", "released")
