@@ -102,6 +102,11 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true", "16-mixed"] = setting(
         "auto", "Arithmetic; auto is bf16-mixed where a GPU has it, else 32-true."
     )
+    deterministic: bool = setting(
+        False,
+        "Take only kernels that give the same bits each time: on a GPU a resume is bit for bit "
+        "only with it. Costs some speed, most in attention.",
+    )
     accelerator: Literal["auto", "cpu", "gpu"] = setting("auto", "What to train on.")
     devices: Count = setting(1, "Processes on this machine, one for each device.", "devices")
     nodes: Count = setting(1, "Machines.", "machines")

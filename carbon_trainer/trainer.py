@@ -99,6 +99,7 @@ def _options(config: RunConfig) -> dict[str, Any]:
         "accelerator": config.accelerator,
         **_spread(config),
         "precision": precision_of(config),
+        "deterministic": config.deterministic or None,
         "max_steps": config.max_steps or -1,
         "max_epochs": -1,
         "accumulate_grad_batches": config.accumulate,

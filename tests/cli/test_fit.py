@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from carbon_trainer.errors import LedgerError
-from carbon_trainer.ledger.facts import Interval, Progress
+from carbon_trainer.ledger.facts import Interval, Progress, RunOpened
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.session import RunSession
 from tests.cli.commands import Ended, Shell
@@ -82,6 +82,20 @@ def test_the_same_seed_gives_the_same_losses_and_another_does_not(
     first, second, third = (_losses(ledger, run_id) for run_id in ledger.run_ids())
     assert first == second
     assert first != third
+
+
+def test_kernels_that_repeat_themselves_are_asked_for_and_recorded(
+    shell: Shell, carbon_train: Callable[..., Ended]
+) -> None:
+    import torch
+
+    try:
+        assert carbon_train("fit", *shell.tiny, "--deterministic").status == 0
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    (opened,) = _ledger(shell).facts(shell.run_id(), RunOpened)
+    assert opened.body["config"]["deterministic"] is True
 
 
 def test_a_simulated_gpus_energy_is_true_within_a_percent(shell: Shell) -> None:
