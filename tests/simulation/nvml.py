@@ -20,6 +20,7 @@ import pynvml
 
 from carbon_trainer.clock import Clock, SystemClock
 from tests.simulation.power import WAVES, Constant, Power, SquareWave
+from tests.simulation.shared_power import SharedPower
 
 ENVIRONMENT = "SIMULATED_NVML"
 """In a subprocess whose PYTHONPATH has ``tests/simulation/site``, JSON: a list of devices."""
@@ -80,6 +81,8 @@ class SimulatedGpu:
     def set(self, name: str, value: int | None) -> None:
         """Set ``limit_mw`` or ``clock_mhz``, for every process that shares the file."""
         setattr(self, name, value)
+        if isinstance(self.power, SharedPower) and name == "limit_mw" and value is not None:
+            self.power.limit(time.time_ns(), value / 1000)
         if self.settings_file:
             kept = {"limit_mw": self.limit_mw, "clock_mhz": self.clock_mhz}
             whole = Path(f"{self.settings_file}.partial")
@@ -273,7 +276,8 @@ class SimulatedNvml:
         fields = cast(values, POINTER(pynvml.c_nvmlFieldValue_t))
         for index in range(count):
             one = fields[index]
-            known = one.fieldId == pynvml.NVML_FI_DEV_POWER_INSTANT and gpu.has_instant
+            is_power = one.fieldId == pynvml.NVML_FI_DEV_POWER_INSTANT and gpu.has_instant
+            known = is_power and (one.scopeId == pynvml.NVML_POWER_SCOPE_GPU or gpu.module)
             one.nvmlReturn = pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED
             one.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
             one.value.uiVal = gpu.instant_mw(self.clock.now_ns()) if known else 0
@@ -361,18 +365,27 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 def from_environment(text: str) -> SimulatedNvml:
     """Make a library as a subprocess is told to.
 
-    Each device has a constant ``power_w``, so that truth needs only time, or a ``wave`` by name,
-    and any of SimulatedGpu's attributes. It may vanish: once there is a file ``lost_with``.
+    Each device has a constant ``power_w``, so that truth needs only time, or a ``wave`` by name, or
+    draws what processes that share a file do with it (``shared_power``), and any of SimulatedGpu's
+    attributes. It may vanish: once there is a file ``lost_with``.
     """
     gpus = []
     for described in json.loads(text):
         lost_with = described.pop("lost_with", None)
-        watts, wave = described.pop("power_w", None), described.pop("wave", "square")
-        gpu = SimulatedGpu(power=WAVES[wave]() if watts is None else Constant(watts), **described)
+        gpu = SimulatedGpu(power=_power_of(described), **described)
         gpus.append(gpu)
         if lost_with is not None:
             _lose_with(gpu, Path(lost_with))
     return SimulatedNvml(*gpus)
+
+
+def _power_of(described: dict[str, Any]) -> Power:
+    """Take what a device draws out of its description."""
+    watts, wave = described.pop("power_w", None), described.pop("wave", "square")
+    shared = described.pop("shared_power", None)
+    if shared is not None:
+        return SharedPower(Path(shared), described["origin_ns"])
+    return WAVES[wave]() if watts is None else Constant(watts)
 
 
 def _lose_with(gpu: SimulatedGpu, file: Path) -> None:
