@@ -13,10 +13,14 @@ _MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!^$])")
 _LINK = re.compile(r"(?i):(?=//)|(?<=\bwww)\.|@")
 
 
-def html_environment() -> Environment:
-    """Return an environment that escapes every value for HTML."""
+def html_environment(*folders: Path) -> Environment:
+    """Return an environment that escapes every value for HTML.
+
+    Args:
+        folders: where templates are that use the reports' parts, looked in first.
+    """
     return Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        loader=FileSystemLoader([*folders, _TEMPLATES]), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
 

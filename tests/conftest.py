@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from carbon_trainer.acceptance.accelerator import check_torch, first_gpu
+from carbon_trainer.errors import InputError
 from carbon_trainer.hardware.process import ProcessIdentity
 
 # Threads that wait for one another by spinning take a hundred times as long where others want the
@@ -41,10 +44,22 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return cores if "not slow" in config.option.markexpr else cores + (cores + 1) // 2
 
 
+@functools.cache
+def _no_gpu() -> str:
+    """Say why no test can use a GPU here; empty where one can."""
+    try:
+        first_gpu()
+        check_torch()
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 LONGEST_FIRST = [
-    "tests/launch/test_chaos.py", "tests/real/test_slurm.py", "tests/launch/test_supervisor.py",
-    "tests/launch/test_torchrun.py", "tests/callbacks/test_huggingface.py",
-    "tests/cli/test_data.py", "tests/launch/", "tests/callbacks/test_huggingface_schedule.py",
+    "tests/acceptance/test_parts.py", "tests/launch/test_chaos.py", "tests/real/test_slurm.py",
+    "tests/launch/test_supervisor.py", "tests/launch/test_torchrun.py",
+    "tests/callbacks/test_huggingface.py", "tests/cli/test_data.py", "tests/launch/",
+    "tests/callbacks/test_huggingface_schedule.py",
     "tests/callbacks/test_schedule.py", "tests/cli/test_fit.py", "tests/examples/",
     "tests/curation/test_disk.py", "tests/planning/test_solver.py", "tests/callbacks/",
 ]  # fmt: skip
@@ -74,6 +89,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         gc.collect()
         gc.freeze()
         item.config.stash[FROZEN] = len(sys.modules)
+    if item.get_closest_marker("gpu") and (reason := _no_gpu()):
+        pytest.skip(reason)
 
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from carbon_trainer.errors import CarbonTrainerError
 
 log = logging.getLogger(__name__)
 
-POWER_LIMIT = "power-limit"
-CLOCKS = "clocks"
+POWER_LIMIT: Final = "power-limit"
+CLOCKS: Final = "clocks"
 
 
 class KnobError(CarbonTrainerError):

@@ -1,0 +1,76 @@
+"""What a GPU draws with nothing to do: without a context, while a process holds one, after it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from carbon_trainer.acceptance.accelerator import accelerator_of, hold
+from carbon_trainer.acceptance.command import first_line
+from carbon_trainer.acceptance.findings import Findings
+from carbon_trainer.acceptance.parts import Setting
+from carbon_trainer.acceptance.sensors import Recorder, Sensors, counted_j, integrated_j
+from carbon_trainer.clock import NS_PER_S
+
+SETTLE_S = 3.0
+"""Clocks fall some seconds after the work has ended."""
+
+EDGE_S = 0.3
+WORK_S = 1.0
+
+
+def measure(setting: Setting, findings: Findings) -> None:
+    """Measure before, while a child holds a context, and after it has ended."""
+    uuid, seconds = setting.accelerator.uuid, setting.scale.idle_s
+    released_w = _power_w(uuid, seconds)
+    kind = type(setting.accelerator)
+    child = subprocess.Popen(  # noqa: S603 - this interpreter, this module
+        [sys.executable, "-m", __name__, f"{kind.__module__}:{kind.__name__}"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        holds = first_line(child) == "held"
+        time.sleep(min(SETTLE_S, seconds))
+        held_w = _power_w(uuid, seconds) if holds else None
+    finally:
+        child.communicate()
+    time.sleep(min(SETTLE_S, seconds))
+    after_w = _power_w(uuid, seconds)
+    findings.figure("idle, no context", released_w, "W")
+    findings.figure("idle, context held", held_w, "W", note="what a pause costs")
+    findings.figure("idle, context released", after_w, "W", note="what a release leaves")
+    if holds and held_w is not None and after_w is not None:
+        findings.figure("saved by a release over a pause", held_w - after_w, "W")
+    findings.check(
+        "the GPU draws no more after a context was released than before it was taken",
+        released_w is not None and after_w is not None and after_w <= released_w * 1.05 + 1,
+        f"{released_w or 0:.1f} W before, {after_w or 0:.1f} W after",
+    )
+
+
+def _power_w(uuid: str, seconds: float) -> float | None:
+    recorder = Recorder(Sensors(uuid))
+    with recorder:
+        time.sleep(EDGE_S)
+        begin_ns = time.time_ns()
+        time.sleep(seconds)
+        end_ns = time.time_ns()
+        time.sleep(EDGE_S)
+    counted = counted_j(recorder.counter, begin_ns, end_ns)
+    used_j = integrated_j(recorder.power, begin_ns, end_ns) if counted is None else counted[0]
+    return None if used_j is None else used_j * NS_PER_S / (end_ns - begin_ns)
+
+
+def _hold_context(spec: str) -> None:
+    """Be the child: work a little, then hold a context until the parent closes the pipe."""
+    accelerator = accelerator_of(spec)
+    accelerator.open()
+    hold(accelerator, WORK_S, 1.0)
+    print("held", flush=True)  # noqa: T201 - read by the parent
+    sys.stdin.read()
+    accelerator.close()
+
+
+if __name__ == "__main__":
+    _hold_context(sys.argv[1])

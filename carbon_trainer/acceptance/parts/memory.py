@@ -1,0 +1,165 @@
+"""Memory that trainings were predicted to take, beside what they took."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from carbon_trainer.acceptance.findings import Cell, Findings
+from carbon_trainer.acceptance.parts import Setting
+from carbon_trainer.energy.nvml import describe_nvml
+from carbon_trainer.models.activations import FULL, MIXED
+from carbon_trainer.models.memory import Need, Setup, need_of
+from carbon_trainer.models.recipes import recipe
+
+if TYPE_CHECKING:
+    import torch
+
+VOCAB_SIZE = 8192
+TAKES_AT_MOST_S = 60
+
+MOST_SHARE = 0.85
+"""Of a GPU's memory: a training that is predicted to take more is left out."""
+
+GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""Has glibc give large blocks back at once, as GPUs' allocators keep them apart anyway."""
+
+
+def measure(setting: Setting, findings: Findings) -> None:
+    """Train each size for two steps in a process of its own."""
+    on_gpu = setting.accelerator.trains_on == "gpu"
+    precision = MIXED if on_gpu else FULL
+    rows: list[tuple[Cell, ...]] = []
+    for name, block_size, batch_size in setting.scale.memory_cases:
+        setup = Setup(
+            vocab_size=VOCAB_SIZE, block_size=block_size, batch_size=batch_size,
+            precision=precision, on_gpu=on_gpu,
+        )  # fmt: skip
+        need = need_of(recipe(name), setup)
+        if on_gpu and need is not None and need.total > MOST_SHARE * _gpu_bytes(setting):
+            continue  # a board of a workstation
+        taken = _taken(name, setup, on_gpu=on_gpu)
+        if need is None or isinstance(taken, str):
+            findings.check(f"{name} is trained", False, str(taken))
+            continue
+        rows.append(_row(name, setup, need, taken))
+        off = need.total / taken["total"] - 1
+        findings.check(
+            f"{name}: predicted memory within {setup.uncertainty:.0%} of what it takes",
+            abs(off) <= setup.uncertainty,
+            f"{off:+.1%}",
+        )
+    findings.table(
+        "Memory of a training of two steps, AdamW",
+        ("recipe", "block", "batch", "precision", "predicted, GB", "tensors of it, GB",
+         "taken, GB", "tensors of it, GB", "error"),
+        rows,
+    )  # fmt: skip
+
+
+def _gpu_bytes(setting: Setting) -> int:
+    """Return the GPU's memory, bytes."""
+    return next(
+        gpu.memory_bytes for gpu in describe_nvml().gpus if gpu.uuid == setting.accelerator.uuid
+    )
+
+
+def _row(name: str, setup: Setup, need: Need, taken: dict[str, int]) -> tuple[Cell, ...]:
+    return (
+        name,
+        setup.block_size,
+        setup.batch_size,
+        setup.precision,
+        round(need.total / 1e9, 2),
+        round((need.total - need.device) / 1e9, 2),
+        round(taken["total"] / 1e9, 2),
+        round(taken["tensors"] / 1e9, 2),
+        f"{need.total / taken['total'] - 1:+.1%}",
+    )
+
+
+def _taken(name: str, setup: Setup, *, on_gpu: bool) -> dict[str, int] | str:
+    """Return what a training takes, bytes: with its context, and in tensors; or why not."""
+    case = [name, str(setup.block_size), str(setup.batch_size), setup.precision]
+    done = subprocess.run(  # noqa: S603 - this interpreter, this module
+        [sys.executable, "-m", __name__, "cuda" if on_gpu else "cpu", *case],
+        env={**os.environ, **GIVES_BACK}, capture_output=True, text=True, check=False,
+        timeout=TAKES_AT_MOST_S,
+    )  # fmt: skip
+    if done.returncode:
+        return done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else "it failed"
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _train(device: str, name: str, block_size: int, batch_size: int, precision: str) -> None:
+    """Be the training; print what it took."""
+    import torch
+
+    from carbon_trainer.models.build import model_of
+
+    torch.manual_seed(1)
+    ids = torch.randint(0, VOCAB_SIZE, (batch_size, block_size), device=device)
+    tiny = recipe("gpt-neox-tiny").to_config(vocab_size=300, block_size=16)
+    # Libraries load on first use, and are no part of a training's memory.
+    _steps(model_of(tiny), ids[:1, :16] % 300, precision)
+    before = _now(device)
+    model = model_of(recipe(name).to_config(vocab_size=VOCAB_SIZE, block_size=block_size))
+    _steps(model, ids, precision)
+    print(json.dumps(_most(device, before)))  # noqa: T201 - read by the parent
+
+
+def _steps(model: torch.nn.Module, ids: torch.Tensor, precision: str) -> None:
+    import torch
+
+    model.to(ids.device)
+    optimizer = torch.optim.AdamW(model.parameters())
+    for _ in range(2):
+        # The first step's gradients stay through the second's forward pass, as in Lightning.
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=precision == MIXED):
+            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+
+def _now(device: str) -> int:
+    """Begin to watch for the most memory; return what is taken already, bytes."""
+    import torch
+
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return 0
+    before = _resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return before
+
+
+def _most(device: str, before: int) -> dict[str, int]:
+    import torch
+
+    if device == "cuda":
+        free, total = torch.cuda.mem_get_info()
+        outside = total - free - torch.cuda.memory_reserved()
+        return {
+            "total": outside + torch.cuda.max_memory_reserved(),
+            "tensors": torch.cuda.max_memory_allocated(),
+        }
+    taken = _resident("VmHWM") - before
+    return {"total": taken, "tensors": taken}
+
+
+def _resident(field: str) -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(field)
+
+
+if __name__ == "__main__":
+    _train(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -1,0 +1,99 @@
+"""How long each part measures, and what it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Sizes of the check.
+
+    Attributes:
+        watch_s: how long sensors are watched, seconds.
+        held_s: how long a load is held, seconds.
+        wave_s: how long a wave lasts, seconds.
+        marked_steps: steps that are marked by events and in the thread.
+        settle_s: how long a power limit may take to settle, seconds.
+        level_s: how long each of six power limits is held, seconds.
+        idle_s: how long idle power is measured, seconds.
+        recipe: the model that is trained.
+        recipe_flags: settings of that training.
+        steps: its steps; more where they are too quick.
+        memory_cases: recipe, block size, batch size of three trainings.
+        overhead_steps: steps of a round by their length in milliseconds.
+        overhead_rounds: rounds of each variant.
+        front_door_steps: steps through LoRA and the Hugging Face Trainer.
+    """
+
+    watch_s: float
+    held_s: float
+    wave_s: float
+    marked_steps: int
+    settle_s: float
+    level_s: float
+    idle_s: float
+    recipe: str
+    recipe_flags: tuple[str, ...]
+    steps: int
+    memory_cases: tuple[tuple[str, int, int], ...]
+    overhead_steps: tuple[tuple[int, int], ...]
+    overhead_rounds: int
+    front_door_steps: int
+
+
+FULL = Scale(
+    watch_s=2.0,
+    held_s=10.0,
+    wave_s=8.0,
+    marked_steps=60,
+    settle_s=3.0,
+    level_s=3.0,
+    idle_s=6.0,
+    recipe="gpt-neox-125m",
+    recipe_flags=(
+        "--block-size",
+        "1024",
+        "--batch-size",
+        "8",
+        "--accumulate",
+        "4",
+        "--vocab-size",
+        "8192",
+    ),
+    steps=200,
+    memory_cases=(("gpt-neox-125m", 1024, 8), ("gpt-neox-410m", 1024, 8), ("gpt-neox-1b", 1024, 4)),
+    overhead_steps=((5, 200), (20, 80), (100, 16)),
+    overhead_rounds=2,
+    front_door_steps=10,
+)
+"""On a GPU: under eight minutes."""
+
+SIMULATED = replace(
+    FULL,
+    recipe="gpt-neox-tiny",
+    recipe_flags=("--block-size", "64", "--batch-size", "2", "--vocab-size", "512"),
+    steps=600,
+    memory_cases=(("gpt-neox-14m", 256, 4), ("gpt-neox-31m", 256, 4), ("gpt-neox-70m", 256, 4)),
+)
+"""On a simulated GPU: the same, but for models that two CPU cores can train."""
+
+SHORT = Scale(
+    watch_s=1.0,
+    held_s=1.5,
+    wave_s=5.0,
+    marked_steps=15,
+    settle_s=1.0,
+    level_s=0.7,
+    idle_s=1.5,
+    recipe="gpt-neox-tiny",
+    recipe_flags=("--block-size", "32", "--batch-size", "2", "--vocab-size", "300"),
+    steps=600,
+    memory_cases=(("gpt-neox-14m", 256, 4),),
+    overhead_steps=((5, 30),),
+    overhead_rounds=1,
+    front_door_steps=3,
+)
+"""For tests."""
+
+SCALES = {"full": FULL, "simulated": SIMULATED, "short": SHORT}

@@ -1,0 +1,84 @@
+"""One part in a process of its own: ``python -m carbon_trainer.acceptance.worker PART …``.
+
+It imports first and begins when it is told to, so that it can be started while the part before it
+measures. A part that breaks the GPU's context, hangs or is killed takes none of the others with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+
+import click
+
+from carbon_trainer.acceptance.accelerator import accelerator_of
+from carbon_trainer.acceptance.findings import (
+    Findings,
+    NotPossibleError,
+    PartResult,
+    PartStatus,
+)
+from carbon_trainer.acceptance.parts import PARTS, Part, Setting
+from carbon_trainer.acceptance.scale import SCALES
+from carbon_trainer.files import write_atomic
+
+
+def part_of(name: str) -> Part:
+    """Return the part of a name."""
+    (found,) = [part for part in PARTS if part.name == name]
+    return found
+
+
+def work(name: str, accelerator: str, scale: str, folder: Path) -> PartResult:
+    """Run a part; what it raises becomes its result."""
+    part = part_of(name)
+    findings = Findings()
+    began_s = time.perf_counter()
+    status: PartStatus = "error"
+    reason = ""
+    try:
+        setting = Setting(accelerator_of(accelerator), SCALES[scale], folder)
+        part.measure()(setting, findings)
+        status = "passed" if all(one.holds for one in findings.checks) else "failed"
+    except NotPossibleError as error:
+        status, reason = "not possible", str(error)
+    except Exception as error:  # noqa: BLE001 - it goes into the result, the traceback to the log
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return PartResult(
+        name=part.name,
+        title=part.title,
+        status=status,
+        seconds=time.perf_counter() - began_s,
+        reason=reason,
+        figures=tuple(findings.figures),
+        checks=tuple(findings.checks),
+        tables=tuple(findings.tables),
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--accelerator", required=True)
+@click.option("--scale", required=True)
+@click.option("--folder", required=True, type=click.Path(path_type=Path))
+@click.option("--to", required=True, type=click.Path(path_type=Path))
+def main(name: str, accelerator: str, scale: str, folder: Path, to: Path) -> None:
+    """Import what the part NAME needs, wait for a line, run it, and write its result as JSON."""
+    part_of(name).measure()
+    if not sys.stdin.readline():
+        return  # nobody waits for the result
+    result = work(name, accelerator, scale, folder)
+    write_atomic(to, json.dumps(result.to_json()))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A driver's or a library's threads may hang at the interpreter's end; the result is written.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
