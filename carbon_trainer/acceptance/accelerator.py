@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, Literal, Protocol
 
@@ -19,7 +19,7 @@ CUDA = "carbon_trainer.acceptance.accelerator:CudaAccelerator"
 CHUNK_S = 0.02
 """How much work is queued at once while a load is held, seconds."""
 
-QUEUED_CHUNKS = 2
+QUEUED = 2
 LOOK_S = 0.0005
 
 PRODUCT_SIZES = {1.0: 8192, 0.6: 2048, 0.3: 768}
@@ -177,18 +177,34 @@ def hold(accelerator: Accelerator, seconds: float, intensity: float) -> int:
         How many chunks of work it did, each ``CHUNK_S`` long at full power.
     """
     until_s = time.perf_counter() + seconds
+    work = steady_work(accelerator, CHUNK_S, intensity)
+    done = 0
+    while time.perf_counter() < until_s:
+        done = next(work)
+    accelerator.synchronize()
+    return done + QUEUED if done else 0
+
+
+def steady_work(accelerator: Accelerator, step_s: float, intensity: float) -> Iterator[int]:
+    """Work in equal steps without a gap between them, as a training loop does.
+
+    Args:
+        accelerator: the GPU, open.
+        step_s: how long a step takes at full power, seconds.
+        intensity: how much of the GPU works.
+
+    Yields:
+        How many steps are done, each time that one ends; so many as ``QUEUED`` are under way.
+    """
     queued: deque[GpuEvent] = deque()
-    for done in count():
-        if time.perf_counter() >= until_s:
-            accelerator.synchronize()
-            return done
-        accelerator.launch(CHUNK_S, intensity)
+    for launched in count(1):
+        accelerator.launch(step_s, intensity)
         event = accelerator.event()
         event.record()
         queued.append(event)
-        if len(queued) > QUEUED_CHUNKS:
+        if launched > QUEUED:
             wait_for(queued.popleft())
-    raise AssertionError("count() has no end")
+            yield launched - QUEUED
 
 
 def wait_for(event: GpuEvent) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from carbon_trainer.acceptance.charts import charts_of
 from carbon_trainer.acceptance.findings import Cell, Figure, PartResult
 from carbon_trainer.reports.tables import Table
 from carbon_trainer.reports.templating import html_environment
@@ -21,7 +22,12 @@ def page(document: dict[str, Any]) -> str:
         title=_title(document, parts),
         summary=_summary(parts),
         parts=[
-            {"result": part, "tables": [*_found(part), *_tables(part)], "checks": _checks(part)}
+            {
+                "result": part,
+                "checks": _checks(part),
+                "charts": charts_of(part),
+                "tables": [*_found(part), *_tables(part)],
+            }
             for part in parts
         ],
         machine=_pairs("machine", "Machine", document["machine"]),
@@ -32,7 +38,7 @@ def page(document: dict[str, Any]) -> str:
 def _title(document: dict[str, Any], parts: list[PartResult]) -> str:
     rows = [row for part in parts for table in part.tables for row in table.rows]
     board = next((row[1] for row in rows if row[0] == "board"), None)
-    return f"Acceptance check: {board or 'no board'}"
+    return "Acceptance check" if board is None else f"Acceptance check: {board}"
 
 
 def _summary(parts: list[PartResult]) -> Table:
@@ -76,7 +82,7 @@ def _tables(part: PartResult) -> list[Table]:
         Table(
             f"{part.name}-{number}",
             rows.caption,
-            rows.columns,
+            tuple(name[:1].upper() + name[1:] for name in rows.columns),
             tuple(tuple(map(_cell, row)) for row in rows.rows),
             frozenset(range(1, len(rows.columns))) if len(rows.columns) > 2 else frozenset(),
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from carbon_trainer.acceptance.charts import charts_of
 from carbon_trainer.acceptance.check import LOG, Plan, document_of, run_check
 from carbon_trainer.acceptance.findings import Check, Figure, PartResult, Rows
 from carbon_trainer.acceptance.page import page
@@ -90,6 +91,18 @@ def test_the_page_shows_all_of_it_and_no_markup_of_others(tmp_path: Path) -> Non
     assert "The GPU is simulated" not in text
     simulated = document_of(Plan(folder=tmp_path, accelerator="x:y"), to_datetime(0), RESULTS)
     assert "The GPU is simulated" in page(simulated)
+
+
+def test_speed_over_power_is_drawn_with_its_data() -> None:
+    rows = ((700, 640.0, 1.0, 640.0, "yes"), (300, 300.0, 0.6, 500.0, "yes"))
+    levels = PartResult("levels", "Speed", "passed", 1.0, tables=(Rows("x", ("limit",), rows),))
+    (chart,) = charts_of(levels)
+    assert chart.desc == (
+        "At 300 W the work goes at 60% of the speed at 640 W, for 78% of the energy."
+    )
+    assert chart.svg is not None
+    assert len(chart.rows) == 2
+    assert charts_of(RESULTS[0]) == []
 
 
 def test_parts_have_names_of_their_own() -> None:

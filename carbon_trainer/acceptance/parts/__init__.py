@@ -57,7 +57,7 @@ PARTS = (
     Part("waves", "Energy of steps", 75),
     Part("marks", "Marks of steps by CUDA events", 40),
     Part("limits", "Power limit", 60),
-    Part("levels", "Speed and power at six limits", 70),
+    Part("levels", "Speed and power at six limits", 100),
     Part("idle", "Power of an idle GPU", 70),
     Part("training", "Budget, pause, release and resume", 210),
     Part("memory", "Memory of trainings", 90),

@@ -1,4 +1,4 @@
-"""Speed and power at six power limits, and what the planner makes of them."""
+"""Speed and power at six power limits, and what ``profile`` measures of the same work."""
 
 from __future__ import annotations
 
@@ -9,19 +9,25 @@ from itertools import pairwise
 
 import numpy as np
 
-from carbon_trainer.acceptance.accelerator import CHUNK_S, hold
+from carbon_trainer.acceptance.accelerator import CHUNK_S, hold, steady_work
 from carbon_trainer.acceptance.findings import Cell, Findings
+from carbon_trainer.acceptance.metering import gpu_meter
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.acceptance.parts.limits import allowed_limit
 from carbon_trainer.acceptance.sensors import Recorder, Sensors, counted_j, integrated_j
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.planning.problem import Level, hull
 from carbon_trainer.power.knobs import POWER_LIMIT, PowerLimitKnob
+from carbon_trainer.power.levels import LevelMeter, LevelTable
 from carbon_trainer.power.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
 LIMITS = 6
+PROFILE_TOLERANCE = 0.05
+STEP_S = 0.1
+"""How long a step of the work is that ``profile`` measures, seconds."""
+
 EDGE_S = 0.3
 """Left out at either end, so that the counter's changes surround what is measured, seconds."""
 
@@ -48,9 +54,11 @@ def measure(setting: Setting, findings: Findings) -> None:
     for limit_mw in np.linspace(found_mw, least_mw, LIMITS):
         throttle.apply(float(limit_mw) / found_mw)
         levels.append(_level(setting, (knob.now() or 0) / 1000))
+    profiled = _profiled(setting, throttle)
     throttle.restore()
     setting.accelerator.close()
     _report(levels, findings)
+    _compare(levels, profiled, found_mw / 1000, findings)
 
 
 def _level(setting: Setting, limit_w: float) -> _Level:
@@ -67,6 +75,63 @@ def _level(setting: Setting, limit_w: float) -> _Level:
     counted = counted_j(recorder.counter, begin_ns, end_ns)
     used_j = integrated_j(recorder.power, begin_ns, end_ns) if counted is None else counted[0]
     return _Level(limit_w, (used_j or 0.0) / seconds, chunks * CHUNK_S / seconds)
+
+
+def _profiled(setting: Setting, throttle: Throttle) -> LevelTable:
+    """Have the settings measured as ``profile`` and a scheduled run do, in steps of the work."""
+    accelerator = setting.accelerator
+    measuring = LevelMeter(POWER_LIMIT, throttle.shares)
+    with gpu_meter(accelerator.uuid) as meter:
+        for step in steady_work(accelerator, STEP_S, 1.0):
+            throttle.apply(measuring.share)
+            measuring.step_done(time.time_ns(), meter.summary().energy_mj, step)
+            if measuring.wants_idle:
+                break
+        accelerator.synchronize()
+        before_mj, began_s = meter.summary().energy_mj, time.perf_counter()
+        time.sleep(setting.scale.level_s)
+        idle_mj = meter.summary().energy_mj - before_mj
+        measuring.stood_still(time.perf_counter() - began_s, idle_mj)
+    return measuring.table(time.time_ns())
+
+
+def _compare(
+    levels: list[_Level], profiled: LevelTable, found_w: float, findings: Findings
+) -> None:
+    """Hold what ``profile`` measured beside the six limits, between which it is interpolated."""
+    rising = sorted(levels, key=lambda one: one.limit_w)
+    limits_w = [one.limit_w for one in rising]
+    rows: list[tuple[Cell, ...]] = []
+    worst = 0.0
+    for one in profiled.levels:
+        limit_w = max(one.share * found_w, limits_w[0])
+        power_w = float(np.interp(limit_w, limits_w, [each.power_w for each in rising]))
+        speed = float(np.interp(limit_w, limits_w, [each.speed for each in rising]))
+        speed /= levels[0].speed
+        measured = one.steps_per_s / profiled.full.steps_per_s
+        worst = max(worst, abs(one.power_w / power_w - 1), abs(measured - speed))
+        rows.append(
+            (
+                f"{one.share:.0%}",
+                round(limit_w),
+                round(one.power_w, 1),
+                round(power_w, 1),
+                round(measured, 4),
+                round(speed, 4),
+            )
+        )
+    findings.table(
+        "The same work as profile measures it, beside the six limits",
+        ("setting", "limit, W", "power by profile, W", "by the limits, W", "speed by profile",
+         "by the limits"),
+        rows,
+    )  # fmt: skip
+    findings.figure("power while the work stands still, by profile", profiled.idle_w, "W")
+    findings.check(
+        f"what profile measures agrees with the six limits to {PROFILE_TOLERANCE:.0%}",
+        worst <= PROFILE_TOLERANCE,
+        f"{worst:.1%} at most",
+    )
 
 
 def _report(levels: list[_Level], findings: Findings) -> None:
