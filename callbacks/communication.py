@@ -193,9 +193,23 @@ class StepWatch:
 def _events(done: profile, *, on_gpu: bool) -> Iterator[tuple[int, int, Role]]:
     # Kineto's own events: torch's list of Python objects takes tens of times as long to make.
     for event in done.profiler.kineto_results.events():  # type: ignore[union-attr]
-        role = role_of(event.name(), event.activity_type(), on_gpu=on_gpu)
+        role = role_of(event.name(), _activity(event), on_gpu=on_gpu)
         if role is not None:
             yield event.start_ns(), event.end_ns(), role
+
+
+def _activity(event: Any) -> str:
+    """Return the kind of a Kineto event.
+
+    torch 2.11's events do not name it; where they ran and whether they are annotations is enough
+    for ``role_of``.
+    """
+    if hasattr(event, "activity_type"):
+        return str(event.activity_type())
+    on_host = event.device_type().name == "CPU"
+    if event.is_user_annotation():
+        return "user_annotation" if on_host else "gpu_user_annotation"
+    return "cpu_op" if on_host else "kernel"
 
 
 def _has_own_profiler(trainer: Trainer) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from carbon_trainer.energy.communication import STEP, Role, role_of
 from carbon_trainer.ledger.facts import CommunicationSampled, Incomplete, Progress
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.session import RunSession
@@ -42,6 +43,32 @@ def work() -> None:
     import torch
 
     torch.ones(100, 100) @ torch.ones(100, 100)
+
+
+class OlderEvent:
+    """An event of torch 2.11, which does not name its kind."""
+
+    def __init__(self, event: Any) -> None:
+        self._event = event
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "activity_type":
+            raise AttributeError(name)
+        return getattr(self._event, name)
+
+
+def test_events_of_an_older_torch_have_the_same_roles() -> None:
+    import torch
+
+    from carbon_trainer.callbacks.communication import _activity
+
+    with torch.profiler.profile() as done, torch.profiler.record_function(STEP):
+        work()
+    events = list(done.profiler.kineto_results.events())  # type: ignore[union-attr]
+    roles = [role_of(one.name(), _activity(OlderEvent(one)), on_gpu=False) for one in events]
+    assert Role.STEP in roles
+    assert Role.WORK in roles
+    assert roles == [role_of(one.name(), _activity(one), on_gpu=False) for one in events]
 
 
 def facts_of(run: RunSession) -> Ledger:
