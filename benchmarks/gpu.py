@@ -86,7 +86,9 @@ def main(folder: Path, simulated: bool, parts: tuple[str, ...]) -> None:
             )
             holds = run_and_write(plan, Console(highlight=False))
     except InputError as error:
-        raise click.ClickException(str(error)) from error
+        failed = click.ClickException(str(error))
+        failed.exit_code = error.exit_status
+        raise failed from error
     if not holds:
         sys.exit(1)
 

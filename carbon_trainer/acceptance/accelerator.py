@@ -22,10 +22,12 @@ CHUNK_S = 0.02
 QUEUED = 2
 LOOK_S = 0.0005
 
-PRODUCT_SIZES = {1.0: 8192, 0.6: 2048, 0.3: 768}
+PRODUCT_SIZES = {1.0: 8192, 0.6: 2048, 0.3: 1024}
 """Edge of the matrix product of each intensity: the smaller, the more multiprocessors idle."""
 
 CALIBRATION_PRODUCTS = 50
+WARM_S = 0.5
+"""How long a GPU's clocks take to rise from idle, at most, seconds."""
 
 
 class Accelerator(Protocol):
@@ -85,8 +87,10 @@ class CudaAccelerator:
                 for _ in range(2)
             )
             self._products[intensity] = (left, right, torch.empty_like(left))
-            self._multiply(intensity, CALIBRATION_PRODUCTS)
-            torch.cuda.synchronize()
+            warm_s = time.perf_counter() + WARM_S
+            while time.perf_counter() < warm_s:
+                self._multiply(intensity, CALIBRATION_PRODUCTS)
+                torch.cuda.synchronize()
             began_s = time.perf_counter()
             self._multiply(intensity, CALIBRATION_PRODUCTS)
             torch.cuda.synchronize()
@@ -137,7 +141,7 @@ def first_gpu() -> str:
     found = [source.describe().device for source in discover_gpus()]
     if not found:
         raise InputError(
-            "the acceptance check needs an NVIDIA GPU, and NVML tells of none that this process "
+            "the acceptance check needs an NVIDIA GPU, and NVML reports none that this process "
             "may use: see `carbon-train doctor`."
         )
     return found[0]
@@ -153,7 +157,7 @@ def check_torch() -> None:
     ended = subprocess.run([sys.executable, "-c", code], check=False)  # noqa: S603 - this interpreter
     if ended.returncode:
         raise InputError(
-            "NVML tells of a GPU, but torch cannot use it: install a build of torch with CUDA, and "
+            "NVML reports a GPU, but torch cannot use it: install a build of torch with CUDA, and "
             "see that CUDA_VISIBLE_DEVICES names a GPU."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -10,20 +11,21 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
-import psutil
-
 from carbon_trainer import __version__, machine
 from carbon_trainer.acceptance.accelerator import CUDA
 from carbon_trainer.acceptance.findings import SCHEMA, PartResult
 from carbon_trainer.acceptance.parts import PARTS, Part
+from carbon_trainer.acceptance.sensors import TRACE_SUFFIX
+from carbon_trainer.acceptance.worker import UNFINISHED
 from carbon_trainer.errors import InputError
 
 MOST_S = 480.0
@@ -32,7 +34,9 @@ MOST_S = 480.0
 LEAST_S = 15.0
 """A part is not begun where less is left."""
 
-LOG = "acceptance.log"
+LOG, TRACES = "acceptance.log", "traces.zip"
+
+Document = dict[str, Any]
 
 STARTS_AHEAD_FROM = 8
 """Cores; with fewer, a part's imports would disturb what the one before it measures."""
@@ -66,12 +70,12 @@ class Plan:
     starts_ahead: bool = (os.cpu_count() or 1) >= STARTS_AHEAD_FROM
 
 
-def run_check(plan: Plan, tell: Callable[[PartResult], None]) -> dict[str, Any]:
+def run_check(plan: Plan, tell: Callable[[PartResult, Document], None]) -> Document:
     """Run the parts; return the document.
 
     Args:
         plan: what to run.
-        tell: takes each part's result as it comes.
+        tell: takes each part's result as it comes, and the document until then.
 
     Raises:
         InputError: if a part's name is not known.
@@ -92,8 +96,18 @@ def run_check(plan: Plan, tell: Callable[[PartResult], None]) -> dict[str, Any]:
                 waiting = _Worker(plan, following, Path(work), log)
             result = worker.result(until_s - time.monotonic())
             results.append(result)
-            tell(result)
+            tell(result, document_of(plan, created, results))
+        _keep_traces(Path(work), plan.folder)
     return document_of(plan, created, results)
+
+
+def _keep_traces(work: Path, folder: Path) -> None:
+    """Keep what sensors showed, in one file, for whoever wants to look closer."""
+    traces = sorted(work.glob(f"*/*{TRACE_SUFFIX}"))
+    if traces:
+        with zipfile.ZipFile(folder / TRACES, "w") as together:
+            for trace in traces:
+                together.write(trace, trace.name)
 
 
 def _chosen(names: Sequence[str]) -> list[Part]:
@@ -105,7 +119,7 @@ def _chosen(names: Sequence[str]) -> list[Part]:
 
 
 class _Worker:
-    """A part's process: it imports, and waits to be told to begin."""
+    """A part's process: it imports, and waits for the signal to begin."""
 
     def __init__(self, plan: Plan, part: Part, work: Path, log: TextIO) -> None:
         self._part = part
@@ -136,38 +150,26 @@ class _Worker:
             if left_s < LEAST_S:
                 return PartResult(part.name, part.title, "not run", 0.0, "no time was left")
             self._process.communicate(b"begin\n", timeout=most_s)
-            ended = f"it ended with status {self._process.returncode} and no result"
+            ended = f"it ended with status {self._process.returncode} and no result: see {LOG}"
         except subprocess.TimeoutExpired:
-            ended = f"it was ended after {most_s:.0f} s"
+            ended = f"it was ended after {most_s:.0f} s: see {LOG}"
         finally:
             _end(self._process)
-        if self._to.exists():
-            return PartResult.from_json(json.loads(self._to.read_text("utf-8")))
-        seconds = time.monotonic() - began_s
-        return PartResult(part.name, part.title, "error", seconds, f"{ended}: see {LOG}")
+        if not self._to.exists():
+            seconds = time.monotonic() - began_s
+            return PartResult(part.name, part.title, "error", seconds, ended)
+        result = PartResult.from_json(json.loads(self._to.read_text("utf-8")))
+        return replace(result, reason=ended) if result.reason == UNFINISHED else result
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a part and all that it has started, but for guards, which have limits to restore."""
-    try:
-        started = psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return
-    for one in started:
-        _kill(one)
-    process.send_signal(signal.SIGKILL)
+    """End a part and all that it has started, but for guards, which have sessions of their own."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def _kill(process: psutil.Process) -> None:
-    try:
-        if "carbon_trainer.power.guard" not in process.cmdline():
-            process.kill()
-    except psutil.Error:
-        return  # it has ended by itself
-
-
-def document_of(plan: Plan, created: datetime, results: Sequence[PartResult]) -> dict[str, Any]:
+def document_of(plan: Plan, created: datetime, results: Sequence[PartResult]) -> Document:
     """Return what was found, as plain values."""
     return {
         "schema": SCHEMA,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -32,39 +33,29 @@ class Ended:
         return " ".join(lines[-LAST_LINES:])
 
 
-class Command:
-    """A command that runs, and what it prints.
+def _environment() -> dict[str, str]:
+    """Return this process's environment, for a process in another folder."""
+    environ = dict(os.environ)
+    if paths := environ.get("PYTHONPATH"):
+        whole = (str(Path(path).absolute()) for path in paths.split(os.pathsep) if path)
+        environ["PYTHONPATH"] = os.pathsep.join(whole)
+    return environ
+
+
+def carbon_train(folder: Path, *args: str) -> Ended:
+    """Run a command to its end.
 
     Args:
         folder: where it runs.
         args: what follows ``carbon-train``.
     """
-
-    def __init__(self, folder: Path, *args: str) -> None:
-        self._began_s = time.monotonic()
-        self._log = (folder / f"{args[0]}-{time.time_ns()}.log").open("w+", encoding="utf-8")
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
-            [sys.executable, "-m", "carbon_trainer", *args],
-            cwd=folder, stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
-
-    def wait(self) -> Ended:
-        """Wait for its end."""
-        status = self._process.wait()
-        self._log.seek(0)
-        out = self._log.read()
-        self._log.close()
-        return Ended(status, out, time.monotonic() - self._began_s)
-
-
-def carbon_train(folder: Path, *args: str) -> Ended:
-    """Run a command to its end."""
-    return Command(folder, *args).wait()
+    began_s = time.monotonic()
+    done = subprocess.run(  # noqa: S603 - this interpreter, this package
+        [sys.executable, "-m", "carbon_trainer", *args],
+        cwd=folder, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    return Ended(done.returncode, done.stdout, time.monotonic() - began_s)
 
 
 def first_line(child: subprocess.Popen[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +17,7 @@ Cell = str | float | int | None
 
 
 class NotPossibleError(Exception):
-    """A part cannot be done here, through no fault of the GPU's or ours; says why."""
+    """A part is not possible here, through no fault of the GPU's or ours; says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,11 @@ class Figure:
 
     Attributes:
         name: what it is.
-        value: it, in ``unit``; None where it could not be had.
+        value: it, in ``unit``; None where it is not available.
         unit: its unit; empty for a plain number.
         sigma: one standard deviation, in ``unit``; None where it is not known.
         method: measured, estimated or assumed.
-        note: how it was had.
+        note: how it was found.
     """
 
     name: str
@@ -71,8 +73,13 @@ class Rows:
 
 @dataclass(slots=True)
 class Findings:
-    """What a part gathers while it runs."""
+    """What a part gathers while it runs.
 
+    Attributes:
+        changed: called after each finding, so that none is lost if the part does not end.
+    """
+
+    changed: Callable[[Findings], None] = lambda _: None
     figures: list[Figure] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
     tables: list[Rows] = field(default_factory=list)
@@ -88,15 +95,19 @@ class Findings:
         note: str = "",
     ) -> None:
         """Note a figure."""
-        self.figures.append(Figure(name, value, unit, sigma, method, note))
+        known = value if value is not None and math.isfinite(value) else None
+        self.figures.append(Figure(name, known, unit, sigma, method, note))
+        self.changed(self)
 
     def check(self, promise: str, holds: bool, found: str) -> None:
         """Note whether a promise holds."""
         self.checks.append(Check(promise, bool(holds), found))
+        self.changed(self)
 
     def table(self, caption: str, columns: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> None:
         """Note a table."""
         self.tables.append(Rows(caption, columns, tuple(rows)))
+        self.changed(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +119,7 @@ class PartResult:
         title: for people.
         status: what became of it.
         seconds: how long it took.
-        reason: why it was not possible, was not run, or broke off.
+        reason: why it was not possible, was not run, or stopped.
         figures: what it found.
         checks: which promises hold.
         tables: what else it found.

@@ -52,7 +52,7 @@ def _summary(parts: list[PartResult]) -> Table:
         )
         for part in parts
     ]
-    columns = ("Part", "Result", "Promises that hold", "Seconds", "Why")
+    columns = ("Part", "Result", "Promises that hold", "Seconds", "Reason")
     return Table("summary", "Parts", columns, tuple(rows), frozenset({3}))
 
 

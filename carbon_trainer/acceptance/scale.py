@@ -45,11 +45,11 @@ class Scale:
 FULL = Scale(
     watch_s=2.0,
     held_s=10.0,
-    wave_s=8.0,
+    wave_s=7.0,
     marked_steps=60,
     settle_s=3.0,
-    level_s=3.0,
-    idle_s=6.0,
+    level_s=2.0,
+    idle_s=5.0,
     recipe="gpt-neox-125m",
     recipe_flags=(
         "--block-size",
@@ -73,7 +73,7 @@ SIMULATED = replace(
     FULL,
     recipe="gpt-neox-tiny",
     recipe_flags=("--block-size", "64", "--batch-size", "2", "--vocab-size", "512"),
-    steps=600,
+    steps=400,
     memory_cases=(("gpt-neox-14m", 256, 4), ("gpt-neox-31m", 256, 4), ("gpt-neox-70m", 256, 4)),
 )
 """On a simulated GPU: the same, but for models that two CPU cores can train."""
@@ -88,7 +88,7 @@ SHORT = Scale(
     idle_s=1.5,
     recipe="gpt-neox-tiny",
     recipe_flags=("--block-size", "32", "--batch-size", "2", "--vocab-size", "300"),
-    steps=600,
+    steps=400,
     memory_cases=(("gpt-neox-14m", 256, 4),),
     overhead_steps=((5, 30),),
     overhead_rounds=1,

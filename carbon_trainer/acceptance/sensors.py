@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 
 from carbon_trainer.clock import NS_PER_S
 
-COUNTER_LOOK_S = 0.001
+COUNTER_LOOK_S = 0.003
 POWER_LOOK_S = 0.02
+"""Between two looks, seconds: the meter under test asks the same driver."""
+
+TRACE_SUFFIX = ".trace.npz"
 
 Int64 = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -182,6 +186,20 @@ class Recorder:
     def instant(self) -> Watched:
         """The changes of field 186, milliwatts."""
         return self._instant.watched()
+
+    def save(self, folder: Path, name: str, **more: Int64) -> None:
+        """Keep what was seen, for whoever wants to look closer.
+
+        Args:
+            folder: where.
+            name: of the file, without its suffix.
+            more: instants of what was done meanwhile, nanoseconds.
+        """
+        seen = {"counter_mj": self.counter, "power_mw": self.power, "instant_mw": self.instant}
+        columns = {f"{key}_at_ns": one.times_ns for key, one in seen.items()}
+        columns |= {key: one.values for key, one in seen.items()}
+        save: Any = np.savez_compressed  # its stub takes no arrays by name beside its own arguments
+        save(folder / f"{name}{TRACE_SUFFIX}", **columns, **more)
 
     def _follow_counter(self) -> None:
         while not self._done.wait(COUNTER_LOOK_S):

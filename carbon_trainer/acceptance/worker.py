@@ -1,11 +1,13 @@
 """One part in a process of its own: ``python -m carbon_trainer.acceptance.worker PART …``.
 
-It imports first and begins when it is told to, so that it can be started while the part before it
-measures. A part that breaks the GPU's context, hangs or is killed takes none of the others with it.
+It imports first and waits for the signal to begin, so that it can be started while the part before
+it measures. A part that breaks the GPU's context, hangs or is killed takes none of the others with
+it.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -26,6 +28,8 @@ from carbon_trainer.acceptance.parts import PARTS, Part, Setting
 from carbon_trainer.acceptance.scale import SCALES
 from carbon_trainer.files import write_atomic
 
+UNFINISHED = "it did not come to its end"
+
 
 def part_of(name: str) -> Part:
     """Return the part of a name."""
@@ -33,32 +37,35 @@ def part_of(name: str) -> Part:
     return found
 
 
-def work(name: str, accelerator: str, scale: str, folder: Path) -> PartResult:
-    """Run a part; what it raises becomes its result."""
+def work(name: str, accelerator: str, scale: str, folder: Path, to: Path) -> None:
+    """Run a part, and keep in a file what it has found so far; what it raises is its result."""
     part = part_of(name)
-    findings = Findings()
     began_s = time.perf_counter()
-    status: PartStatus = "error"
-    reason = ""
+
+    def write(findings: Findings, status: PartStatus = "error", reason: str = UNFINISHED) -> None:
+        result = PartResult(
+            name=part.name,
+            title=part.title,
+            status=status,
+            seconds=time.perf_counter() - began_s,
+            reason=reason,
+            figures=tuple(findings.figures),
+            checks=tuple(findings.checks),
+            tables=tuple(findings.tables),
+        )
+        write_atomic(to, json.dumps(result.to_json()), durable=False)
+
+    findings = Findings(changed=write)
     try:
         setting = Setting(accelerator_of(accelerator), SCALES[scale], folder)
         part.measure()(setting, findings)
-        status = "passed" if all(one.holds for one in findings.checks) else "failed"
+        holds = all(one.holds for one in findings.checks)
+        write(findings, "passed" if holds else "failed", "")
     except NotPossibleError as error:
-        status, reason = "not possible", str(error)
+        write(findings, "not possible", str(error))
     except Exception as error:  # noqa: BLE001 - it goes into the result, the traceback to the log
         traceback.print_exc()
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    return PartResult(
-        name=part.name,
-        title=part.title,
-        status=status,
-        seconds=time.perf_counter() - began_s,
-        reason=reason,
-        figures=tuple(findings.figures),
-        checks=tuple(findings.checks),
-        tables=tuple(findings.tables),
-    )
+        write(findings, "error", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
 @click.command()
@@ -69,11 +76,13 @@ def work(name: str, accelerator: str, scale: str, folder: Path) -> PartResult:
 @click.option("--to", required=True, type=click.Path(path_type=Path))
 def main(name: str, accelerator: str, scale: str, folder: Path, to: Path) -> None:
     """Import what the part NAME needs, wait for a line, run it, and write its result as JSON."""
-    part_of(name).measure()
+    part = part_of(name)
+    part.measure()
+    if part.needs_torch:
+        importlib.import_module("torch")  # takes no context
     if not sys.stdin.readline():
         return  # nobody waits for the result
-    result = work(name, accelerator, scale, folder)
-    write_atomic(to, json.dumps(result.to_json()))
+    work(name, accelerator, scale, folder, to)
     sys.stdout.flush()
     sys.stderr.flush()
     # A driver's or a library's threads may hang at the interpreter's end; the result is written.

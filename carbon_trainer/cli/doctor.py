@@ -15,7 +15,7 @@ from carbon_trainer.cli.options import ledger_options
 @click.option(
     "--restore",
     is_flag=True,
-    help="Put back the power limits and clocks that runs have left which are gone; nothing else.",
+    help="Put back the power limits and clocks that runs which have ended left behind; no more.",
 )
 @click.option(
     "--acceptance",

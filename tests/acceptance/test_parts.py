@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 def run(plan: Plan) -> list[PartResult]:
     results: list[PartResult] = []
-    run_check(plan, results.append)
+    run_check(plan, lambda result, _: results.append(result))
     return results
 
 
@@ -67,7 +67,7 @@ def test_steps_of_a_wave_are_compared_with_a_reference(tmp_path: Path) -> None:
     assert not [one for one in broken(result) if "counter" in one]
 
 
-def test_idle_power_is_told_with_and_without_a_context(tmp_path: Path) -> None:
+def test_idle_power_is_reported_with_and_without_a_context(tmp_path: Path) -> None:
     (result,) = run(short_plan(tmp_path, "idle"))
     assert result.status == "passed", (result.reason, broken(result))
     assert figure(result, "idle, no context") == pytest.approx(70, abs=1)

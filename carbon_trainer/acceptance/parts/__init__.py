@@ -38,11 +38,13 @@ class Part:
         name: its module's, below this package; ``measure`` is there.
         title: for people.
         most_s: after how long it is ended, seconds.
+        needs_torch: whether it puts load on the GPU itself.
     """
 
     name: str
     title: str
     most_s: float
+    needs_torch: bool = False
 
     def measure(self) -> Measure:
         """Return the function that measures."""
@@ -53,14 +55,15 @@ class Part:
 
 PARTS = (
     Part("board", "Driver, board and sensors", 40),
-    Part("loads", "Energy of held loads", 90),
-    Part("waves", "Energy of steps", 75),
-    Part("marks", "Marks of steps by CUDA events", 40),
-    Part("limits", "Power limit", 60),
-    Part("levels", "Speed and power at six limits", 100),
     Part("idle", "Power of an idle GPU", 70),
+    Part("loads", "Energy of held loads", 90, needs_torch=True),
+    Part("waves", "Energy of steps", 75, needs_torch=True),
+    Part("marks", "Marks of steps by CUDA events", 40, needs_torch=True),
+    Part("limits", "Power limit", 60, needs_torch=True),
+    Part("levels", "Speed and power at six limits", 100, needs_torch=True),
     Part("training", "Budget, pause, release and resume", 210),
     Part("memory", "Memory of trainings", 90),
     Part("overhead", "Cost on the training loop", 150),
     Part("front_doors", "LoRA and the Hugging Face Trainer", 90),
 )
+"""Idle power comes early, while the board is cool."""

@@ -44,6 +44,7 @@ def _lora(setting: Setting, findings: Findings) -> None:
     for command in commands:
         ended = carbon_train(folder, *command)
         if ended.status:
+            print(ended.out)  # noqa: T201 - into the log
             found = f"{command[0]}: exit status {ended.status}: {ended.last[:300]}"
             findings.check("LoRA trains", False, found)
             return

@@ -6,23 +6,27 @@ import subprocess
 import sys
 import time
 
+import numpy as np
+
 from carbon_trainer.acceptance.accelerator import accelerator_of, hold
 from carbon_trainer.acceptance.command import first_line
 from carbon_trainer.acceptance.findings import Findings
 from carbon_trainer.acceptance.parts import Setting
-from carbon_trainer.acceptance.sensors import Recorder, Sensors, counted_j, integrated_j
+from carbon_trainer.acceptance.sensors import Sensors, watch
 from carbon_trainer.clock import NS_PER_S
 
 SETTLE_S = 3.0
 """Clocks fall some seconds after the work has ended."""
 
 EDGE_S = 0.3
+LOOK_S = 0.02
 WORK_S = 1.0
 
 
 def measure(setting: Setting, findings: Findings) -> None:
     """Measure before, while a child holds a context, and after it has ended."""
     uuid, seconds = setting.accelerator.uuid, setting.scale.idle_s
+    time.sleep(min(SETTLE_S, seconds))
     released_w = _power_w(uuid, seconds)
     kind = type(setting.accelerator)
     child = subprocess.Popen(  # noqa: S603 - this interpreter, this module
@@ -50,16 +54,18 @@ def measure(setting: Setting, findings: Findings) -> None:
 
 
 def _power_w(uuid: str, seconds: float) -> float | None:
-    recorder = Recorder(Sensors(uuid))
-    with recorder:
-        time.sleep(EDGE_S)
-        begin_ns = time.time_ns()
-        time.sleep(seconds)
-        end_ns = time.time_ns()
-        time.sleep(EDGE_S)
-    counted = counted_j(recorder.counter, begin_ns, end_ns)
-    used_j = integrated_j(recorder.power, begin_ns, end_ns) if counted is None else counted[0]
-    return None if used_j is None else used_j * NS_PER_S / (end_ns - begin_ns)
+    """Return the mean power, looking seldom, as looks wake a driver too; watts."""
+    sensors = Sensors(uuid)
+    asks = sensors.counter_mj if sensors.counter_mj() is not None else sensors.power_mw
+    seen = watch(asks, seconds + EDGE_S, LOOK_S)
+    if asks == sensors.power_mw:
+        return float(np.mean(seen.values)) / 1000 if len(seen.values) else None
+    if len(seen.times_ns) < 3:
+        return None
+    # From a change to a change: the first value is older than the first look.
+    first, last = 1, len(seen.times_ns) - 1
+    used_mj = int(seen.values[last] - seen.values[first])
+    return used_mj / 1000 * NS_PER_S / int(seen.times_ns[last] - seen.times_ns[first])
 
 
 def _hold_context(spec: str) -> None:

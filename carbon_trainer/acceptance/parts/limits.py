@@ -22,6 +22,7 @@ SHARE = 0.6
 SETTLED_WITHIN = 0.05
 """Power has settled once it stays within this share of where it ends."""
 
+MEDIAN_OF = 5
 RESTORED_WITHIN_S = 5.0
 CHILD_WITHIN_S = 60.0
 
@@ -31,9 +32,10 @@ def measure(setting: Setting, findings: Findings) -> None:
     uuid = setting.accelerator.uuid
     knob = PowerLimitKnob(uuid)
     before = allowed_limit(knob)
+    share = max(SHARE, knob.range()[0] / before)
     try:
-        _throttle(setting, findings, knob, before)
-        _kill(findings, knob, before)
+        _throttle(setting, findings, knob, before, share)
+        _kill(findings, knob, before, share)
     finally:
         if knob.now() != before:
             knob.set(before)
@@ -55,7 +57,9 @@ def allowed_limit(knob: PowerLimitKnob) -> int:
     return stands
 
 
-def _throttle(setting: Setting, findings: Findings, knob: PowerLimitKnob, before: int) -> None:
+def _throttle(
+    setting: Setting, findings: Findings, knob: PowerLimitKnob, before: int, share: float
+) -> None:
     accelerator, settle_s = setting.accelerator, setting.scale.settle_s
     said: list[str] = []
     throttle = Throttle([accelerator.uuid], means=POWER_LIMIT, say=said.append)
@@ -66,7 +70,7 @@ def _throttle(setting: Setting, findings: Findings, knob: PowerLimitKnob, before
         load.start()
         time.sleep(settle_s)
         began_ns = time.time_ns()
-        throttle.apply(SHARE)
+        throttle.apply(share)
         set_s = (time.time_ns() - began_ns) / NS_PER_S
         stands = knob.now()
         load.join()
@@ -76,16 +80,18 @@ def _throttle(setting: Setting, findings: Findings, knob: PowerLimitKnob, before
     findings.figure("limit as found", before / 1000, "W")
     findings.figure("limit as set", None if stands is None else stands / 1000, "W")
     findings.figure("setting the limit, journal and guard included", set_s * 1000, "ms")
-    power = recorder.instant if len(recorder.instant.values) else recorder.power
+    recorder.save(setting.folder, "limit", set_ns=np.array([began_ns]))
+    has_instant = len(recorder.instant.values) > 0
+    power = recorder.instant if has_instant else recorder.power
     settled_s, settled_w = _settled(power, began_ns, ended_ns)
     findings.figure(
         f"power settles to {SETTLED_WITHIN:.0%}", None if settled_s is None else settled_s * 1000,
-        "ms", note="field 186" if power is recorder.instant else "power usage, a mean over 1 s",
+        "ms", note="field 186" if has_instant else "power usage, a mean over 1 s",
     )  # fmt: skip
     findings.figure("power at the limit", settled_w, "W")
     findings.check(
-        f"the limit is set to {SHARE:.0%} of what was found",
-        not said and stands is not None and abs(stands / before - SHARE) < 0.01,
+        f"the limit is set to {share:.0%} of what was found",
+        not said and stands is not None and abs(stands / before - share) < 0.01,
         "; ".join(said) or f"{(stands or 0) / 1000:g} W of {before / 1000:g} W",
     )
     findings.check(
@@ -97,9 +103,12 @@ def _settled(power: Watched, began_ns: int, ended_ns: int) -> tuple[float | None
     """Return how long power took to come to where it ends, and that power, seconds and watts."""
     chosen = (power.times_ns >= began_ns) & (power.times_ns < ended_ns)
     times_ns, powers_w = power.times_ns[chosen], power.values[chosen] / 1000
-    if len(powers_w) < 2:
+    if not len(powers_w):
         return None, None
     last_w = float(np.median(powers_w[len(powers_w) // 2 :]))
+    # A single look that is off does not count as unsettled.
+    padded = np.pad(powers_w, MEDIAN_OF // 2, mode="edge")
+    powers_w = np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_OF), axis=1)
     off = np.flatnonzero(np.abs(powers_w / last_w - 1) > SETTLED_WITHIN)
     first = int(off[-1]) + 1 if len(off) else 0
     if first == len(times_ns):
@@ -107,10 +116,10 @@ def _settled(power: Watched, began_ns: int, ended_ns: int) -> tuple[float | None
     return float(times_ns[first] - began_ns) / NS_PER_S, last_w
 
 
-def _kill(findings: Findings, knob: PowerLimitKnob, before: int) -> None:
+def _kill(findings: Findings, knob: PowerLimitKnob, before: int, share: float) -> None:
     """Kill a process that has throttled; its guard has to put the limit back."""
     child = subprocess.Popen(  # noqa: S603 - this interpreter, this module
-        [sys.executable, "-m", __name__, knob.device],
+        [sys.executable, "-m", __name__, knob.device, str(share)],
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -133,14 +142,14 @@ def _kill(findings: Findings, knob: PowerLimitKnob, before: int) -> None:
     )
 
 
-def _throttle_and_wait(uuid: str) -> None:
+def _throttle_and_wait(uuid: str, share: float) -> None:
     """Be the process that is killed."""
     throttle = Throttle([uuid], means=POWER_LIMIT, say=print)
-    throttle.apply(SHARE)
+    throttle.apply(share)
     print("set", flush=True)  # noqa: T201 - read by the parent
     time.sleep(CHILD_WITHIN_S)
     throttle.restore()
 
 
 if __name__ == "__main__":
-    _throttle_and_wait(sys.argv[1])
+    _throttle_and_wait(sys.argv[1], float(sys.argv[2]))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
 from carbon_trainer.acceptance.accelerator import PRODUCT_SIZES, hold
 from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.metering import gpu_meter
@@ -44,6 +46,8 @@ def _held(
             _run(setting, intensity, seconds)
         end_ns = time.time_ns()
         _run(setting, intensity, LEAD_S)
+    edges_ns = np.array([begin_ns, end_ns])
+    recorder.save(setting.folder, f"load-{intensity:.0%}".rstrip("%"), edges_ns=edges_ns)
     (ours,) = meter.steps()
     counted = counted_j(recorder.counter, begin_ns, end_ns)
     if counted is None:

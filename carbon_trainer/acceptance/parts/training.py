@@ -1,26 +1,25 @@
-"""A training under a budget that binds, released, paused and resumed, beside one that is not."""
+"""A training under a budget that binds, paused, released and resumed, beside one that is not."""
 
 from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from carbon_trainer.acceptance.command import Command, Ended, carbon_train
+from carbon_trainer.acceptance.command import Ended, carbon_train
 from carbon_trainer.acceptance.corpus import CORPUS, write_corpus
 from carbon_trainer.acceptance.findings import Findings
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.acceptance.sensors import Sensors
+from carbon_trainer.budget import BYTES_PER_PARAMETER, CHECKPOINT_BYTES_PER_S, CLOSING_S
 from carbon_trainer.callbacks.waiting import TRAIN
-from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.errors import LedgerError
-from carbon_trainer.ledger.facts import Decision, Progress, RunClosed
+from carbon_trainer.ledger.facts import Decision, LevelsMeasured, ModelDescribed, Progress
 from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.power.levels import IDLE_S
+from carbon_trainer.runs.outcome import RELEASED_STATUS
 from carbon_trainer.units import MJ_PER_J
 
 WHOLE, PARTED = "whole", "parted"
@@ -32,17 +31,12 @@ LEAST_S = 14.0
 """How long the whole run must train: power settings are measured for four seconds of its second
 half before the plan is made."""
 J_PER_KWH = 3.6e6
-PAUSE_S = 4.0
-PAUSES_WITHIN_S = 90.0
-LEFT_OUT_S = 1.0
 
 TRACE = "trace.csv"
 DIRTY, CLEAN = 700, 30
 """Intensities of the trace, gCO2e/kWh."""
 
-RESUMED = (
-    "--resume", PARTED, "--budget-kwh", "1000", "--deadline", "8h", "--throttle", "off",
-)  # fmt: skip
+RESUMED = ("--resume", PARTED, "--budget-kwh", "1000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +85,11 @@ def measure(setting: Setting, findings: Findings) -> None:
     work = _whole(setting, findings)
     if work is None:
         return
-    # What it uses before the first step, the parted run uses too.
-    budget_j = work.energy_j(work.whole) - (1 - BUDGET_SHARE) * work.trained()[1]
+    budget_j = _binding_j(work)
     if (
         _until_the_budget(work, findings, budget_j)
-        and _until_released(work, findings)
-        and _with_a_pause(work, findings)
+        and _paused_and_released(work, findings)
+        and _to_the_end(work, findings)
     ):
         _compare(work, findings)
         _report(work, findings)
@@ -120,6 +113,7 @@ def _ended(findings: Findings, what: str, ended: Ended, wanted: int) -> bool:
     """Check an exit status; say whether it is the one that was to come."""
     found = f"exit status {ended.status} after {ended.seconds:.0f} s"
     if ended.status != wanted:
+        print(ended.out)  # noqa: T201 - into the log
         found += f": {ended.last[:300]}"
     findings.check(f"{what}: exit status {wanted}", ended.status == wanted, found)
     return ended.status == wanted
@@ -166,6 +160,19 @@ def _uninterrupted(work: _Work, findings: Findings) -> bool:
     return True
 
 
+def _binding_j(work: _Work) -> float:
+    """Return a budget that ends a run after half of its steps, joules.
+
+    What the whole run used before its first step, the parted one uses too; and until a checkpoint
+    was timed, much is kept for one.
+    """
+    trained_s, trained_j = work.trained()
+    (model,) = work.ledger().facts(work.whole, ModelDescribed)
+    written_s = float(model.body["parameters"]) * BYTES_PER_PARAMETER / CHECKPOINT_BYTES_PER_S
+    reserve_j = trained_j / trained_s * (2 * written_s + CLOSING_S)
+    return work.energy_j(work.whole) - (1 - BUDGET_SHARE) * trained_j + reserve_j
+
+
 def _until_the_budget(work: _Work, findings: Findings, budget_j: float) -> bool:
     ended = work.fit("--run-id", PARTED, "--budget-kwh", f"{budget_j / J_PER_KWH:.9f}")
     if not _ended(findings, "a budget that binds", ended, 3):
@@ -180,49 +187,30 @@ def _until_the_budget(work: _Work, findings: Findings, budget_j: float) -> bool:
     return True
 
 
-def _until_released(work: _Work, findings: Findings) -> bool:
-    ended = work.fit(*RESUMED, "--release", "yes")
-    return _ended(findings, "a release while the grid is dirty", ended, 75)
+def _paused_and_released(work: _Work, findings: Findings) -> bool:
+    """Resume under a schedule: it pauses to measure what waiting draws, then releases the GPU.
 
-
-def _with_a_pause(work: _Work, findings: Findings) -> bool:
-    """Resume, pause, go on when asked to, and finish."""
-    sensors = Sensors(work.uuid)
-    running = Command(work.folder, "fit", *work.flags, *RESUMED, "--release", "no")
-    pauses = _wait_for(lambda: _paused(work), running)
-    if pauses:
-        time.sleep(LEFT_OUT_S)
-        before_mj, began_ns = sensors.counter_mj(), time.time_ns()
-        time.sleep(PAUSE_S)
-        after_mj, ended_ns = sensors.counter_mj(), time.time_ns()
-        if before_mj is not None and after_mj is not None:
-            paused_w = (after_mj - before_mj) / MJ_PER_J * NS_PER_S / (ended_ns - began_ns)
-            findings.figure("power while paused, the model on the GPU", paused_w, "W")
-        asked = carbon_train(work.folder, "runs", "resume-now", PARTED, "--runs-dir", "carbon_runs")
-        _ended(findings, "resume-now", asked, 0)
+    For the grid alone a run of seconds never pauses: waiting for hours would use more.
+    """
+    ended = work.fit(*RESUMED, "--deadline", "8h", "--throttle", "off", "--release", "yes")
+    if not _ended(findings, "a release while the grid is dirty", ended, RELEASED_STATUS):
+        return False
+    decisions = [one.body for one in work.ledger().facts(PARTED, Decision)]
+    waits_s = [float(one["figures"]["waited_s"]) for one in decisions if one["decision"] == "go on"]
     findings.check(
-        "a pause while the grid is dirty", pauses, "it pauses" if pauses else "it does not pause"
+        "it pauses with the model on the GPU, and goes on",
+        bool(waits_s) and min(waits_s) >= IDLE_S,
+        f"after {min(waits_s):.1f} s" if waits_s else "it did not pause",
     )
-    return _ended(findings, "resumed until the end", running.wait(), 0)
+    for measured in work.ledger().facts(PARTED, LevelsMeasured):
+        findings.figure("power while paused, the model on the GPU", measured.body["idle_w"], "W")
+    return True
 
 
-def _paused(work: _Work) -> bool:
-    facts = work.ledger().facts(PARTED, Decision, RunClosed)
-    since = [fact.body.get("decision") for fact in facts if not isinstance(fact, RunClosed)]
-    return "pause" in since
-
-
-def _wait_for(happens: Callable[[], bool], running: Command) -> bool:
-    """Wait for something that a running command does; say whether it did."""
-    until_s = time.monotonic() + PAUSES_WITHIN_S
-    while time.monotonic() < until_s and running.is_running:
-        try:
-            if happens():
-                return True
-        except LedgerError:
-            pass  # it is being written to
-        time.sleep(0.2)
-    return False
+def _to_the_end(work: _Work, findings: Findings) -> bool:
+    # A run that is resumed keeps its deadline.
+    ended = work.fit(*RESUMED, "--max-wait", "1s")
+    return _ended(findings, "resumed until the end", ended, 0)
 
 
 def _write_dirty_trace(folder: Path) -> None:
@@ -241,7 +229,7 @@ def _compare(work: _Work, findings: Findings) -> None:
     same = [step for step in whole if parted.get(step) == whole[step]]
     first = min(set(whole) - set(same), default=None)
     findings.check(
-        "budget, release, pause and resume leave the loss of each step bit for bit",
+        "budget, pause, release and resume leave the loss of each step bit for bit",
         len(same) == len(whole) == len(parted),
         f"all {len(whole)} steps" if first is None else f"they differ from step {first} on",
     )

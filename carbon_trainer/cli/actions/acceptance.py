@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from carbon_trainer.acceptance.accelerator import check_torch, first_gpu
-from carbon_trainer.acceptance.check import Plan, run_check
+from carbon_trainer.acceptance.check import LOG, TRACES, Document, Plan, run_check
 from carbon_trainer.acceptance.findings import PartResult
 from carbon_trainer.acceptance.page import page
 from carbon_trainer.acceptance.parts import PARTS
@@ -44,7 +44,8 @@ def results_folder(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / DOCUMENT).unlink(missing_ok=True)
+        for name in (DOCUMENT, PAGE, LOG, TRACES):
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{folder} cannot be written to: {error.strerror}.") from error
     return folder
@@ -58,7 +59,10 @@ def run_and_write(plan: Plan, console: Console) -> bool:
     """
     width = max(len(part.title) for part in PARTS)
 
-    def tell(result: PartResult) -> None:
+    def tell(result: PartResult, document: Document) -> None:
+        # Written each time: a check that is stopped leaves what it has found.
+        write_atomic(plan.folder / DOCUMENT, json.dumps(document, indent=1))
+        write_atomic(plan.folder / PAGE, page(document))
         reason = f"  {result.reason}" if result.reason else ""
         console.print(
             f"{result.title:{width}}  {result.status:12}  {result.seconds:4.0f} s{escape(reason)}"
@@ -69,7 +73,5 @@ def run_and_write(plan: Plan, console: Console) -> bool:
                               f"{escape(check.found)}")  # fmt: skip
 
     document = run_check(plan, tell)
-    write_atomic(plan.folder / DOCUMENT, json.dumps(document, indent=1))
-    write_atomic(plan.folder / PAGE, page(document))
     console.print(f"page: {plan.folder / PAGE}", soft_wrap=True)
     return bool(document["passed"])
