@@ -29,6 +29,7 @@ RESULTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_part_that_breaks_takes_no_other_with_it(tmp_path: Path) -> None:
     plan = short_plan(tmp_path, "loads", "board", lost=True)
     results: list[PartResult] = []
@@ -39,6 +40,7 @@ def test_a_part_that_breaks_takes_no_other_with_it(tmp_path: Path) -> None:
     assert "Traceback" in (plan.folder / LOG).read_text()
 
 
+@pytest.mark.slow
 def test_a_part_that_takes_too_long_is_ended_and_later_ones_are_not_run(tmp_path: Path) -> None:
     plan = dataclasses.replace(short_plan(tmp_path, "idle", "board"), most_s=16.0)
     assert plan.environ is not None
