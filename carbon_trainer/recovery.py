@@ -36,6 +36,9 @@ TAIL_S = 2.5
 
 STALE_S = 15.0
 
+NEVER_READ = "start of a killed segment"
+"""What is missing where a process was killed in its first moments."""
+
 COUNTERS_WITHIN_S = 5.0
 """How long a start waits for counters, seconds; a driver that hangs leaves an estimate."""
 
@@ -183,6 +186,8 @@ def _known(position: Position, booked_mj: int, start_ns: int) -> list[Fact]:
 
 def _tail(position: Position, counter_mj: int | None, now_ns: int) -> list[Fact]:
     """Book what it used between its last heartbeat and its death."""
+    if position.counter_mj is None and position.energy_mj == 0 and position.power_mw == 0:
+        return [_never_read(position)]
     since_ns = now_ns - position.known_ns
     if since_ns <= 0:
         # The machine's clock was set back meanwhile: how long ago it was cannot be told.
@@ -207,6 +212,15 @@ def _tail(position: Position, counter_mj: int | None, now_ns: int) -> list[Fact]
     if used_mj > booked_mj:
         facts.append(_left(position, used_mj - booked_mj, since_ns))
     return facts
+
+
+def _never_read(position: Position) -> Incomplete:
+    """State the gap of a process that was killed before a device told it anything."""
+    return Incomplete(
+        what=f"{position.device}: {NEVER_READ}",
+        why="the process was killed before the device was first read; what it used until then is "
+        "not known",
+    )
 
 
 def _left(position: Position, left_mj: int, since_ns: int) -> Incomplete:

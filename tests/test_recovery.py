@@ -88,6 +88,20 @@ def test_what_the_meter_knew_and_what_the_counter_says_are_booked(scene: Scene) 
     assert said.body["decision"] == "recovered"
 
 
+def test_a_device_that_was_never_read_leaves_a_gap_and_no_figure(scene: Scene) -> None:
+    scene.leave(
+        position(
+            device="GPU-2", start_ns=T0 + 10 * S, known_ns=T0 + 10 * S, energy_mj=0, power_mw=0,
+            peak_mw=0, counter_mj=None,
+        )
+    )  # fmt: skip
+    assert scene.recover(GPU_2=7_000_000) == 0
+    assert list(scene.ledger.intervals("run")["device"]) == ["GPU-1"]
+    (gap,) = scene.ledger.facts("run", Incomplete)
+    assert gap.body["what"] == "GPU-2: start of a killed segment"
+    assert "killed before the device was first read" in gap.body["why"]
+
+
 def test_it_is_booked_once(scene: Scene) -> None:
     scene.leave()
     scene.recover(GPU_1=5_100_000)
