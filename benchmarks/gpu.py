@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def simulated_environment(folder: Path) -> dict[str, str]:
-    """Return the environment of processes that share one simulated GPU, as a Hopper board tells."""
+    """Return the environment of processes that share one simulated GPU, as on a Hopper board."""
     gpu = {
         "shared_power": str(folder / "power"),
         "settings_file": str(folder / "settings.json"),

@@ -22,6 +22,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, TensorDataset
 
+from carbon_trainer.acceptance.parts.overhead import ZeusWindows
 from carbon_trainer.callbacks import CarbonAware
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
@@ -54,23 +55,6 @@ class Heavier(Small):
         """Return a loss."""
         wide = batch[0].repeat(16, 16)
         return self.layer(wide).square().mean()
-
-
-class ZeusWindows(Callback):
-    """Zeus as its examples use it: a window around each step."""
-
-    def __init__(self) -> None:
-        from zeus.monitor import ZeusMonitor
-
-        self._monitor = ZeusMonitor(gpu_indices=[0], cpu_indices=[])
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        """Begin a window."""
-        self._monitor.begin_window("step", sync_execution=False)
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """End it."""
-        self._monitor.end_window("step", sync_execution=False)
 
 
 class NoOp(Callback):
@@ -157,7 +141,9 @@ def main(steps: int, rounds: int, heavier: bool) -> None:
         }
         if importlib.util.find_spec("zeus") is not None:
             SimulatedNvml(SimulatedGpu(power=Constant(300.0))).load()
-            variants["Zeus, a window a step"] = lambda: seconds_of([ZeusWindows()], steps, model)
+            variants["Zeus, a window a step"] = lambda: seconds_of(
+                [ZeusWindows(waits=False)], steps, model
+            )
         taken: dict[str, list[float]] = {name: [] for name in variants}
         for variant in variants.values():
             variant()

@@ -215,7 +215,7 @@ def _tail(position: Position, counter_mj: int | None, now_ns: int) -> list[Fact]
 
 
 def _never_read(position: Position) -> Incomplete:
-    """State the gap of a process that was killed before a device told it anything."""
+    """State the gap of a process that was killed before a device was read."""
     return Incomplete(
         what=f"{position.device}: {NEVER_READ}",
         why="the process was killed before the device was first read; what it used until then is "

@@ -102,7 +102,7 @@ def run_check(plan: Plan, tell: Callable[[PartResult, Document], None]) -> Docum
 
 
 def _keep_traces(work: Path, folder: Path) -> None:
-    """Keep what sensors showed, in one file, for whoever wants to look closer."""
+    """Keep what sensors showed, in one file, for a closer look."""
     traces = sorted(work.glob(f"*/*{TRACE_SUFFIX}"))
     if traces:
         with zipfile.ZipFile(folder / TRACES, "w") as together:

@@ -9,7 +9,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from carbon_trainer.acceptance.findings import Findings
+
 LAST_LINES = 3
+
+RUNS = ("--runs-dir", "carbon_runs", "--ledger", "carbon_runs/ledger.sqlite")
+"""Keeps the runs of a part in its folder, whatever the environment says of ledgers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,26 @@ def carbon_train(folder: Path, *args: str) -> Ended:
         stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
     return Ended(done.returncode, done.stdout, time.monotonic() - began_s)
+
+
+def ended_with(findings: Findings, what: str, ended: Ended, status: int = 0) -> bool:
+    """Check an exit status; what a command printed that ended otherwise goes into the log.
+
+    Args:
+        findings: where the check is noted.
+        what: the command, for people.
+        ended: how it ended.
+        status: how it was to end.
+
+    Returns:
+        Whether it did.
+    """
+    found = f"exit status {ended.status} after {ended.seconds:.0f} s"
+    if ended.status != status:
+        print(ended.out)  # noqa: T201 - into the log
+        found += f": {ended.last[:300]}"
+    findings.check(f"{what}: exit status {status}", ended.status == status, found)
+    return ended.status == status
 
 
 def first_line(child: subprocess.Popen[str]) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbon_trainer.clock import NS_PER_S
+from carbon_trainer.energy.nvml_sensors import instant_mw, is_module
 
 COUNTER_LOOK_S = 0.003
 POWER_LOOK_S = 0.02
@@ -26,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 class Sensors:
-    """What one GPU's driver tells, asked directly.
+    """What one GPU's driver reports, asked directly.
 
     Args:
         uuid: the GPU's.
@@ -49,28 +50,16 @@ class Sensors:
 
     def instant_mw(self) -> int | None:
         """Return field 186 of the GPU, its power at this moment, milliwatts."""
-        return self._asked(lambda handle: self._field(handle, self._nvml.NVML_POWER_SCOPE_GPU))
+        return self._asked(instant_mw)
 
     def module_mw(self) -> int | None:
         """Return field 186 of the module that the GPU is part of, milliwatts."""
-        return self._asked(lambda handle: self._field(handle, self._nvml.NVML_POWER_SCOPE_MODULE))
-
-    def limit_mw(self) -> int | None:
-        """Return the power limit, milliwatts."""
-        return self._asked(self._nvml.nvmlDeviceGetPowerManagementLimit)
+        scope = self._nvml.NVML_POWER_SCOPE_MODULE
+        return self._asked(lambda handle: instant_mw(handle, scope))
 
     def is_module(self) -> bool:
         """Say whether the GPU shares a module with a CPU."""
-        from carbon_trainer.energy.nvml_sensors import is_module
-
         return is_module(self._handle)
-
-    def _field(self, handle: Any, scope: int) -> int:
-        wanted = [(self._nvml.NVML_FI_DEV_POWER_INSTANT, scope)]
-        (found,) = self._nvml.nvmlDeviceGetFieldValues(handle, wanted)
-        if found.nvmlReturn != self._nvml.NVML_SUCCESS:
-            raise self._nvml.NVMLError(found.nvmlReturn)
-        return int(found.value.uiVal)
 
     def _asked(self, ask: Callable[[Any], int]) -> int | None:
         try:
@@ -188,7 +177,7 @@ class Recorder:
         return self._instant.watched()
 
     def save(self, folder: Path, name: str, **more: Int64) -> None:
-        """Keep what was seen, for whoever wants to look closer.
+        """Keep what was seen, for a closer look.
 
         Args:
             folder: where.

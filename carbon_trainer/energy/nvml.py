@@ -10,7 +10,7 @@ from typing import Any
 
 from carbon_trainer.clock import Clock, SystemClock
 from carbon_trainer.energy.devices import Visible, visible_gpus
-from carbon_trainer.energy.nvml_sensors import is_module, power_window_ns
+from carbon_trainer.energy.nvml_sensors import instant_mw, is_module, power_window_ns
 from carbon_trainer.energy.source import Component, Method, Reading, SourceInfo, SourceLostError
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class NvmlSource:
         self._counts = _answers(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
         if not self._counts and not _answers(pynvml.nvmlDeviceGetPowerUsage, self._handle):
             raise SourceLostError("NVML tells neither energy nor power of this device")
-        self._glances = self._counts and _answers(_instant_mw, self._handle)
+        self._glances = self._counts and _answers(instant_mw, self._handle)
         self._window_ns = 0 if self._counts else power_window_ns(self._handle, self._label)
 
     def read(self) -> Reading | None:
@@ -109,7 +109,7 @@ class NvmlSource:
         if self._handle is None or not self._glances:
             return None
         try:
-            return _instant_mw(self._handle)
+            return instant_mw(self._handle)
         except pynvml.NVMLError as error:
             raise SourceLostError(f"NVML: {error}") from error
 
@@ -263,20 +263,6 @@ def _describe(uuid: str, handle: Any, visible: bool) -> GpuDescription:
         limit_range_w=None if range_mw is None else (range_mw[0] / 1000, range_mw[1] / 1000),
         mig=mig_mode is not None and mig_mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
     )
-
-
-def _instant_mw(handle: Any) -> int:
-    """Return power at this moment (NVML field 186), milliwatts.
-
-    Raises:
-        NVMLError: if the device does not tell.
-    """
-    import pynvml
-
-    (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
-    if field.nvmlReturn != pynvml.NVML_SUCCESS:
-        raise pynvml.NVMLError(field.nvmlReturn)
-    return int(field.value.uiVal)
 
 
 def _handles() -> dict[str, Any]:

@@ -40,6 +40,24 @@ def power_window_ns(handle: Any, name: str) -> int:
     return UNKNOWN_WINDOW_NS
 
 
+def instant_mw(handle: Any, scope: int = 0) -> int:
+    """Return power at this moment (NVML field 186), milliwatts.
+
+    Args:
+        handle: the GPU's.
+        scope: the GPU itself (``NVML_POWER_SCOPE_GPU``, 0), or the module that it is part of.
+
+    Raises:
+        NVMLError: if the device does not report it.
+    """
+    import pynvml
+
+    (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [(pynvml.NVML_FI_DEV_POWER_INSTANT, scope)])
+    if field.nvmlReturn != pynvml.NVML_SUCCESS:
+        raise pynvml.NVMLError(field.nvmlReturn)
+    return int(field.value.uiVal)
+
+
 def is_module(handle: Any) -> bool:
     """Say whether the GPU shares a module, its power and its counter with a CPU.
 

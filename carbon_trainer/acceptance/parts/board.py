@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from carbon_trainer.acceptance.findings import Cell, Findings
+from carbon_trainer.acceptance.metering import sources_of
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.acceptance.sensors import Sensors, Watched, watch
-from carbon_trainer.energy.nvml import describe_nvml, discover_gpus
+from carbon_trainer.energy.nvml import describe_nvml
 from carbon_trainer.energy.watch import watch_devices
 
 REFRESH_TOLERANCE = 0.1
@@ -77,8 +78,7 @@ def _compare_refresh(uuid: str, counter: Watched | None, findings: Findings) -> 
             "the GPU has an energy counter that changes", False, "it has none, or it stands still"
         )
         return
-    sources = [one for one in discover_gpus() if one.describe().device == uuid]
-    (device,) = watch_devices(sources)
+    (device,) = watch_devices(sources_of(uuid))
     learnt_s = device.refresh_s
     findings.figure("counter's refresh", seen_s * 1000, "ms", note="median of its changes")
     findings.figure(

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carbon_trainer.acceptance.command import carbon_train
+from carbon_trainer.acceptance.command import RUNS, carbon_train, ended_with
 from carbon_trainer.acceptance.corpus import CORPUS, write_corpus
 from carbon_trainer.acceptance.findings import Findings
 from carbon_trainer.acceptance.parts import Setting
@@ -15,7 +15,6 @@ from carbon_trainer.acceptance.parts import Setting
 if TYPE_CHECKING:
     import torch
 
-RUNS = ("--runs-dir", "carbon_runs", "--ledger", "carbon_runs/ledger.sqlite")
 BASE, ADAPTED = "base", "adapted"
 ROWS = 64
 WORDS = 32
@@ -43,10 +42,7 @@ def _lora(setting: Setting, findings: Findings) -> None:
     )  # fmt: skip
     for command in commands:
         ended = carbon_train(folder, *command)
-        if ended.status:
-            print(ended.out)  # noqa: T201 - into the log
-            found = f"{command[0]}: exit status {ended.status}: {ended.last[:300]}"
-            findings.check("LoRA trains", False, found)
+        if not ended_with(findings, f"LoRA, {command[0]}", ended):
             return
     used_j = _reported_j(folder / "carbon_runs" / ADAPTED)
     findings.figure("energy of LoRA's steps, GPU", used_j, "J")

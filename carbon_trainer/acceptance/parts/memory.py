@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.energy.nvml import describe_nvml
-from carbon_trainer.models.activations import FULL, MIXED
+from carbon_trainer.models.activations import FULL, HALF, MIXED
 from carbon_trainer.models.memory import Need, Setup, need_of
 from carbon_trainer.models.recipes import recipe
 
@@ -42,7 +42,7 @@ def measure(setting: Setting, findings: Findings) -> None:
         need = need_of(recipe(name), setup)
         if on_gpu and need is not None and need.total > MOST_SHARE * _gpu_bytes(setting):
             continue  # a board of a workstation
-        taken = _taken(name, setup, on_gpu=on_gpu)
+        taken = memory_of(name, setup)
         if need is None or isinstance(taken, str):
             findings.check(f"{name} is trained", False, str(taken))
             continue
@@ -82,14 +82,24 @@ def _row(name: str, setup: Setup, need: Need, taken: dict[str, int]) -> tuple[Ce
     )
 
 
-def _taken(name: str, setup: Setup, *, on_gpu: bool) -> dict[str, int] | str:
-    """Return what a training takes, bytes: with its context, and in tensors; or why not."""
-    case = [name, str(setup.block_size), str(setup.batch_size), setup.precision]
+def memory_of(name: str, setup: Setup, **environ: str) -> dict[str, int] | str:
+    """Return what two steps of a training take in a process of its own, or why it failed.
+
+    Args:
+        name: the recipe.
+        setup: the training; on one device.
+        environ: what else is in its environment.
+
+    Returns:
+        Bytes: ``total``, with a GPU's context, and those in ``tensors``.
+    """
+    sizes = (setup.vocab_size, setup.block_size, setup.batch_size)
+    case = [name, *map(str, sizes), setup.precision]
     try:
         done = subprocess.run(  # noqa: S603 - this interpreter, this module
-            [sys.executable, "-m", __name__, "cuda" if on_gpu else "cpu", *case],
-            env={**os.environ, **GIVES_BACK}, capture_output=True, text=True, check=False,
-            timeout=TAKES_AT_MOST_S,
+            [sys.executable, "-m", __name__, "cuda" if setup.on_gpu else "cpu", *case],
+            env={**os.environ, **GIVES_BACK, **environ}, capture_output=True, text=True,
+            check=False, timeout=TAKES_AT_MOST_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"it took longer than {TAKES_AT_MOST_S} s"
@@ -99,20 +109,21 @@ def _taken(name: str, setup: Setup, *, on_gpu: bool) -> dict[str, int] | str:
     return found
 
 
-def _train(device: str, name: str, block_size: int, batch_size: int, precision: str) -> None:
+def _train(device: str, name: str, sizes: list[int], precision: str) -> None:
     """Be the training; print what it took."""
     import torch
 
     from carbon_trainer.models.build import model_of
 
+    vocab_size, block_size, batch_size = sizes
     torch.manual_seed(1)
-    ids = torch.randint(0, VOCAB_SIZE, (batch_size, block_size), device=device)
+    ids = torch.randint(0, vocab_size, (batch_size, block_size), device=device)
     tiny = recipe("gpt-neox-tiny").to_config(vocab_size=300, block_size=16)
     # Libraries load on first use, and are no part of a training's memory.
-    _steps(model_of(tiny), ids[:1, :16] % 300, precision)
+    _steps(model_of(tiny), ids[:1, :16] % 300, MIXED)
     before = _now(device)
     with torch.device(device):
-        model = model_of(recipe(name).to_config(vocab_size=VOCAB_SIZE, block_size=block_size))
+        model = model_of(recipe(name).to_config(vocab_size=vocab_size, block_size=block_size))
     _steps(model, ids, precision)
     print(json.dumps(_most(device, before)))  # noqa: T201 - read by the parent
 
@@ -120,7 +131,7 @@ def _train(device: str, name: str, block_size: int, batch_size: int, precision: 
 def _steps(model: torch.nn.Module, ids: torch.Tensor, precision: str) -> None:
     import torch
 
-    model.to(ids.device)
+    model.to(ids.device, torch.bfloat16 if precision == HALF else None)
     optimizer = torch.optim.AdamW(model.parameters())
     for _ in range(2):
         # The first step's gradients stay through the second's forward pass, as in Lightning.
@@ -166,4 +177,4 @@ def _resident(field: str) -> int:
 
 
 if __name__ == "__main__":
-    _train(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    _train(sys.argv[1], sys.argv[2], [int(size) for size in sys.argv[3:6]], sys.argv[6])

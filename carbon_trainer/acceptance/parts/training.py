@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from carbon_trainer.acceptance.command import Ended, carbon_train
+from carbon_trainer.acceptance.command import RUNS, Ended, carbon_train, ended_with
 from carbon_trainer.acceptance.corpus import CORPUS, write_corpus
 from carbon_trainer.acceptance.findings import Findings
 from carbon_trainer.acceptance.parts import Setting
@@ -20,7 +20,7 @@ from carbon_trainer.ledger.facts import Decision, LevelsMeasured, ModelDescribed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.power.levels import IDLE_S
 from carbon_trainer.runs.outcome import RELEASED_STATUS
-from carbon_trainer.units import MJ_PER_J
+from carbon_trainer.units import J_PER_KWH, MJ_PER_J
 
 WHOLE, PARTED = "whole", "parted"
 BUDGET_SHARE = 0.5
@@ -30,7 +30,6 @@ SEGMENTS = 3
 LEAST_S = 14.0
 """How long the whole run must train: power settings are measured for four seconds of its second
 half before the plan is made."""
-J_PER_KWH = 3.6e6
 
 TRACE = "trace.csv"
 DIRTY, CLEAN = 700, 30
@@ -104,19 +103,8 @@ def _flags(setting: Setting, steps: int) -> tuple[str, ...]:
         "--data", CORPUS, "--trace", TRACE,
         "--precision", "bf16-mixed" if on_gpu else "32-true", "--deterministic",
         "--validate-every", rarely, "--checkpoint-every", rarely, "--log-every", "1",
-        "--no-host-metering", "--progress", "off", "--runs-dir", "carbon_runs",
-        "--ledger", "carbon_runs/ledger.sqlite",
+        "--no-host-metering", "--progress", "off", *RUNS,
     )  # fmt: skip
-
-
-def _ended(findings: Findings, what: str, ended: Ended, wanted: int) -> bool:
-    """Check an exit status; say whether it is the one that was to come."""
-    found = f"exit status {ended.status} after {ended.seconds:.0f} s"
-    if ended.status != wanted:
-        print(ended.out)  # noqa: T201 - into the log
-        found += f": {ended.last[:300]}"
-    findings.check(f"{what}: exit status {wanted}", ended.status == wanted, found)
-    return ended.status == wanted
 
 
 def _whole(setting: Setting, findings: Findings) -> _Work | None:
@@ -146,7 +134,7 @@ def _uninterrupted(work: _Work, findings: Findings) -> bool:
     before_mj = sensors.counter_mj()
     ended = work.fit("--run-id", work.whole)
     after_mj = sensors.counter_mj()
-    if not _ended(findings, f"a training without interruption ({work.whole})", ended, 0):
+    if not ended_with(findings, f"a training without interruption ({work.whole})", ended, 0):
         return False
     if before_mj is not None and after_mj is not None:
         counted_j = (after_mj - before_mj) / MJ_PER_J
@@ -175,7 +163,7 @@ def _binding_j(work: _Work) -> float:
 
 def _until_the_budget(work: _Work, findings: Findings, budget_j: float) -> bool:
     ended = work.fit("--run-id", PARTED, "--budget-kwh", f"{budget_j / J_PER_KWH:.9f}")
-    if not _ended(findings, "a budget that binds", ended, 3):
+    if not ended_with(findings, "a budget that binds", ended, 3):
         return False
     used = work.energy_j(PARTED) / budget_j
     findings.figure("share of the budget used", 100 * used, "%")
@@ -193,7 +181,7 @@ def _paused_and_released(work: _Work, findings: Findings) -> bool:
     For the grid alone a run of seconds never pauses: waiting for hours would use more.
     """
     ended = work.fit(*RESUMED, "--deadline", "8h", "--throttle", "off", "--release", "yes")
-    if not _ended(findings, "a release while the grid is dirty", ended, RELEASED_STATUS):
+    if not ended_with(findings, "a release while the grid is dirty", ended, RELEASED_STATUS):
         return False
     decisions = [one.body for one in work.ledger().facts(PARTED, Decision)]
     waits_s = [float(one["figures"]["waited_s"]) for one in decisions if one["decision"] == "go on"]
@@ -210,7 +198,7 @@ def _paused_and_released(work: _Work, findings: Findings) -> bool:
 def _to_the_end(work: _Work, findings: Findings) -> bool:
     # A run that is resumed keeps its deadline.
     ended = work.fit(*RESUMED, "--max-wait", "1s")
-    return _ended(findings, "resumed until the end", ended, 0)
+    return ended_with(findings, "resumed until the end", ended, 0)
 
 
 def _write_dirty_trace(folder: Path) -> None:
@@ -237,11 +225,10 @@ def _compare(work: _Work, findings: Findings) -> None:
 
 def _report(work: _Work, findings: Findings) -> None:
     """Have the report made and the record verified."""
-    flags = ("--runs-dir", "carbon_runs", "--ledger", "carbon_runs/ledger.sqlite")
-    verified = carbon_train(work.folder, "runs", "verify", *flags)
-    _ended(findings, "runs verify", verified, 0)
-    made = carbon_train(work.folder, "report", PARTED, *flags)
-    if not _ended(findings, "report", made, 0):
+    verified = carbon_train(work.folder, "runs", "verify", *RUNS)
+    ended_with(findings, "runs verify", verified, 0)
+    made = carbon_train(work.folder, "report", PARTED, *RUNS)
+    if not ended_with(findings, "report", made, 0):
         return
     document = work.report(PARTED)
     findings.check(
