@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
 
-from carbon_trainer.callbacks.failures import shielded
 from carbon_trainer.config import RunConfig
+from carbon_trainer.control.failures import shielded
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.callbacks.agreement import Action
-    from carbon_trainer.callbacks.lead import Lead
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.control.actions import Action
+    from carbon_trainer.runs.session import RunSession
 
 
 class CarbonCallback(Callback):
@@ -92,7 +92,7 @@ class CarbonCallback(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the run if this callback leads."""
-        from carbon_trainer.callbacks.lead import Lead
+        from carbon_trainer.callbacks.lightning_driver import Lead
 
         registered: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         members = [member for member in registered if isinstance(member, CarbonCallback)]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carbon_trainer.budget import Budget, BudgetWatch
-from carbon_trainer.callbacks.agreement import Action, Stop
 from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.control.actions import Action, Stop
+from carbon_trainer.control.budget import Budget, BudgetWatch
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import budget_reached
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lead import Lead
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.runs.session import RunSession
 
 
 class EnergyBudget(CarbonCallback):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
     from carbon_trainer.power.throttle import Means
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.runs.session import RunSession
 
 
 class CarbonAware(CarbonCallback):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
 
-from carbon_trainer.checkpoints import forget_old, path_of, put_in_place, remove, size_of
+from carbon_trainer.runs.checkpoints import forget_old, path_of, put_in_place, remove, size_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.runs.session import RunSession
 
 log = logging.getLogger(__name__)
 

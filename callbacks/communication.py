@@ -11,15 +11,21 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.figures import EnergyFigures
-from carbon_trainer.energy.communication import STEP, Role, Shares, communication_time, role_of
+from carbon_trainer.control.metrics import EnergyFigures
+from carbon_trainer.distributed.communication_time import (
+    STEP,
+    Role,
+    Shares,
+    communication_time,
+    role_of,
+)
 from carbon_trainer.ledger.facts import CommunicationSampled
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lead import Lead
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.runs.session import RunSession
 
 log = logging.getLogger(__name__)
 

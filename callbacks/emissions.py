@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.figures import emissions_figures
+from carbon_trainer.control.metrics import emissions_figures
 
 if TYPE_CHECKING:
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.runs.session import RunSession
 
 
 class EmissionsTracking(CarbonCallback):

@@ -37,7 +37,7 @@ def from_environment() -> list[Callback]:
         Unasked(**settings)
         return [Automatic(settings)]
     except Exception as error:
-        from carbon_trainer.launch.ranks import this_rank
+        from carbon_trainer.distributed.environment import this_rank
 
         if this_rank() == 0:
             log.warning("trainings are neither metered nor under a budget: %s", error)

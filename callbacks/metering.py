@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.figures import EnergyFigures
+from carbon_trainer.control.metrics import EnergyFigures
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lead import Lead
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.runs.session import RunSession
 
 
 class EnergyMetering(CarbonCallback):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from carbon_trainer.callbacks.agreement import Action, Stop
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.schedule import CarbonSchedule
+from carbon_trainer.control.actions import Action, Stop
 from carbon_trainer.runs.outcome import Outcome
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lead import Lead
+    from carbon_trainer.callbacks.lightning_driver import Lead
 
 
 class StopWhenMeasured(CarbonCallback):

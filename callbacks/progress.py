@@ -14,8 +14,8 @@ from carbon_trainer.units import emissions_text, energy_text
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.budget import Budget
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.control.budget import Budget
+    from carbon_trainer.runs.session import RunSession
 
 LINE_S = 10.0
 BAR_S = 0.5

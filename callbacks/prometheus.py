@@ -12,8 +12,8 @@ from carbon_trainer.live.server import ADDRESS, PORT, LiveServer, require_promet
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.callbacks.lead import Lead
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.runs.session import RunSession
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.reporting import FORMATS, leave_report
+from carbon_trainer.control.report import FORMATS, leave_report
 
 if TYPE_CHECKING:
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.runs.session import RunSession
 
 
 class SustainabilityReport(CarbonCallback):

@@ -6,19 +6,19 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carbon_trainer.callbacks.agreement import Action
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.shifting import Shifter
 from carbon_trainer.callbacks.throttle import PowerThrottle
+from carbon_trainer.control.actions import Action
+from carbon_trainer.control.shifting import Shifter
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.planning.plan import Plan
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lead import Lead
+    from carbon_trainer.callbacks.lightning_driver import Lead
 
 
 class CarbonSchedule(CarbonCallback):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.pacing import Pacer
+from carbon_trainer.control.throttling import Pacer
 from carbon_trainer.errors import InputError
 from carbon_trainer.power.throttle import Means, Throttle
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lead import Lead
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.runs.session import RunSession
 
 
 class PowerThrottle(CarbonCallback):

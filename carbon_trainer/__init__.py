@@ -6,19 +6,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from carbon_trainer.callbacks.recorder import RunRecorder as RunRecorder
+    from carbon_trainer.callbacks.loop.recorder import RunRecorder as RunRecorder
     from carbon_trainer.config import RunConfig as RunConfig
     from carbon_trainer.energy.meter import EnergyMeter as EnergyMeter
     from carbon_trainer.models.module import TransformerModule as TransformerModule
-    from carbon_trainer.trainer import CarbonTrainer as CarbonTrainer
+    from carbon_trainer.training.trainer import CarbonTrainer as CarbonTrainer
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CarbonTrainer": "carbon_trainer.trainer",
+    "CarbonTrainer": "carbon_trainer.training.trainer",
     "EnergyMeter": "carbon_trainer.energy.meter",
     "RunConfig": "carbon_trainer.config",
-    "RunRecorder": "carbon_trainer.callbacks.recorder",
+    "RunRecorder": "carbon_trainer.callbacks.loop.recorder",
     "TransformerModule": "carbon_trainer.models.module",
 }
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from carbon_trainer.durations import duration_of, time_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.location import RUNS_DIR, without_password
-from carbon_trainer.times import duration_of, time_of
 
 COMMAND_LINE = "command line"
 """The name of the source of settings that are flags."""

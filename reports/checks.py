@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from carbon_trainer.accelerators import accelerator_of
+from carbon_trainer.hardware.accelerators import accelerator_of
 from carbon_trainer.reports.energy import Tally
 from carbon_trainer.reports.exports.inventory import Inventory
 from carbon_trainer.reports.figures import RunFigures

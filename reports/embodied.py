@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from carbon_trainer.accelerators import (
+from carbon_trainer.hardware.accelerators import (
     LONG_LIFE_YEARS,
     SECONDS_PER_YEAR,
     SHORT_LIFE_YEARS,

@@ -58,8 +58,8 @@ def _no_gpu() -> str:
 LONGEST_FIRST = [
     "tests/acceptance/test_parts.py", "tests/launch/test_chaos.py", "tests/real/test_slurm.py",
     "tests/launch/test_supervisor.py", "tests/launch/test_torchrun.py",
-    "tests/callbacks/test_huggingface.py", "tests/cli/test_data.py", "tests/launch/",
-    "tests/callbacks/test_huggingface_schedule.py",
+    "tests/callbacks/huggingface/test_callback.py", "tests/cli/test_data.py", "tests/launch/",
+    "tests/callbacks/huggingface/test_schedule.py",
     "tests/callbacks/test_schedule.py", "tests/cli/test_fit.py", "tests/examples/",
     "tests/curation/test_disk.py", "tests/planning/test_solver.py", "tests/callbacks/",
 ]  # fmt: skip

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 PRELOADED = [
-    "lightning", "transformers", "carbon_trainer.job", "carbon_trainer.trainer",
-    "carbon_trainer.callbacks.carbon_aware", "carbon_trainer.callbacks.huggingface",
+    "lightning", "transformers", "carbon_trainer.training.fit", "carbon_trainer.training.trainer",
+    "carbon_trainer.callbacks.carbon_aware", "carbon_trainer.callbacks.huggingface.callback",
     "carbon_trainer.cli.actions.fit", "carbon_trainer.cli.actions.closing",
     "carbon_trainer.models.module",
     "torch.distributed.run",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, Literal, Protocol
 
-from carbon_trainer.energy.gpu_marks import GpuEvent
+from carbon_trainer.energy.cuda_steps import GpuEvent
 from carbon_trainer.errors import InputError
 
 CUDA = "carbon_trainer.acceptance.accelerator:CudaAccelerator"
@@ -136,7 +136,7 @@ def first_gpu() -> str:
     Raises:
         InputError: if there is none.
     """
-    from carbon_trainer.energy.nvml import discover_gpus
+    from carbon_trainer.energy.sources.nvml import discover_gpus
 
     found = [source.describe().device for source in discover_gpus()]
     if not found:

@@ -20,13 +20,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TextIO
 
-from carbon_trainer import __version__, machine
+from carbon_trainer import __version__
 from carbon_trainer.acceptance.accelerator import CUDA
 from carbon_trainer.acceptance.findings import SCHEMA, PartResult
 from carbon_trainer.acceptance.parts import PARTS, Part
 from carbon_trainer.acceptance.sensors import TRACE_SUFFIX
 from carbon_trainer.acceptance.worker import UNFINISHED
 from carbon_trainer.errors import InputError
+from carbon_trainer.hardware import machine
 
 MOST_S = 480.0
 """How long the whole check may take, seconds."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from carbon_trainer.energy.source import Method
+from carbon_trainer.energy.sources.base import Method
 
 SCHEMA = "carbon-trainer/acceptance/1"
 

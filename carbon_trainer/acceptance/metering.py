@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from carbon_trainer.energy.gpu_marks import GpuEvent
+from carbon_trainer.energy.cuda_steps import GpuEvent
 from carbon_trainer.energy.meter import EnergyMeter
-from carbon_trainer.energy.nvml import NvmlSource, discover_gpus
+from carbon_trainer.energy.sources.nvml import NvmlSource, discover_gpus
 
 
 def sources_of(uuid: str) -> list[NvmlSource]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.energy.nvml_sensors import instant_mw, is_module
+from carbon_trainer.energy.sources.nvml_sensors import instant_mw, is_module
 
 COUNTER_LOOK_S = 0.003
 POWER_LOOK_S = 0.02

@@ -49,7 +49,7 @@ def recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 def zones(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Zones with an annual mean, with their names."""
-    from carbon_trainer.emissions import ZoneFactors
+    from carbon_trainer.grid.zones import ZoneFactors
 
     return _told(ZoneFactors().zones(), incomplete)
 
@@ -63,7 +63,7 @@ def providers(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 
 def boards(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Accelerators whose figures are known."""
-    from carbon_trainer.accelerators import accelerators
+    from carbon_trainer.hardware.accelerators import accelerators
 
     return _beginning((board.name for board in accelerators()), incomplete)
 

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from carbon_trainer import __version__
 from carbon_trainer.errors import CarbonTrainerError, did_you_mean
-from carbon_trainer.interrupts import Interrupted, exit_status_of, signal_name
+from carbon_trainer.runs.signals import Interrupted, exit_status_of, signal_name
 
 VERBS = {
     "fit": "Train a transformer under a budget, metered, with a report at the end.",

@@ -17,9 +17,9 @@ from typing import NoReturn
 
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.errors import CarbonTrainerError, LedgerError
-from carbon_trainer.interrupts import HANDLED
 from carbon_trainer.launch.supervisor import Supervisor, command_of
 from carbon_trainer.ledger.location import LEDGER_VARIABLE
+from carbon_trainer.runs.signals import HANDLED
 
 PROGRAM = "carbon_trainer.cli.supervision"
 QUERIES = "carbon_trainer.cli.actions.supervision"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from carbon_trainer.budget import Budget
 from carbon_trainer.clock import SystemClock
+from carbon_trainer.control.budget import Budget
 from carbon_trainer.curation.cleaning import Cleaner, Steps
 from carbon_trainer.curation.config import PrepareConfig, SourceSettings
 from carbon_trainer.curation.datasheet import datasheet, datasheet_markdown
@@ -22,12 +22,12 @@ from carbon_trainer.curation.sources import Source, check_sources, find_sources
 from carbon_trainer.curation.state import Position, State
 from carbon_trainer.data.prepared import DATASHEET, WORK, dataset_at
 from carbon_trainer.errors import CarbonTrainerError, InputError
-from carbon_trainer.failures import failure
-from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
 from carbon_trainer.ledger.facts import DatasetPrepared
 from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.runs.failure import failure
 from carbon_trainer.runs.outcome import Outcome, ResumePoint, new_run_id
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
+from carbon_trainer.runs.signals import Interrupted, Interrupts, exit_status_of, signal_name
 
 PHASE = "data preparation"
 

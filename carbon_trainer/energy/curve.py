@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.energy import shape
+from carbon_trainer.energy import interpolation as shape
 from carbon_trainer.energy.knots import COLUMNS, ENERGY, ESTIMATED_NS, UNKNOWN_NS, Int64, Knots
-from carbon_trainer.energy.source import Method, Reading
+from carbon_trainer.energy.sources.base import Method, Reading
 
 PEAK_MEMORY_NS = 60 * NS_PER_S
 PEAK_SPAN_NS = NS_PER_S // 10

@@ -14,8 +14,12 @@ from typing import Self
 import numpy as np
 
 from carbon_trainer.clock import NS_PER_S, Clock, SystemClock
+from carbon_trainer.energy.cuda_steps import GpuEvent, GpuMarks
 from carbon_trainer.energy.curve import EnergyCurve, EnergyEstimate
-from carbon_trainer.energy.figures import (
+from carbon_trainer.energy.heartbeat import Position
+from carbon_trainer.energy.phases import Phases, PhaseTotals
+from carbon_trainer.energy.poller import MeterEvent, Poller
+from carbon_trainer.energy.results import (
     DeviceEnergy,
     EnergySummary,
     MeteredInterval,
@@ -23,13 +27,9 @@ from carbon_trainer.energy.figures import (
     StepEnergy,
     method_of,
 )
-from carbon_trainer.energy.gpu_marks import GpuEvent, GpuMarks
-from carbon_trainer.energy.heartbeat import Position
-from carbon_trainer.energy.marks import StepMarks
-from carbon_trainer.energy.phases import Phases, PhaseTotals
-from carbon_trainer.energy.poller import MeterEvent, Poller
 from carbon_trainer.energy.sampler import Sampler
-from carbon_trainer.energy.source import Method, PowerSource
+from carbon_trainer.energy.sources.base import Method, PowerSource
+from carbon_trainer.energy.steps import StepMarks
 
 log = logging.getLogger(__name__)
 
@@ -165,9 +165,9 @@ class EnergyMeter:
         self.stop()
 
     def _discover(self) -> None:
-        from carbon_trainer.energy.amd import discover_amd_gpus
-        from carbon_trainer.energy.host import host_sources
-        from carbon_trainer.energy.nvml import discover_gpus
+        from carbon_trainer.energy.sources.amd import discover_amd_gpus
+        from carbon_trainer.energy.sources.host import host_sources
+        from carbon_trainer.energy.sources.nvml import discover_gpus
 
         for discover in (discover_gpus, discover_amd_gpus):
             try:

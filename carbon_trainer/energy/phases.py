@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.energy.figures import PhaseEnergy
+from carbon_trainer.energy.results import PhaseEnergy
 
 FIRST = "run"
 

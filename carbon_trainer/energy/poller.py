@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from carbon_trainer.clock import NS_PER_S, Clock
+from carbon_trainer.energy.counter_polling import SHORTEST_WAIT_S, CounterLooks
 from carbon_trainer.energy.curve import EnergyCurve
-from carbon_trainer.energy.looks import SHORTEST_WAIT_S, CounterLooks
-from carbon_trainer.energy.source import PowerSource, Reading, SourceInfo, SourceLostError
+from carbon_trainer.energy.sources.base import PowerSource, Reading, SourceInfo, SourceLostError
 
 log = logging.getLogger(__name__)
 

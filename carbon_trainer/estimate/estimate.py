@@ -8,15 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from carbon_trainer.accelerators import (
-    LONG_LIFE_YEARS,
-    SECONDS_PER_YEAR,
-    SHORT_LIFE_YEARS,
-    Accelerator,
-    accelerator_of,
-    accelerators,
-)
-from carbon_trainer.emissions import ZoneFactors
 from carbon_trainer.errors import InputError, did_you_mean
 from carbon_trainer.estimate.attention import (
     REFERENCE_TOKENS,
@@ -27,6 +18,15 @@ from carbon_trainer.estimate.attention import (
 from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
 from carbon_trainer.estimate.published import FLOPS_PER_PARAMETER_AND_TOKEN, published_runs
 from carbon_trainer.grid.intensity import Intensity
+from carbon_trainer.grid.zones import ZoneFactors
+from carbon_trainer.hardware.accelerators import (
+    LONG_LIFE_YEARS,
+    SECONDS_PER_YEAR,
+    SHORT_LIFE_YEARS,
+    Accelerator,
+    accelerator_of,
+    accelerators,
+)
 
 SPARSE_TOLERANCE = 0.03
 """Makers' peaks with 2:4 sparsity are twice the dense ones, but for rounding."""

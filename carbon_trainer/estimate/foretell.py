@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from carbon_trainer.accelerators import accelerator_of
 from carbon_trainer.estimate.efficiency import INTERVAL
 from carbon_trainer.estimate.estimate import Job, estimate
+from carbon_trainer.hardware.accelerators import accelerator_of
 from carbon_trainer.ledger.facts import EstimateMade
 
 

@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from carbon_trainer.checkpoints import PATTERN, step_of
 from carbon_trainer.clock import NS_PER_S, Clock, to_datetime
-from carbon_trainer.interrupts import HANDLED, exit_status_of, signal_name
+from carbon_trainer.runs.checkpoints import PATTERN, step_of
 from carbon_trainer.runs.outcome import RELEASED_STATUS, SUPERVISED, asked_to_resume
+from carbon_trainer.runs.signals import HANDLED, exit_status_of, signal_name
 
 FINAL = (0, 2, 3, 4, 130, 143)
 """Ends that a restart would not change: done, bad input, budget, deadline, asked to end."""

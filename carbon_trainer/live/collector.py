@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from carbon_trainer import machine
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.energy.meter import DeviceEnergy, EnergySummary
+from carbon_trainer.hardware import machine
 from carbon_trainer.live.quality import energy_by_method_mj, energy_uncertainty, weakest_method
 from carbon_trainer.units import J_PER_KWH
 
 if TYPE_CHECKING:
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.runs.session import RunSession
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from carbon_trainer.energy.meter import EnergySummary
-from carbon_trainer.energy.source import Method
+from carbon_trainer.energy.sources.base import Method
 
 CONSIDERABLE = 0.01
 """A part counts for a sum's method from this share of it on, as in reports."""

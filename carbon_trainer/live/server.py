@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from carbon_trainer.errors import InputError
 
 if TYPE_CHECKING:
-    from carbon_trainer.session import RunSession
+    from carbon_trainer.runs.session import RunSession
 
 log = logging.getLogger(__name__)
 

@@ -253,7 +253,7 @@ def gpu_bytes() -> int | None:
 
     A slice of a card is left out: NVML tells the whole card's.
     """
-    from carbon_trainer.energy.nvml import describe_nvml
+    from carbon_trainer.energy.sources.nvml import describe_nvml
 
     seen = [gpu for gpu in describe_nvml().gpus if gpu.visible]
     if not seen or any(gpu.mig or not gpu.memory_bytes for gpu in seen):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from carbon_trainer.planning.fit import Schedule, neighbours
+from carbon_trainer.planning.allocation import Schedule, neighbours
 from carbon_trainer.planning.paths import comebacks, lost_hours
 from carbon_trainer.planning.plan import PlanSlot
 from carbon_trainer.planning.problem import NS_PER_H, Level, Mode

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbon_trainer.planning.adjust import extended, trimmed
-from carbon_trainer.planning.fit import Schedule, fit
+from carbon_trainer.planning.allocation import Schedule, fit
 from carbon_trainer.planning.paths import LATE, Path, PathFinder, lost_hours
 from carbon_trainer.planning.timeline import RESTART, RUN, Floats
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.planning.allocation import Schedule
 from carbon_trainer.planning.assemble import assemble
 from carbon_trainer.planning.feasibility import check_time
-from carbon_trainer.planning.fit import Schedule
 from carbon_trainer.planning.paths import comebacks, lost_hours
 from carbon_trainer.planning.plan import InfeasibleError, Plan
 from carbon_trainer.planning.problem import PlanProblem

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from carbon_trainer.planning.fit import Schedule, fit
+from carbon_trainer.planning.allocation import Schedule, fit
 from carbon_trainer.planning.paths import PathFinder
 from carbon_trainer.planning.timeline import DONE, QUEUE, RESTART, RUN
 

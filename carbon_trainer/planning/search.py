@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from carbon_trainer.planning.allocation import Schedule, choices, fit
 from carbon_trainer.planning.dual import Relaxed
-from carbon_trainer.planning.fit import Schedule, choices, fit
 from carbon_trainer.planning.paths import PathFinder
 from carbon_trainer.planning.polish import polished
 from carbon_trainer.planning.timeline import (

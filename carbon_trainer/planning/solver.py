@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from carbon_trainer.planning.allocation import Schedule
 from carbon_trainer.planning.assemble import assemble
 from carbon_trainer.planning.dual import relax, repair
 from carbon_trainer.planning.feasibility import check_budgets, check_time
-from carbon_trainer.planning.fit import Schedule
 from carbon_trainer.planning.paths import PathFinder
 from carbon_trainer.planning.plan import InfeasibleError, Plan, PlanSlot
 from carbon_trainer.planning.problem import PlanProblem

@@ -14,7 +14,7 @@ from carbon_trainer.acceptance.findings import Check, Figure, PartResult, Rows
 from carbon_trainer.acceptance.page import page
 from carbon_trainer.acceptance.parts import PARTS
 from carbon_trainer.clock import to_datetime
-from carbon_trainer.energy.source import Method
+from carbon_trainer.energy.sources.base import Method
 from carbon_trainer.errors import InputError
 from tests.acceptance.simulated import short_plan
 

@@ -8,7 +8,7 @@ import torch
 
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.communication import StepWatch
-from carbon_trainer.callbacks.lead import Lead
+from carbon_trainer.callbacks.lightning_driver import Lead
 
 
 class Watched(CarbonCallback):

@@ -10,7 +10,7 @@ from carbon_trainer.callbacks import CarbonSchedule
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.runs.outcome import RESUME_NOW
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 from tests.callbacks.training import TinyModule
 from tests.simulation.world import WorkingGpu
 

@@ -11,7 +11,7 @@ from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CheckpointSaved, Decision, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.runs.outcome import ResumePoint
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 from tests.simulation.source import ConstantSource
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from carbon_trainer.checkpoints import path_of
 from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete
+from carbon_trainer.runs.checkpoints import path_of
 
 pytestmark = pytest.mark.slow
 

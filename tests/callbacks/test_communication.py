@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from carbon_trainer.energy.communication import STEP, Role, role_of
+from carbon_trainer.distributed.communication_time import STEP, Role, role_of
 from carbon_trainer.ledger.facts import CommunicationSampled, Incomplete, Progress
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import RunSession
-from tests.callbacks.test_ranks import train
+from carbon_trainer.runs.session import RunSession
+from tests.distributed.test_exchange import train
 
 if TYPE_CHECKING:
     from carbon_trainer.callbacks.communication import StepWatch

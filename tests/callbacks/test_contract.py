@@ -29,7 +29,7 @@ NAMES = exported.__all__
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callbacks without settings keep their runs in ./carbon_runs; the host is not metered."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("carbon_trainer.energy.host.host_sources", lambda clock=None: [])
+    monkeypatch.setattr("carbon_trainer.energy.sources.host.host_sources", lambda clock=None: [])
 
 
 def _runs(tmp_path: Path) -> Ledger:

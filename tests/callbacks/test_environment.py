@@ -43,7 +43,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "entry_points.txt").write_text("\n".join(lines))
     monkeypatch.syspath_prepend(folder.parent)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("carbon_trainer.energy.host.host_sources", lambda clock=None: [])
+    monkeypatch.setattr("carbon_trainer.energy.sources.host.host_sources", lambda clock=None: [])
     return tmp_path
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("carbon_trainer.energy.host.host_sources", lambda clock=None: [])
+    monkeypatch.setattr("carbon_trainer.energy.sources.host.host_sources", lambda clock=None: [])
 
 
 def _is_closed(url: str) -> bool:

@@ -14,12 +14,12 @@ import pytest
 
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
-from carbon_trainer.energy.nvml import discover_gpus
+from carbon_trainer.energy.sources.nvml import discover_gpus
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.ledger.facts import Decision, IntensityUsed, LevelsMeasured
 from carbon_trainer.reports.figures import run_figures
 from carbon_trainer.runs.outcome import RESUME_NOW
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 from tests.simulation.nvml import SimulatedNvml
 from tests.simulation.world import Inline, WorkingGpu, WorldClock
 

@@ -14,7 +14,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.runs.outcome import ResumePoint
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 from tests.simulation.source import ConstantSource
 
 

@@ -16,7 +16,7 @@ import pytest
 from carbon_trainer.errors import LedgerError
 from carbon_trainer.ledger.facts import Interval, Progress, RunOpened
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 from tests.cli.commands import Ended, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
@@ -242,7 +242,7 @@ def test_a_signal_before_there_is_a_run_is_one_sentence(
     def struck(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("carbon_trainer.job.fit", struck)
+    monkeypatch.setattr("carbon_trainer.training.fit.fit", struck)
     ended = carbon_train("fit", *shell.tiny)
     assert (ended.status, ended.err) == (143, "carbon-train: interrupted by SIGTERM.\n")
 

@@ -27,7 +27,7 @@ def test_on_a_known_gpu_the_estimate_stands_in_the_report(
     carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The GPU meters and is known; the work itself is done on the CPU.
-    from carbon_trainer import trainer
+    from carbon_trainer.training import trainer
 
     monkeypatch.setattr(trainer, "trains_on_gpu", lambda config: True)
     flags = (*shell.tiny, "--precision", "bf16-mixed", "--accelerator", "cpu")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from carbon_trainer.checkpoints import path_of, put_in_place
 from carbon_trainer.cli.actions.killed import complete_killed
 from carbon_trainer.config import RunConfig
 from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.ledger.facts import Decision, Incomplete, Progress, Resumed, RunClosed
 from carbon_trainer.ledger.state import RECOVERED
 from carbon_trainer.ledger.writer import LedgerWriter
+from carbon_trainer.runs.checkpoints import path_of, put_in_place
 from carbon_trainer.runs.outcome import ResumePoint
 from tests.reports import ledgers
 from tests.reports.ledgers import CONFIG, RUN

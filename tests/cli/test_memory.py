@@ -42,7 +42,7 @@ def test_what_no_vocabulary_makes_fit_is_refused_before_the_data_are_read(
 def test_on_a_gpu_its_own_memory_counts_before_any_weight_is_made(
     carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from carbon_trainer import trainer
+    from carbon_trainer.training import trainer
 
     monkeypatch.setattr(trainer, "trains_on_gpu", lambda config: True)
     with SimulatedNvml(SimulatedGpu()).install():

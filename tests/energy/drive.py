@@ -6,8 +6,8 @@ import random
 
 from carbon_trainer.clock import NS_PER_S, VirtualClock
 from carbon_trainer.energy.curve import EnergyCurve
-from carbon_trainer.energy.nvml import discover_gpus
 from carbon_trainer.energy.poller import MeterEvent, Poller
+from carbon_trainer.energy.sources.nvml import discover_gpus
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
 

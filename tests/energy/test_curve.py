@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from carbon_trainer.energy.curve import EnergyCurve
-from carbon_trainer.energy.source import Reading
+from carbon_trainer.energy.sources.base import Reading
 
 S = 1_000_000_000
 

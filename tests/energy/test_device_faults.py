@@ -14,7 +14,7 @@ from carbon_trainer.clock import SystemClock, VirtualClock
 from carbon_trainer.energy.curve import EnergyCurve
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.poller import MeterEvent, Poller
-from carbon_trainer.energy.source import Method, Reading, SourceInfo
+from carbon_trainer.energy.sources.base import Method, Reading, SourceInfo
 from tests.energy.drive import Driven
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant, SquareWave
@@ -211,7 +211,7 @@ def test_a_read_of_ten_seconds_blocks_nobody_and_is_told() -> None:
     gpu.origin_ns = clock.now_ns()
     library = SimulatedNvml(gpu, clock=clock)
     with library.install():
-        from carbon_trainer.energy.nvml import discover_gpus
+        from carbon_trainer.energy.sources.nvml import discover_gpus
 
         (source,) = discover_gpus({}, clock)
         begin_ns = clock.now_ns()

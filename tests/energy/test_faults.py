@@ -10,10 +10,10 @@ import pytest
 
 from carbon_trainer.clock import VirtualClock
 from carbon_trainer.energy.curve import EnergyCurve
-from carbon_trainer.energy.host import HostTracker, host_sources
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.poller import MeterEvent, Poller
-from carbon_trainer.energy.source import Component, Reading, SourceLostError
+from carbon_trainer.energy.sources.base import Component, Reading, SourceLostError
+from carbon_trainer.energy.sources.host import HostTracker, host_sources
 from tests.energy.drive import Driven
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant, SquareWave

@@ -9,9 +9,9 @@ from itertools import pairwise
 import pytest
 
 from carbon_trainer.clock import VirtualClock
-from carbon_trainer.energy.marks import MARKS_KEPT
 from carbon_trainer.energy.meter import EnergyMeter
-from carbon_trainer.energy.source import Method, Reading, SourceInfo, SourceLostError
+from carbon_trainer.energy.sources.base import Method, Reading, SourceInfo, SourceLostError
+from carbon_trainer.energy.steps import MARKS_KEPT
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import SquareWave
 from tests.simulation.source import ConstantSource

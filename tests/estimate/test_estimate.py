@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.estimate import best_constant, forty_percent, left_out, ours
-from carbon_trainer.accelerators import accelerator_of, accelerators
 from carbon_trainer.errors import InputError
 from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
 from carbon_trainer.estimate.estimate import Job, board_of, estimate, power_share
 from carbon_trainer.estimate.published import calibrating_runs, published_runs
+from carbon_trainer.hardware.accelerators import accelerator_of, accelerators
 
 JOB = Job(parameters=20e9, tokens=400e9, gpu="A100", gpus=96, zone="DE")
 SIZES = st.floats(1e7, 2e12)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_trainer.emissions import ZoneFactors
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.climatology import HOUR_NS, climatology, profile_of
 from carbon_trainer.grid.outlook import DAY_NS, extended, outlook, past_days
 from carbon_trainer.grid.series import Basis, IntensitySeries, SeriesInfo
+from carbon_trainer.grid.zones import ZoneFactors
 
 INFO = SeriesInfo(
     zone="XX", provider="test", accounting="average lifecycle", source="test", licence="CC0"

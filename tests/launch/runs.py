@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
+from carbon_trainer.runs.checkpoints import newest_whole
 from tests.cli.commands import ROOT, Process, Shell
 from tests.warm import WarmProcess, rank_file
 

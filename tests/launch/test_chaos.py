@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from carbon_trainer.ledger.facts import Incomplete, RunClosed
-from carbon_trainer.recovery import HEARTBEAT_S, NEVER_READ
+from carbon_trainer.runs.recovery import HEARTBEAT_S, NEVER_READ
 from carbon_trainer.units import kwh_from_mj
 from tests.cli.commands import Shell
 from tests.launch.chaos import BEARABLE, FATAL, WARM_NS, WATTS, run

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from carbon_trainer.checkpoints import newest_whole, path_of, put_in_place
 from carbon_trainer.clock import VirtualClock
 from carbon_trainer.launch.supervisor import Supervisor, command_of
 from carbon_trainer.ledger.facts import Resumed, RunClosed
+from carbon_trainer.runs.checkpoints import newest_whole, path_of, put_in_place
 from carbon_trainer.runs.outcome import RESUME_NOW
 from tests.cli.commands import Process, Shell
 from tests.launch.runs import (
@@ -202,7 +202,7 @@ def test_a_killed_run_goes_on_and_its_lost_work_is_booked(shell: Shell) -> None:
 KILLED_AT_ITS_END = """
 import os, signal, time
 from carbon_trainer.cli.main import main
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 def close(session, outcome=None):
     while session.head.seq == 0:
         time.sleep(0.01)

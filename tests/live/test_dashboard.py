@@ -12,7 +12,7 @@ import pytest
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.live.server import LiveServer
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 from tests.live.scrape import Scrape, scrape
 from tests.simulation.source import ConstantSource
 

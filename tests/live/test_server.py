@@ -19,7 +19,7 @@ from carbon_trainer.errors import InputError
 from carbon_trainer.live.collector import RunCollector
 from carbon_trainer.live.server import LiveServer
 from carbon_trainer.runs.outcome import ResumePoint
-from carbon_trainer.session import RunSession
+from carbon_trainer.runs.session import RunSession
 from tests.live.scrape import Scrape, scrape
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant

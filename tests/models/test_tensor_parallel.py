@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from carbon_trainer.config import COMMAND_LINE, RunConfig
+from carbon_trainer.distributed.environment import check_split_ranks
 from carbon_trainer.errors import InputError
-from carbon_trainer.launch.ranks import check_split_ranks
 from carbon_trainer.models.build import build_model
 from tests.models.tiny import tiny_model
 from tests.warm import WarmProcess

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from carbon_trainer.accelerators import (
+from carbon_trainer.hardware.accelerators import (
     LONG_LIFE_YEARS,
     SHORT_LIFE_YEARS,
     accelerator_of,

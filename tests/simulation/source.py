@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from carbon_trainer.clock import Clock, SystemClock
-from carbon_trainer.energy.source import Component, Method, Reading, SourceInfo, SourceLostError
+from carbon_trainer.energy.sources.base import (
+    Component,
+    Method,
+    Reading,
+    SourceInfo,
+    SourceLostError,
+)
 
 
 class ConstantSource:

@@ -10,8 +10,8 @@ from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.metering import sources_of
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.acceptance.sensors import Sensors, Watched, watch
-from carbon_trainer.energy.nvml import describe_nvml
-from carbon_trainer.energy.watch import watch_devices
+from carbon_trainer.energy.probe import watch_devices
+from carbon_trainer.energy.sources.nvml import describe_nvml
 
 REFRESH_TOLERANCE = 0.1
 

@@ -13,7 +13,7 @@ from carbon_trainer.acceptance.metering import gpu_meter
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.acceptance.sensors import Floats, Int64
 from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.energy.gpu_marks import NS_PER_MS, GpuEvent
+from carbon_trainer.energy.cuda_steps import NS_PER_MS, GpuEvent
 
 STEPS_S = (0.03, 0.06)
 """Long and short steps in turn, as with sequences of uneven length, seconds."""

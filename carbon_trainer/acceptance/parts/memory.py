@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.parts import Setting
-from carbon_trainer.energy.nvml import describe_nvml
+from carbon_trainer.energy.sources.nvml import describe_nvml
 from carbon_trainer.models.activations import FULL, HALF, MIXED
 from carbon_trainer.models.memory import Need, Setup, need_of
 from carbon_trainer.models.recipes import recipe

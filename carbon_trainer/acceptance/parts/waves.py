@@ -15,7 +15,7 @@ from carbon_trainer.acceptance.reference import Reference, Wave, reference_of
 from carbon_trainer.acceptance.sensors import Floats, Recorder, Sensors, Watched, counted_j
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.energy.meter import EnergyMeter
-from carbon_trainer.energy.source import Method
+from carbon_trainer.energy.sources.base import Method
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 import click
 import yaml
 
-from carbon_trainer import machine
 from carbon_trainer.cli.actions.location import open_ledger
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.hardware import machine
 from carbon_trainer.ledger.amend import amend, changes_of
 from carbon_trainer.ledger.facts import Amendment, BoundaryStated, Corrected, InstrumentHeld
 from carbon_trainer.ledger.terms import INSTRUMENTS

@@ -5,13 +5,13 @@ from __future__ import annotations
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.config import RunConfig
 from carbon_trainer.data.slots import NO_DATA, fields_of_slots, parse_angles
-from carbon_trainer.emissions import ZoneFactors
+from carbon_trainer.distributed.environment import check_split_ranks, launched
+from carbon_trainer.durations import deadline_of
 from carbon_trainer.errors import InputError
-from carbon_trainer.forecasts import Forecasts
-from carbon_trainer.launch.ranks import check_split_ranks, launched
+from carbon_trainer.grid.forecasts import Forecasts
+from carbon_trainer.grid.zones import ZoneFactors
 from carbon_trainer.models.build import check_model_name, is_encoder_decoder
 from carbon_trainer.models.lora import check_lora
-from carbon_trainer.times import deadline_of
 
 
 def check_quickly(config: RunConfig) -> None:

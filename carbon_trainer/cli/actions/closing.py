@@ -11,14 +11,14 @@ from sqlalchemy.exc import DBAPIError
 
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.errors import CarbonTrainerError
-from carbon_trainer.job import FitResult
 from carbon_trainer.ledger.engine import plain
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.recovery import recover_killed
 from carbon_trainer.reports.build import write_run_report
 from carbon_trainer.reports.figures import run_figures
 from carbon_trainer.reports.summary import summary_rows
+from carbon_trainer.runs.recovery import recover_killed
+from carbon_trainer.training.fit import FitResult
 
 REFUSALS = (CarbonTrainerError, DBAPIError, OSError)
 """What ledgers, disks and records refuse."""

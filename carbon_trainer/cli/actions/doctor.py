@@ -13,19 +13,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from carbon_trainer import machine
 from carbon_trainer.cli.actions.location import runs_folder
-from carbon_trainer.energy.host import host_sources
-from carbon_trainer.energy.nvml import GpuDescription, NvmlDescription, describe_nvml
-from carbon_trainer.energy.source import Component, Method
-from carbon_trainer.energy.watch import (
+from carbon_trainer.energy.probe import (
     LIST_WITHIN_S,
     WatchedDevice,
     answer_within,
     find_sources,
     watch_devices,
 )
+from carbon_trainer.energy.sources.base import Component, Method
+from carbon_trainer.energy.sources.host import host_sources
+from carbon_trainer.energy.sources.nvml import GpuDescription, NvmlDescription, describe_nvml
 from carbon_trainer.errors import InputError, LedgerError
+from carbon_trainer.hardware import machine
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.power.journal import orphans, put_back

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.cli.actions.location import open_ledger, runs_folder
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import quieten_transformers
@@ -14,6 +13,7 @@ from carbon_trainer.models.export import FOLDER, export_model
 from carbon_trainer.models.lora import FOLDER as ADAPTER_FOLDER
 from carbon_trainer.reports.build import write_card
 from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.runs.checkpoints import newest_whole
 
 
 def export(

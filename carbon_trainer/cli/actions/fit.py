@@ -11,21 +11,21 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from carbon_trainer import job
-from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
 from carbon_trainer.cli.options import given
 from carbon_trainer.cli.supervision import become_supervisor
 from carbon_trainer.clock import SystemClock, to_datetime
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
+from carbon_trainer.distributed.environment import elastic_run_id, is_elastic, this_rank
 from carbon_trainer.errors import InputError, LedgerError
-from carbon_trainer.interrupts import Interrupts
-from carbon_trainer.launch.ranks import elastic_run_id, is_elastic, this_rank
 from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
 from carbon_trainer.ledger.facts import Resumed, RunOpened
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
+from carbon_trainer.runs.checkpoints import newest_whole
 from carbon_trainer.runs.outcome import RELEASED_STATUS, ResumePoint, new_run_id
+from carbon_trainer.runs.signals import Interrupts
+from carbon_trainer.training import fit as job
 
 PREEMPTED = (138, 140)
 """Ends by SIGUSR1 and SIGUSR2, which are how schedulers tell."""

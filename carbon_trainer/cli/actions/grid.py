@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from carbon_trainer.cli.actions.problem import trace_of
-from carbon_trainer.emissions import ZoneFactors
+from carbon_trainer.durations import duration_of, ns_of, time_of
 from carbon_trainer.errors import InputError
-from carbon_trainer.forecasts import expected
+from carbon_trainer.grid.forecasts import expected
 from carbon_trainer.grid.providers import infos, provider
 from carbon_trainer.grid.series import Basis, IntensitySeries
 from carbon_trainer.grid.store import Store
-from carbon_trainer.times import duration_of, ns_of, time_of
+from carbon_trainer.grid.zones import ZoneFactors
 
 ROWS = 72
 """More hours than this are shown in wider steps."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from carbon_trainer.checkpoints import newest_whole
 from carbon_trainer.cli.actions.closing import REFUSALS, plainly, report_line
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.config import RunConfig
@@ -26,8 +25,9 @@ from carbon_trainer.ledger.facts import (
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.state import STATES, last_state
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.recovery import recover_killed, take_unwritten
+from carbon_trainer.runs.checkpoints import newest_whole
 from carbon_trainer.runs.outcome import FINISHED, ResumePoint
+from carbon_trainer.runs.recovery import recover_killed, take_unwritten
 
 log = logging.getLogger(__name__)
 

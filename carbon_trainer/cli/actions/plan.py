@@ -15,16 +15,16 @@ from rich.table import Table
 from carbon_trainer.cli.actions.plan_page import page
 from carbon_trainer.cli.actions.problem import idles_of, levels_of, trace_of, work_of
 from carbon_trainer.config import RunConfig, read_yaml
-from carbon_trainer.emissions import ZoneFactors
+from carbon_trainer.durations import deadline_of, ns_of, span_of, time_of
 from carbon_trainer.errors import InputError
-from carbon_trainer.forecasts import expected
 from carbon_trainer.grid.climatology import climatology
 from carbon_trainer.grid.csv import read_prices
+from carbon_trainer.grid.forecasts import expected
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
+from carbon_trainer.grid.zones import ZoneFactors
 from carbon_trainer.planning.plan import InfeasibleError, Plan
 from carbon_trainer.planning.policies import POLICIES, policy
 from carbon_trainer.planning.problem import NS_PER_H, Budgets, Objective, PlanProblem, PowerCap
-from carbon_trainer.times import deadline_of, ns_of, span_of, time_of
 from carbon_trainer.units import emissions_text, energy_text
 
 

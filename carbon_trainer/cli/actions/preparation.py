@@ -12,12 +12,12 @@ from carbon_trainer.curation.job import Prepared, prepare_data
 from carbon_trainer.curation.prepare import reasons_text
 from carbon_trainer.curation.progress import shown
 from carbon_trainer.data.prepared import removed
-from carbon_trainer.emissions import ZoneFactors
 from carbon_trainer.errors import InputError
-from carbon_trainer.interrupts import Interrupted, Interrupts, exit_status_of, signal_name
+from carbon_trainer.grid.zones import ZoneFactors
 from carbon_trainer.reports.build import write_run_report
 from carbon_trainer.reports.figures import run_figures
 from carbon_trainer.reports.text import figure_text
+from carbon_trainer.runs.signals import Interrupted, Interrupts, exit_status_of, signal_name
 
 
 def prepare_dataset(config: PrepareConfig) -> int:

@@ -10,12 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from carbon_trainer import job
 from carbon_trainer.cli.actions.checks import check_quickly
 from carbon_trainer.cli.options import given
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
-from carbon_trainer.interrupts import Interrupts
 from carbon_trainer.ledger.facts import LevelsMeasured
+from carbon_trainer.runs.signals import Interrupts
+from carbon_trainer.training import fit as job
 
 ENDLESS = 10**9
 

@@ -18,12 +18,12 @@ from rich.progress import track
 from rich.table import Table
 
 from carbon_trainer.cli.actions.problem import idles_of, levels_of, trace_of, work_of
+from carbon_trainer.durations import duration_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.csv import read_forecasts
 from carbon_trainer.grid.series import IntensitySeries, iso
 from carbon_trainer.planning.policies import POLICIES, policy
 from carbon_trainer.planning.simulation import Job, Outcome, simulate, starts
-from carbon_trainer.times import duration_of
 
 
 def compare_policies(

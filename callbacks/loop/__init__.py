@@ -1,0 +1,1 @@
+"""Recorder for a training loop of any kind."""

@@ -1,0 +1,57 @@
+"""What all processes of a run do next, as process 0 decides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from carbon_trainer.runs.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Save a checkpoint and end training.
+
+    Attributes:
+        outcome: how the run's segment ends.
+        figures: what was known when it was decided.
+    """
+
+    outcome: Outcome
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """Train at a power setting.
+
+    Attributes:
+        share: the setting, as a share of the full one.
+        means: how rank 0's machine does it.
+    """
+
+    share: float
+    means: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stand still, all ranks together, until it is decided otherwise.
+
+    Attributes:
+        until_ns: until when, by the plan.
+        why: for people.
+    """
+
+    until_ns: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """End a pause."""
+
+    why: str
+
+
+Action = Stop | Power | Pause | Train

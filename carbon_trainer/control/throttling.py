@@ -1,0 +1,86 @@
+"""Training at the power that is asked for, by what the machine permits, in any framework."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from carbon_trainer.energy.sources.nvml import discover_gpus
+from carbon_trainer.ledger.facts import Decision
+from carbon_trainer.power.throttle import DUTY_CYCLE, Means, Throttle
+from carbon_trainer.runs.session import RunSession
+
+SLICE_S = 0.2
+"""How long it sleeps at a time between steps, seconds: signals are to be answered soon."""
+
+
+class Pacer:
+    """Turns this rank's GPUs down and up again, or spaces its steps out.
+
+    Args:
+        gpus: UUIDs of the GPUs that this rank sets; None for all that it may use.
+        means: how; ``auto`` takes the first that is permitted.
+        session: the run's record; None on ranks that keep none.
+    """
+
+    def __init__(
+        self, gpus: Sequence[str] | None, means: Means, session: RunSession | None
+    ) -> None:
+        if gpus is None:
+            gpus = [source.describe().device for source in discover_gpus()]
+        self._session = session
+        self._step_ended_s: float | None = None
+        self.throttle = Throttle(gpus, means=means, say=self.say)
+        self._means = self.throttle.means
+
+    def power(self, share: float, means: str) -> None:
+        """Train at another setting from now on.
+
+        Args:
+            share: the setting, as a share of what was found.
+            means: how the rank that records does it.
+        """
+        self._means = means
+        throttle = self.throttle
+        if share == throttle.share:
+            return
+        before = throttle.text(throttle.share)
+        throttle.apply(share)
+        if self._session is not None:
+            self._session.put(
+                Decision(
+                    decision="power",
+                    why=f"{before} before, {throttle.text(share)} from here on",
+                    figures={"share": share},
+                )
+            )
+
+    def step_done(self, *, disturbed: bool, called: Callable[[], bool] = lambda: False) -> None:
+        """Space steps out where that is how power is turned down.
+
+        Args:
+            disturbed: something else took place since the step before.
+            called: whether a signal is to be answered.
+        """
+        if self.throttle.means != DUTY_CYCLE or self._means != DUTY_CYCLE:
+            return
+        now_s = time.monotonic()
+        if self._step_ended_s is not None and not disturbed:
+            _sleep(self.throttle.pause_between_steps_s(now_s - self._step_ended_s), called)
+        self._step_ended_s = time.monotonic()
+
+    def close(self) -> None:
+        """Put everything back."""
+        self.throttle.restore()
+
+    def say(self, sentence: str) -> None:
+        """Tell people and the record."""
+        if self._session is not None:
+            self._session.say(sentence)
+            self._session.put(Decision(decision="power", why=sentence))
+
+
+def _sleep(seconds: float, called: Callable[[], bool]) -> None:
+    until_s = time.monotonic() + seconds
+    while (left_s := until_s - time.monotonic()) > 0 and not called():
+        time.sleep(min(left_s, SLICE_S))

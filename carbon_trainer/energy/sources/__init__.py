@@ -1,0 +1,1 @@
+"""What energy and power are read from: NVIDIA's NVML, AMD SMI, CodeCarbon for the host."""

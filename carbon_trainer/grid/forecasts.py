@@ -1,0 +1,169 @@
+"""What is expected of a zone's grid, kept fresh while a run trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from carbon_trainer.clock import NS_PER_S, Clock, to_datetime
+from carbon_trainer.durations import ns_of
+from carbon_trainer.errors import InputError
+from carbon_trainer.grid.climatology import climatology
+from carbon_trainer.grid.csv import read_csv
+from carbon_trainer.grid.intensity import Intensity
+from carbon_trainer.grid.outlook import extended, outlook
+from carbon_trainer.grid.providers import provider
+from carbon_trainer.grid.providers.base import ProviderError
+from carbon_trainer.grid.series import Basis, IntensitySeries, iso
+from carbon_trainer.grid.store import Store, issued_note
+from carbon_trainer.grid.zones import ZoneFactors
+
+log = logging.getLogger(__name__)
+
+
+def expected(zone: str, name: str | None, begin: datetime, end: datetime) -> IntensitySeries:
+    """Return what is expected of a zone, by a provider if one is named, else by climatology.
+
+    A provider that does not answer is replaced by its last forecast until that one's horizon
+    ends, else by the same hours of the past days that were fetched, else by the climatology; a
+    note says which.
+    """
+    start_ns, end_ns = ns_of(begin), ns_of(end)
+    if name is None:
+        return climatology(ZoneFactors().intensity(zone), start_ns, end_ns)
+    store = Store()
+    try:
+        forecast = provider(name).forecast(zone, begin)
+        store.keep(name, zone, "forecast", forecast)
+        return extended(forecast, end_ns, climatology=_usual(zone, forecast, end_ns))
+    except ProviderError as error:
+        why = str(error)
+    old = store.newest(name, zone, "forecast")
+    past = store.newest(name, zone, "history")
+    if old is not None and old.start_ns <= start_ns < old.end_ns:
+        old = dataclasses.replace(old, info=old.info.noted(issued_note(old)))
+        usual = _usual(zone, old, end_ns)
+    else:
+        old, usual = None, climatology(ZoneFactors().intensity(zone), start_ns, end_ns)
+    found = outlook(start_ns, end_ns, forecast=old, past=past, climatology=usual)
+    if found is usual and usual is not None:
+        why += "; the zone's usual course is taken instead"
+    if found is None:
+        raise InputError(f"{why}; nothing else is known of {zone}")
+    return dataclasses.replace(found, info=found.info.noted(why))
+
+
+def _usual(zone: str, forecast: IntensitySeries, end_ns: int) -> IntensitySeries | None:
+    """Return the zone's usual course, if it counts what a forecast does."""
+    try:
+        usual = climatology(ZoneFactors().intensity(zone), forecast.start_ns, end_ns)
+    except InputError:
+        return None  # a provider may know zones that the yearly means do not
+    return usual if usual.info.accounting == forecast.info.accounting else None
+
+
+REFRESH_S = 1800.0
+"""How often a provider is asked for a new forecast, seconds; most issue one each half-hour."""
+
+SERIES_UNCERTAINTY = 0.1
+"""Relative error (one sigma) of an hour's intensity as a provider or a trace tells it. Assumed:
+providers publish none for most zones."""
+
+CLIMATOLOGY_UNCERTAINTY = 0.28
+"""Relative error (one sigma) of a zone's usual course in one hour: no less than that of the
+annual mean that it is shaped from (``emissions.ANNUAL_MEAN_UNCERTAINTY``)."""
+
+_FOUND: dict[Basis, Literal["estimated", "assumed"]] = {Basis.CONSTANT: "assumed"}
+
+
+class Forecasts:
+    """A zone's intensity from now to a deadline, as it is known at any moment.
+
+    A provider is asked in a thread: nobody waits for the network.
+
+    Args:
+        zone: the grid; None for the world's average.
+        name: the provider, None for the zone's usual course.
+        trace: a CSV that goes before both.
+        deadline_ns: until when something must be known.
+        clock: the time.
+
+    Raises:
+        InputError: if the trace cannot be read, or the provider is not known.
+    """
+
+    def __init__(
+        self, zone: str | None, name: str | None, trace: Path | None, deadline_ns: int, clock: Clock
+    ) -> None:
+        self._zone = zone
+        self._name = name
+        self._deadline_ns = deadline_ns
+        self._clock = clock
+        self._mean = ZoneFactors().intensity(zone)
+        self._thread: threading.Thread | None = None
+        now_ns = clock.now_ns()
+        until_ns = max(deadline_ns, now_ns) + 3600 * NS_PER_S
+        if trace is not None:
+            self._series = _until(read_csv(trace), now_ns, until_ns)
+        else:
+            self._series = climatology(self._mean, now_ns, until_ns)
+        self._asks = trace is None and name is not None
+        if name is not None:
+            provider(name)
+        self._asked_ns = 0
+        self.problem: str | None = None
+
+    def newest(self) -> IntensitySeries:
+        """Return what is known until an hour after the deadline; asks anew if it is time."""
+        now_ns = self._clock.now_ns()
+        due = now_ns - self._asked_ns >= REFRESH_S * NS_PER_S
+        busy = self._thread is not None and self._thread.is_alive()
+        if self._asks and due and not busy:
+            self._asked_ns = now_ns
+            self._thread = threading.Thread(target=self._ask, name="forecast", daemon=True)
+            self._thread.start()
+        return self._series
+
+    def intensity(self, time_ns: int) -> tuple[Intensity, int]:
+        """Return the intensity of an instant, and until when it holds (ns)."""
+        series = self._series
+        slot = int(min(max((time_ns - series.start_ns) // series.step_ns, 0), len(series) - 1))
+        basis = Basis(series.basis[slot])
+        usual = basis in (Basis.CLIMATOLOGY, Basis.CONSTANT)
+        intensity = Intensity(
+            zone=series.info.zone,
+            zone_name=self._mean.zone_name if self._zone else series.info.zone,
+            intensity_gco2e_per_kwh=float(series.intensity_gco2e_per_kwh[slot]),
+            method=self._mean.method if usual else _FOUND.get(basis, "estimated"),
+            accounting=series.info.accounting,
+            source=f"{series.info.source}, {basis.text}",
+            vintage=f"{series.time(slot):%Y-%m-%dT%H:%MZ}",
+            licence=series.info.licence,
+            uncertainty=CLIMATOLOGY_UNCERTAINTY if usual else SERIES_UNCERTAINTY,
+            uncertainty_basis="that of the annual mean" if usual else "assumed",
+        )
+        return intensity, series.start_ns + (slot + 1) * series.step_ns
+
+    def _ask(self) -> None:
+        begin = to_datetime(self._clock.now_ns())
+        end = to_datetime(self._deadline_ns + 3600 * NS_PER_S)
+        try:
+            self._series = expected(self._zone or "", self._name, begin, max(begin, end))
+            self.problem = None
+        except Exception as error:
+            log.debug("forecast", exc_info=True)
+            self.problem = f"{type(error).__name__}: {error}"
+
+
+def _until(trace: IntensitySeries, now_ns: int, until_ns: int) -> IntensitySeries:
+    """Return a trace continued to an instant by what it tells of the days before."""
+    if not trace.start_ns <= now_ns < trace.end_ns:
+        raise InputError(
+            f"the trace tells nothing of now, {iso(now_ns)}: it runs from {iso(trace.start_ns)} to "
+            f"{iso(trace.end_ns)}"
+        )
+    return extended(trace, until_ns, past=trace)

@@ -1,0 +1,1 @@
+"""The main job, `carbon-train fit`: model, data, trainer and callbacks put together."""

@@ -1,0 +1,194 @@
+"""CarbonTrainer: a Lightning Trainer wired from a RunConfig."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+from rich.console import Console
+
+from carbon_trainer.callbacks.carbon_aware import CarbonAware
+from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
+from carbon_trainer.callbacks.profile import StopWhenMeasured
+from carbon_trainer.callbacks.progress import CarbonProgress
+from carbon_trainer.callbacks.prometheus import PrometheusExporter
+from carbon_trainer.callbacks.signals import StopOnSignal
+from carbon_trainer.config import RunConfig
+from carbon_trainer.control.budget import Budget
+from carbon_trainer.distributed.environment import check_split_ranks, is_elastic, launched
+
+if TYPE_CHECKING:
+    from carbon_trainer.runs.session import RunSession
+    from carbon_trainer.runs.signals import Interrupts
+
+
+class CarbonTrainer(Trainer):
+    """A Lightning Trainer that keeps a budget and leaves a record, as a RunConfig says.
+
+    Args:
+        config: settings; those that are None take the recipe's values through ``resolved``.
+        session: a run that somebody else opened and will close; None to open one in ``fit``.
+        interrupts: where signals are noted; None leaves them to Lightning.
+        is_follower: whether this is one of a run's further processes, which record nothing.
+        profiling: measure power settings anew, and end then.
+        console: where progress is shown; None shows none.
+        callbacks: further callbacks.
+        trainer_options: any argument of Lightning's Trainer; goes before what the config says.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        session: RunSession | None = None,
+        interrupts: Interrupts | None = None,
+        is_follower: bool = False,
+        profiling: bool = False,
+        console: Console | None = None,
+        callbacks: Sequence[Callback] = (),
+        **trainer_options: Any,
+    ) -> None:
+        ours: list[Callback] = [_carbon_aware(config, session, profiling)]
+        if profiling:
+            ours.append(StopWhenMeasured(session=session))
+        if session is None and config.prometheus_port is not None and not is_follower:
+            ours.append(PrometheusExporter(config.prometheus_port))
+        if session is not None or is_follower:
+            ours.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
+            if interrupts is not None:
+                ours.insert(1, StopOnSignal(session, interrupts))
+        if session is not None:
+            if console is not None:
+                budget = Budget.tightest(session.config, session.factor, session.settled)
+                live = _is_live(config, console)
+                ours.append(CarbonProgress(session, budget, console, live=live))
+            trainer_options.setdefault(
+                "logger", CSVLogger(session.run_dir, name="", version="metrics")
+            )
+            trainer_options.setdefault("default_root_dir", session.run_dir)
+        super().__init__(
+            **{
+                **_options(config),
+                "enable_progress_bar": session is not None and console is not None,
+                **trainer_options,
+                "callbacks": [*ours, *callbacks],
+            }
+        )
+
+
+def trains_on_gpu(config: RunConfig) -> bool:
+    """Say whether a run trains on NVIDIA or AMD GPUs here."""
+    return config.accelerator != "cpu" and torch.cuda.is_available()
+
+
+def precision_of(config: RunConfig) -> str:
+    """Return the arithmetic to use: what was asked for, or the best that the hardware has."""
+    if config.precision != "auto":
+        return config.precision
+    return "bf16-mixed" if trains_on_gpu(config) and torch.cuda.is_bf16_supported() else "32-true"
+
+
+def _options(config: RunConfig) -> dict[str, Any]:
+    every = config.validate_every
+    return {
+        "accelerator": config.accelerator,
+        **_spread(config),
+        "precision": precision_of(config),
+        "deterministic": config.deterministic or None,
+        "max_steps": config.max_steps or -1,
+        "max_epochs": -1,
+        "accumulate_grad_batches": config.accumulate,
+        "gradient_clip_val": config.clip_norm or None,
+        # Lightning counts micro-batches here, over the borders of epochs.
+        "val_check_interval": every * config.accumulate if every else 1.0,
+        "check_val_every_n_epoch": None if every else 1,
+        "limit_val_batches": config.validation_batches,
+        "log_every_n_steps": config.log_every,
+        "num_sanity_val_steps": 0,
+        # Lightning's own sampler makes a resumed order differ; the data module brings one.
+        "use_distributed_sampler": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
+
+
+def _spread(config: RunConfig) -> dict[str, Any]:
+    """Say on how many devices and machines to train, and how they share the work."""
+    _meet_anew()
+    devices, nodes = launched() or (config.devices, config.nodes)
+    strategy: Any = config.strategy
+    check_split_ranks(devices * nodes, config.tensor_parallel)
+    if strategy == "fsdp" or config.tensor_parallel > 1:
+        from carbon_trainer.models.sharding import spread_over
+
+        strategy = spread_over(devices * nodes, config.tensor_parallel)
+    elif devices * nodes > 1:
+        strategy = "ddp"
+    return {"devices": devices, "num_nodes": nodes, "strategy": strategy}
+
+
+def _meet_anew() -> None:
+    """After torchrun has started its processes again, have them meet under a name of their own.
+
+    Its store outlives them and still has the addresses of those that died, which a process that
+    comes first may take for the others' (torch 2.13, one machine).
+    """
+    import torch.distributed as dist
+    from torch._C._distributed_c10d import PrefixStore, TCPStore
+
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    one_machine = os.environ.get("GROUP_WORLD_SIZE", "1") == "1"
+    if not is_elastic() or not restarts or not one_machine or dist.is_initialized():
+        return
+    ranks = int(os.environ["WORLD_SIZE"])
+    store = TCPStore(
+        os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), ranks, is_master=False
+    )
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(
+        backend,
+        store=PrefixStore(f"restart-{restarts}", store),
+        rank=int(os.environ["RANK"]),
+        world_size=ranks,
+    )
+
+
+def _carbon_aware(config: RunConfig, session: RunSession | None, profiling: bool) -> CarbonAware:
+    throttle = config.throttle if config.deadline is not None else "off"
+    if session is not None:
+        return CarbonAware(session=session, throttle=throttle, measure_anew=profiling)
+    return CarbonAware(
+        budget_kwh=config.budget_kwh,
+        budget_kgco2e=config.budget_kgco2e,
+        budget_cost=config.budget_cost,
+        price_per_kwh=config.price_per_kwh,
+        currency=config.currency,
+        zone=config.zone,
+        pue=config.pue,
+        on_meter_loss=config.on_meter_loss,
+        deadline=config.deadline,
+        objective=config.objective,
+        carbon_price=config.carbon_price,
+        provider=config.provider,
+        trace=config.trace,
+        max_wait=config.max_wait,
+        release=config.release,
+        throttle=throttle,
+        measure_anew=profiling,
+        name=config.name,
+        project=config.project,
+        runs_dir=config.runs_dir,
+        ledger=config.ledger,
+        host_metering=config.host_metering,
+        log_every=config.log_every,
+        communication_every=config.communication_every,
+    )
+
+
+def _is_live(config: RunConfig, console: Console) -> bool:
+    return config.progress == "bar" or (config.progress == "auto" and console.is_terminal)
