@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Automatic(Callback):
+class AutoRegister(Callback):
     """Adds CarbonAware to a trainer when it starts to fit, unless one of our callbacks is there.
 
     It has no state and is not CarbonAware itself: a list of callbacks that a script gives to two
@@ -39,10 +39,10 @@ class Automatic(Callback):
             return
         savers = trainer.checkpoint_callbacks
         place = registered.index(savers[0]) if savers else len(registered)
-        registered.insert(place, Unasked(**self._settings))
+        registered.insert(place, AutoCarbonAware(**self._settings))
 
 
-class Unasked(CarbonAware):
+class AutoCarbonAware(CarbonAware):
     """CarbonAware that never ends a training whose script has not asked for it.
 
     What cannot be done is said in one sentence, and training goes on without.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.control.actions import Action, Stop
-from carbon_trainer.control.budget import Budget, BudgetWatch
+from carbon_trainer.control.budget import Budget, BudgetGuard
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import budget_reached
 
@@ -50,7 +50,7 @@ class EnergyBudget(CarbonCallback):
             price_per_kwh=price_per_kwh,
             on_meter_loss=on_meter_loss,
         )
-        self._watch: BudgetWatch | None = None
+        self._watch: BudgetGuard | None = None
 
     @property
     def budget(self) -> Budget | None:
@@ -60,7 +60,7 @@ class EnergyBudget(CarbonCallback):
     @property
     def ahead_mj(self) -> int:
         """What a step and the end of the run will use, as far as is known, millijoules."""
-        return self._watch.ahead_mj if self._watch is not None else 0
+        return self._watch.remaining_need_mj if self._watch is not None else 0
 
     def began(self, lead: Lead, trainer: Trainer) -> None:
         """Learn the limit; refuse a trainer that must go on whatever the budget says.
@@ -69,16 +69,16 @@ class EnergyBudget(CarbonCallback):
             InputError: if the trainer has ``min_steps`` or ``min_epochs``.
         """
         parameters = sum(p.numel() for p in trainer.lightning_module.parameters())
-        self._watch = BudgetWatch(lead.session, parameters)
+        self._watch = BudgetGuard(lead.session, parameters)
         if self.budget is None:
             return
         if trainer.min_steps or trainer.min_epochs:
             raise InputError(
                 "a budget cannot be kept when the trainer has min_steps or min_epochs: remove them."
             )
-        reason = self._watch.reason_to_begin_not(lead.ahead_mj)
+        reason = self._watch.reason_not_to_start(lead.ahead_mj)
         if reason is not None:
-            lead.session.stop_with(budget_reached(reason))
+            lead.session.request_stop(budget_reached(reason))
             trainer.should_stop = True
 
     def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
@@ -105,7 +105,7 @@ class EnergyBudget(CarbonCallback):
         if self._watch is None:
             return wanted
         validation_mj = lead.validation_mj or self._first_validation_mj(self._watch, trainer)
-        return self._watch.most_steps(wanted, validation_mj)
+        return self._watch.max_steps(wanted, validation_mj)
 
     def metrics(self, session: RunSession) -> dict[str, float]:
         """Return what is left of the budget: energy of the building (kWh), and its share of 1."""
@@ -115,7 +115,7 @@ class EnergyBudget(CarbonCallback):
         """Return what is left, kWh with PUE; None without a budget."""
         return self._watch.left_kwh() if self._watch is not None else None
 
-    def _first_validation_mj(self, watch: BudgetWatch, trainer: Trainer) -> int:
+    def _first_validation_mj(self, watch: BudgetGuard, trainer: Trainer) -> int:
         """A validation's batch costs less than a step's: it has no backward pass."""
         batches = sum(n for n in trainer.num_val_batches if n != float("inf"))
         return round(batches * watch.next_mj)

@@ -18,7 +18,7 @@ from carbon_trainer.callbacks.throttle import PowerThrottle
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.power.throttle import Means
+    from carbon_trainer.power.throttle import Mechanism
     from carbon_trainer.runs.session import RunSession
 
 
@@ -54,7 +54,7 @@ class CarbonAware(CarbonCallback):
         communication_every: optimizer steps between those that are watched for communication
             where there are several ranks; 0 for never.
         session: a run that somebody else opened; None to open one for each fit.
-        measure_anew: measure power settings even where a run before has.
+        remeasure: measure power settings even where a run before has.
 
     Raises:
         InputError: if a setting does not fit.
@@ -78,7 +78,7 @@ class CarbonAware(CarbonCallback):
         trace: str | Path | None = None,
         max_wait: str | None = None,
         release: str | None = None,
-        throttle: Means | None = None,
+        throttle: Mechanism | None = None,
         name: str | None = None,
         project: str | None = None,
         runs_dir: str | Path | None = None,
@@ -87,7 +87,7 @@ class CarbonAware(CarbonCallback):
         log_every: int | None = None,
         communication_every: int | None = None,
         session: RunSession | None = None,
-        measure_anew: bool = False,
+        remeasure: bool = False,
     ) -> None:
         super().__init__(session=session)
         self.budget = EnergyBudget(
@@ -109,7 +109,7 @@ class CarbonAware(CarbonCallback):
             EmissionsTracking(zone=zone, pue=pue, price_per_kwh=price_per_kwh, currency=currency),
             CommunicationShare(communication_every=communication_every),
             self.budget,
-            PowerThrottle(means=throttle or ("auto" if deadline is not None else "off")),
+            PowerThrottle(mechanism=throttle or ("auto" if deadline is not None else "off")),
             CarbonSchedule(
                 deadline,
                 objective=objective,
@@ -120,7 +120,7 @@ class CarbonAware(CarbonCallback):
                 price_per_kwh=price_per_kwh,
                 max_wait=max_wait,
                 release=release,
-                anew=measure_anew,
+                anew=remeasure,
             ),
             SustainabilityReport(),
         ]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
 
-from carbon_trainer.runs.checkpoints import forget_old, path_of, put_in_place, remove, size_of
+from carbon_trainer.runs.checkpoints import commit, path_of, prune, remove, size_of
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -43,13 +43,13 @@ def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> P
         try:
             trainer.save_checkpoint(temporary)
             if trainer.is_global_zero:
-                put_in_place(temporary, path)
+                commit(temporary, path)
         except (OSError, RuntimeError) as error:
             # torch reports a full disk as a RuntimeError of its zip writer.
             if trainer.is_global_zero:
                 remove(temporary)
             if session is not None:
-                session.incomplete(f"checkpoint at step {trainer.global_step}", _plain(error))
+                session.record_gap(f"checkpoint at step {trainer.global_step}", _plain(error))
             return None
     if session is not None:
         session.checkpoint_saved(
@@ -59,7 +59,7 @@ def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> P
             seconds=time.monotonic() - began,
             why=why,
         )
-        forget_old(path.parent, session.config.keep_checkpoints)
+        prune(path.parent, session.config.keep_checkpoints)
     return path
 
 

@@ -137,7 +137,7 @@ class StepWatch:
     def give_up(self, why: str) -> None:
         """Watch no more; the record says why."""
         self._given_up = True
-        self._session.incomplete("communication's share", why)
+        self._session.record_gap("communication's share", why)
 
     def let_go(self) -> None:
         """End a profile whose step has not ended."""
@@ -167,7 +167,7 @@ class StepWatch:
             return
         time = communication_time(_events(done, on_gpu=self._on_gpu))
         self._shares.add(time)
-        self._session.put(
+        self._session.record(
             CommunicationSampled(
                 step=step,
                 ranks=self._ranks,

@@ -32,10 +32,10 @@ def from_environment() -> list[Callback]:
         return []
     try:
         settings = settings_of(os.environ)
-        from carbon_trainer.callbacks.automatic import Automatic, Unasked
+        from carbon_trainer.callbacks.automatic import AutoCarbonAware, AutoRegister
 
-        Unasked(**settings)
-        return [Automatic(settings)]
+        AutoCarbonAware(**settings)
+        return [AutoRegister(settings)]
     except Exception as error:
         from carbon_trainer.distributed.environment import this_rank
 

@@ -12,11 +12,11 @@ import torch
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
 from carbon_trainer.config import RunConfig
 from carbon_trainer.control.actions import Action, Power, Stop
-from carbon_trainer.control.participant import RunMember, state_of
-from carbon_trainer.control.pausing import TRAIN, Driver, wait_out
+from carbon_trainer.control.participant import RankContext, state_of
+from carbon_trainer.control.pausing import TRAIN, Driver, run_pause
 from carbon_trainer.data.shares import share_of
-from carbon_trainer.distributed.consensus import Agreement
-from carbon_trainer.distributed.process import Place
+from carbon_trainer.distributed.consensus import Consensus
+from carbon_trainer.distributed.process import ProcessRank
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import Outcome, ResumePoint
 from carbon_trainer.runs.session import RunSession
@@ -36,7 +36,7 @@ VALIDATION_LOSS_NAMES = ("validation/loss", "val_loss", "val/loss", "valid_loss"
 class Lead(Driver):
     """Drives one run through one ``fit``. On ranks other than 0 it has no session."""
 
-    def __init__(self, member: RunMember, parts: Sequence[CarbonCallback]) -> None:
+    def __init__(self, member: RankContext, parts: Sequence[CarbonCallback]) -> None:
         super().__init__(member.session)
         self._member = member
         self._session = session = member.session
@@ -69,7 +69,9 @@ class Lead(Driver):
         given = next((m.given_session for m in members if m.given_session is not None), None)
         state = next((m.resumed_state for m in members if m.resumed_state), None)
         resume = _resume_point(state, trainer)
-        member = RunMember.lead(_merged_settings(parts), place_of(trainer), resume, given)
+        member = RankContext.open_on_rank_zero(
+            _merged_settings(parts), process_of(trainer), resume, given
+        )
         lead = cls(member, parts)
         if state:
             lead._tokens = lead.session.tokens = int(state["tokens"])
@@ -82,10 +84,10 @@ class Lead(Driver):
                 part.began(lead, trainer)
         except Exception as error:
             # The other ranks wait for this one, and have to hear that it will not begin.
-            member.agreement.shared((str(error) or repr(error), False))
+            member.consensus.broadcast((str(error) or repr(error), False))
             lead.close(trainer, error)
             raise
-        member.agreement.shared(("", trainer.should_stop))
+        member.consensus.broadcast(("", trainer.should_stop))
         return lead
 
     @classmethod
@@ -98,9 +100,9 @@ class Lead(Driver):
             InputError: if rank 0 could not begin.
         """
         parts = [part for member in members for part in member.parts]
-        member = RunMember.follow(_merged_settings(parts), place_of(trainer))
+        member = RankContext.join_as_worker(_merged_settings(parts), process_of(trainer))
         lead = cls(member, parts)
-        refusal, trainer.should_stop = member.agreement.shared(("", False))
+        refusal, trainer.should_stop = member.consensus.broadcast(("", False))
         if refusal:
             member.close(None)
             raise InputError(refusal)
@@ -222,7 +224,7 @@ class Lead(Driver):
         """
         self.outcome = outcome
         if self._session is not None:
-            self._session.stop_with(outcome, **figures)
+            self._session.request_stop(outcome, **figures)
         self.save(trainer, outcome.status)
         self._limit_val_batches = trainer.limit_val_batches
         trainer.limit_val_batches = 0
@@ -252,15 +254,15 @@ class Lead(Driver):
 
     def _decided(self, trainer: Trainer, batch_index: int) -> Action | None:
         """Return what is to be done now, the same on every rank; None for going on."""
-        agreement, step = self._member.agreement, trainer.global_step
+        agreement, step = self._member.consensus, trainer.global_step
         if not (self.waiting or agreement.is_due(step)):
             return None
-        self.signal = agreement.strongest(max((part.signal() for part in self.parts), default=0))
+        self.signal = agreement.max_signal(max((part.signal() for part in self.parts), default=0))
         decide = partial(self._proposed, trainer, batch_index, agreement)
-        return agreement.told(decide, step)
+        return agreement.broadcast_decision(decide, step)
 
     def _proposed(
-        self, trainer: Trainer, batch_index: int, agreement: Agreement
+        self, trainer: Trainer, batch_index: int, agreement: Consensus
     ) -> tuple[Action | None, int]:
         """Ask the parts, on rank 0; what breaks is ours, and never leaves other ranks waiting."""
         now_ns = self.session.clock.now_ns()
@@ -284,13 +286,13 @@ class Lead(Driver):
             # Lightning noted it, and ends training after the batch.
             return "SIGTERM" if trainer.world_size == 1 and trainer.received_sigterm else None
 
-        action = wait_out(self, action, lambda: self._decided(trainer, batch_index), ended)
+        action = run_pause(self, action, lambda: self._decided(trainer, batch_index), ended)
         if isinstance(action, Stop):
             self.stop(trainer, action.outcome, **action.figures)
         elif isinstance(action, Power):
             self.disturbed = True
             for part in self.parts:
-                part.power(self, action.share, action.means)
+                part.power(self, action.power_fraction, action.mechanism)
 
     def set_phase(self, name: str) -> None:
         """Book what is used from now on under a phase."""
@@ -338,10 +340,10 @@ def tokens_in(module: LightningModule, batch: Any) -> int:
     return 0
 
 
-def place_of(trainer: Trainer) -> Place:
+def process_of(trainer: Trainer) -> ProcessRank:
     """Return where a trainer's process stands among its others."""
     node, device = f"node{trainer.node_rank}", trainer.strategy.root_device
-    return Place(trainer.global_rank, trainer.world_size, node, device)
+    return ProcessRank(trainer.global_rank, trainer.world_size, node, device)
 
 
 def _merged_settings(parts: Sequence[CarbonCallback]) -> RunConfig:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.callbacks.throttle import PowerThrottle
 from carbon_trainer.control.actions import Action
-from carbon_trainer.control.shifting import Shifter
+from carbon_trainer.control.shifting import PlanController
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.planning.plan import Plan
@@ -75,19 +75,19 @@ class CarbonSchedule(CarbonCallback):
         )
         self._executor = executor
         self._anew = anew
-        self._shifter: Shifter | None = None
+        self._shifter: PlanController | None = None
 
     def began(self, lead: Lead, trainer: Trainer) -> None:
         """Learn what has to be kept."""
         self._shifter = None
         if lead.session.config.deadline is None:
             return
-        means = next((part for part in lead.parts if isinstance(part, PowerThrottle)), None)
-        self._shifter = Shifter(
+        mechanism = next((part for part in lead.parts if isinstance(part, PowerThrottle)), None)
+        self._shifter = PlanController(
             lead,
             lead.session,
             _kind(lead.session, trainer),
-            means.throttle if means is not None else None,
+            mechanism.throttle if mechanism is not None else None,
             executor=self._executor,
             anew=self._anew,
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.control.throttling import Pacer
+from carbon_trainer.control.throttling import PowerController
 from carbon_trainer.errors import InputError
-from carbon_trainer.power.throttle import Means, Throttle
+from carbon_trainer.power.throttle import Mechanism, Throttle
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -22,9 +22,9 @@ class PowerThrottle(CarbonCallback):
     Alone it trains at one setting; beside CarbonSchedule it follows the plan.
 
     Args:
-        share: the setting to train at, as a share of what was found: 0.7 for 70 %.
-        means: ``power-limit``, ``clocks``, ``duty-cycle``, or ``auto`` for the first of them that
-            is permitted.
+        power_fraction: the setting to train at, as a fraction of what was found: 0.7 for 70 %.
+        mechanism: ``power-limit``, ``clocks``, ``duty-cycle``, or ``auto`` for the first of
+            them that is permitted.
         session: a run that somebody else opened; None to open one for each fit.
 
     Raises:
@@ -32,14 +32,20 @@ class PowerThrottle(CarbonCallback):
     """
 
     def __init__(
-        self, share: float = 1.0, *, means: Means = "auto", session: RunSession | None = None
+        self,
+        power_fraction: float = 1.0,
+        *,
+        mechanism: Mechanism = "auto",
+        session: RunSession | None = None,
     ) -> None:
-        if not 0 < share <= 1:
-            raise InputError(f"share is {share!r}, but should be above 0 and at most 1")
-        super().__init__(session=session, throttle=means)
-        self._share = share
-        self._means: Means = means
-        self._pacer: Pacer | None = None
+        if not 0 < power_fraction <= 1:
+            raise InputError(
+                f"power_fraction is {power_fraction!r}, but should be above 0 and at most 1"
+            )
+        super().__init__(session=session, throttle=mechanism)
+        self._share = power_fraction
+        self._mechanism: Mechanism = mechanism
+        self._pacer: PowerController | None = None
 
     @property
     def throttle(self) -> Throttle | None:
@@ -48,17 +54,17 @@ class PowerThrottle(CarbonCallback):
 
     def joined(self, lead: Lead, trainer: Trainer) -> None:
         """Find out what this machine permits, and set what was asked for."""
-        if self._means == "off":
+        if self._mechanism == "off":
             return
-        self._pacer = Pacer(lead.gpus, self._means, lead.recorder)
+        self._pacer = PowerController(lead.gpus, self._mechanism, lead.recorder)
         if self._share < 1:
             self._pacer.throttle.apply(self._share)
             self._pacer.say(f"training at {self._pacer.throttle.text(self._share)}")
 
-    def power(self, lead: Lead, share: float, means: str) -> None:
+    def power(self, lead: Lead, power_fraction: float, mechanism: str) -> None:
         """Train at another setting from now on."""
         if self._pacer is not None:
-            self._pacer.power(share, means)
+            self._pacer.power(power_fraction, mechanism)
 
     def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
         """Space steps out where that is how power is turned down."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from carbon_trainer.control.budget import RECENT_STEPS
-from carbon_trainer.distributed.process import Place
+from carbon_trainer.distributed.process import ProcessRank
 from carbon_trainer.hardware import machine
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def usual_folder(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"
 
 
-def place_of(args: TrainingArguments) -> Place:
+def process_of(args: TrainingArguments) -> ProcessRank:
     """Return where this process stands among the trainer's others."""
     group = os.environ.get("GROUP_RANK")
     node = machine.host_name() if group is None else f"node{group}"
-    return Place(args.process_index, args.world_size, node, args.device)
+    return ProcessRank(args.process_index, args.world_size, node, args.device)

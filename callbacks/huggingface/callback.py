@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from carbon_trainer.callbacks.huggingface.arguments import (
     first_validation_mj,
     kind_of,
-    place_of,
+    process_of,
     recent_steps,
     round_steps,
     saved_parameters,
@@ -23,19 +23,19 @@ from carbon_trainer.callbacks.huggingface.driver import CLOSING, VALIDATION, Tra
 from carbon_trainer.callbacks.huggingface.hooks import TrainerHooks, running_trainer
 from carbon_trainer.callbacks.huggingface.state import read_state
 from carbon_trainer.config import RunConfig, unknown_setting
-from carbon_trainer.control.budget import BudgetWatch
+from carbon_trainer.control.budget import BudgetGuard
 from carbon_trainer.control.failures import shielded
-from carbon_trainer.control.participant import RunMember
+from carbon_trainer.control.participant import RankContext
 from carbon_trainer.control.report import FORMATS, leave_report
-from carbon_trainer.control.shifting import Shifter
-from carbon_trainer.control.throttling import Pacer
+from carbon_trainer.control.shifting import PlanController
+from carbon_trainer.control.throttling import PowerController
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import Outcome, ResumePoint, budget_reached
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-    from carbon_trainer.power.throttle import Means
+    from carbon_trainer.power.throttle import Mechanism
     from carbon_trainer.runs.session import RunSession
 
 
@@ -74,7 +74,7 @@ class CarbonAwareCallback(TrainerCallback):
         session: a run that somebody else opened and will close; None to open one for each
             ``train``.
         executor: where plans are made; a thread of its own by default.
-        measure_anew: measure power settings even where a run before has.
+        remeasure: measure power settings even where a run before has.
         others: refused: what does not exist.
 
     Raises:
@@ -99,7 +99,7 @@ class CarbonAwareCallback(TrainerCallback):
         trace: str | Path | None = None,
         max_wait: str | None = None,
         release: str | None = None,
-        throttle: Means | None = None,
+        throttle: Mechanism | None = None,
         name: str | None = None,
         project: str | None = None,
         runs_dir: str | Path | None = None,
@@ -109,7 +109,7 @@ class CarbonAwareCallback(TrainerCallback):
         formats: Sequence[str] = FORMATS,
         session: RunSession | None = None,
         executor: Executor | None = None,
-        measure_anew: bool = False,
+        remeasure: bool = False,
         **others: Any,
     ) -> None:
         if others:
@@ -128,7 +128,7 @@ class CarbonAwareCallback(TrainerCallback):
         self._formats = tuple(formats)
         self._given = session
         self._executor = executor
-        self._anew = measure_anew
+        self._anew = remeasure
         self._run: TrainerRun | None = None
         self._hooks: TrainerHooks | None = None
         self._again: ResumePoint | None = None
@@ -237,43 +237,45 @@ class CarbonAwareCallback(TrainerCallback):
     ) -> None:  # fmt: skip
         again, self._again = self._again, None
         kept = (read_state(checkpoint) if checkpoint is not None else None) or {}
-        place = place_of(args)
+        place = process_of(args)
         if place.rank != 0:
-            self._run = run = TrainerRun(RunMember.follow(self._config, place), None, args, 0)
+            self._run = run = TrainerRun(
+                RankContext.join_as_worker(self._config, place), None, args, 0
+            )
             self._pace(run)
             return
         resume = again
         if kept:
             run_id, energy_mj = str(kept["run_id"]), int(kept["energy_mj"])
             resume = ResumePoint(run_id, str(checkpoint), state.global_step, energy_mj)
-        member = RunMember.lead(self._config, place, resume, self._given)
+        member = RankContext.open_on_rank_zero(self._config, place, resume, self._given)
         session = member.session
         if session is None:
             return
-        watch = BudgetWatch(session, saved_parameters(model), recent_steps=recent_steps(args))
+        watch = BudgetGuard(session, saved_parameters(model), recent_steps=recent_steps(args))
         tokens, waited_ns = int(kept.get("tokens", 0)), int(kept.get("waited_ns", 0))
         self._run = run = TrainerRun(member, watch, args, tokens, waited_ns)
         self._pace(run)
         self.outcome, self.run_dir = None, session.run_dir
         if self._given is None:
             self._unseen = weakref.finalize(self, _close_at_exit, member, run.pacer, self._formats)
-        reason = watch.reason_to_begin_not(int(kept.get("ahead_mj", 0)))
+        reason = watch.reason_not_to_start(int(kept.get("ahead_mj", 0)))
         if reason is not None:
-            session.stop_with(budget_reached(reason))
+            session.request_stop(budget_reached(reason))
             run.has_nothing_left = control.should_training_stop = True
 
     def _pace(self, run: TrainerRun) -> None:
         """Find out by what power can be turned down, where there is a schedule."""
         config = run.session.config if run.session is not None else self._config
         if config.deadline is not None and config.throttle != "off":
-            run.pacer = Pacer(run.member.gpus, config.throttle, run.session)
+            run.pacer = PowerController(run.member.gpus, config.throttle, run.session)
 
     def _schedule(self, run: TrainerRun, trainer: str, args: TrainingArguments, model: Any) -> None:
         """Learn what has to be kept."""
         session = run.session
         if session is None or session.config.deadline is None:
             return
-        run.shifter = Shifter(
+        run.shifter = PlanController(
             run,
             session,
             kind_of(trainer, args, model),
@@ -317,7 +319,9 @@ class CarbonAwareCallback(TrainerCallback):
             self._close(RuntimeError("training ended without telling its callbacks"))
 
 
-def _close_at_exit(member: RunMember, pacer: Pacer | None, formats: Sequence[str]) -> None:
+def _close_at_exit(
+    member: RankContext, pacer: PowerController | None, formats: Sequence[str]
+) -> None:
     if pacer is not None:
         pacer.close()
     closed = member.close(RuntimeError("the process ended before training did"))

@@ -14,13 +14,13 @@ import torch
 from carbon_trainer.callbacks.huggingface.arguments import epoch_may_end, tokens_in, usual_folder
 from carbon_trainer.callbacks.huggingface.state import leave_state
 from carbon_trainer.control.actions import Action, Power, Stop
-from carbon_trainer.control.budget import BudgetWatch
+from carbon_trainer.control.budget import BudgetGuard
 from carbon_trainer.control.failures import shielded
 from carbon_trainer.control.metrics import EnergyFigures, emissions_figures
-from carbon_trainer.control.participant import RunMember, state_of
-from carbon_trainer.control.pausing import TRAIN, Driver, wait_out
-from carbon_trainer.control.shifting import Shifter
-from carbon_trainer.control.throttling import Pacer
+from carbon_trainer.control.participant import RankContext, state_of
+from carbon_trainer.control.pausing import TRAIN, Driver, run_pause
+from carbon_trainer.control.shifting import PlanController
+from carbon_trainer.control.throttling import PowerController
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.runs.checkpoints import size_of
 from carbon_trainer.runs.outcome import budget_reached
@@ -51,16 +51,16 @@ class TrainerRun(Driver):
 
     def __init__(
         self,
-        member: RunMember,
-        watch: BudgetWatch | None,
+        member: RankContext,
+        watch: BudgetGuard | None,
         args: TrainingArguments,
         tokens: int,
         waited_ns: int = 0,
     ) -> None:
         super().__init__(member.session, waited_ns)
         self.member = member
-        self.pacer: Pacer | None = None
-        self.shifter: Shifter | None = None
+        self.pacer: PowerController | None = None
+        self.shifter: PlanController | None = None
         self.phase = TRAIN
         self.stop: Stop | None = None
         self.has_nothing_left = False
@@ -109,7 +109,7 @@ class TrainerRun(Driver):
     def note(self, decision: str, why: str) -> None:
         """Write something down that a reader of the record should know."""
         if self.session is not None:
-            self.session.put(Decision(decision=decision, why=why))
+            self.session.record(Decision(decision=decision, why=why))
 
     def retries(self, error: BaseException) -> bool:
         """Tell whether the trainer begins again, with smaller batches, after an exception."""
@@ -157,7 +157,7 @@ class TrainerRun(Driver):
         decided = partial(self._decided, args, state, control)
         action = decided()
         if action is not None:
-            self._obey(wait_out(self, action, decided), control)
+            self._obey(run_pause(self, action, decided), control)
 
     def epoch_end(self, control: TrainerControl) -> None:
         """An epoch has ended; after a stop nothing more is evaluated or saved."""
@@ -173,16 +173,16 @@ class TrainerRun(Driver):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl
     ) -> Action | None:
         """Return what is to be done now, the same on every rank; None for going on."""
-        agreement, step = self.member.agreement, state.global_step
+        agreement, step = self.member.consensus, state.global_step
         if not (self.waiting or agreement.is_due(step)):
             return None
-        return agreement.told(lambda: self._proposed(args, state, control), step)
+        return agreement.broadcast_decision(lambda: self._proposed(args, state, control), step)
 
     def _proposed(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl
     ) -> tuple[Action | None, int]:
         """Decide, on rank 0; what breaks is ours, and never leaves other ranks waiting."""
-        session, agreement, watch = self.session, self.member.agreement, self._watch
+        session, agreement, watch = self.session, self.member.consensus, self._watch
         if session is None or watch is None:
             return None, 1
         try:
@@ -191,7 +191,7 @@ class TrainerRun(Driver):
             steps = 1
             if not self.waiting:
                 steps = agreement.steps_until_next(state.global_step, session.clock.now_ns())
-            steps = watch.most_steps(steps, validation_mj)
+            steps = watch.max_steps(steps, validation_mj)
             follows = control.should_evaluate or epoch_may_end(args, state)
             if control.should_training_stop and not control.should_evaluate:
                 return None, steps
@@ -219,11 +219,11 @@ class TrainerRun(Driver):
     def _obey(self, action: Action, control: TrainerControl) -> None:
         if isinstance(action, Power) and self.pacer is not None:
             self.disturbed = True
-            self.pacer.power(action.share, action.means)
+            self.pacer.power(action.power_fraction, action.mechanism)
         elif isinstance(action, Stop):
             self.stop = action
             if self.session is not None:
-                self.session.stop_with(action.outcome, **action.figures)
+                self.session.request_stop(action.outcome, **action.figures)
                 log.warning("training stops with a checkpoint: %s.", action.outcome.reason)
             control.should_training_stop = control.should_save = True
             control.should_evaluate = False
@@ -278,16 +278,16 @@ class TrainerRun(Driver):
     def saved(self, args: TrainingArguments, state: TrainerState) -> None:
         """A checkpoint is there: leave the run's state in it, seal it, note it."""
         (folder, save_s), self._saved = self._saved or (usual_folder(args, state), 0.0), None
-        if self.member.agreement is not None:
+        if self.member.consensus is not None:
             # Every rank has written its part.
-            self.member.agreement.await_all()
+            self.member.consensus.barrier()
         if self.session is not None:
             self.within(CHECKPOINT, self._seal, self.session, folder, save_s, state.global_step)
 
     def _seal(self, session: RunSession, folder: Path, save_s: float, step: int) -> None:
         began_s = time.monotonic()
         try:
-            ahead_mj = self._watch.ahead_mj if self._watch is not None else 0
+            ahead_mj = self._watch.remaining_need_mj if self._watch is not None else 0
             waited_ns = self.waited_until(session.clock.now_ns())
             kept = state_of(
                 session, self._tokens, step=step, ahead_mj=ahead_mj, waited_ns=waited_ns
@@ -295,7 +295,7 @@ class TrainerRun(Driver):
             leave_state(folder, kept)
             size = size_of(folder)
         except OSError as error:
-            session.incomplete(f"checkpoint at step {step}", f"{error.strerror or error}")
+            session.record_gap(f"checkpoint at step {step}", f"{error.strerror or error}")
             return
         seconds = save_s + time.monotonic() - began_s
         why = self.stop.outcome.status if self.stop is not None else "periodic"

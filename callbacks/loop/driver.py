@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsFloat, cast
 
 from carbon_trainer.config import RunConfig
-from carbon_trainer.control.budget import BudgetWatch
+from carbon_trainer.control.budget import BudgetGuard
 from carbon_trainer.control.failures import note_failure, outcome_of
-from carbon_trainer.distributed.process import place_here
+from carbon_trainer.distributed.process import current_process
 from carbon_trainer.runs.checkpoints import size_of
 from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint, budget_reached
 from carbon_trainer.runs.session import RunSession
 
 if TYPE_CHECKING:
-    from carbon_trainer.control.participant import RunMember
+    from carbon_trainer.control.participant import RankContext
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class LoopRun:
         self, config: RunConfig, parameters: int, resumed: Mapping[str, Any] | None
     ) -> None:
         self.outcome: Outcome | None = None
-        self._member: RunMember | None = None
+        self._member: RankContext | None = None
         self._processes = 1
         self._steps = int(resumed["step"]) if resumed else 0
         self._tokens = int(resumed["tokens"]) if resumed else 0
@@ -77,22 +77,26 @@ class LoopRun:
         session, member = self.session, self._member
         self._meter = session.meter if session is not None else member.meter if member else None
         self._log_every = config.log_every
-        self._watch: BudgetWatch | None = None
+        self._watch: BudgetGuard | None = None
         if session is not None:
             session.step, session.tokens = self._steps, self._tokens
-            self._watch = BudgetWatch(session, parameters)
+            self._watch = BudgetGuard(session, parameters)
         self._begin()
 
     def _joined(self, config: RunConfig, resumed: Mapping[str, Any] | None) -> RunSession | None:
-        place = place_here()
+        place = current_process()
         resume = _resume_point(resumed) if resumed else None
         if place is None:
             return RunSession.open(config, resume=resume, entry="loop")
-        from carbon_trainer.control.participant import RunMember
+        from carbon_trainer.control.participant import RankContext
 
-        self._processes = place.ranks
+        self._processes = place.world_size
         lead = place.rank == 0
-        join = RunMember.lead(config, place, resume) if lead else RunMember.follow(config, place)
+        join = (
+            RankContext.open_on_rank_zero(config, place, resume)
+            if lead
+            else RankContext.join_as_worker(config, place)
+        )
         self._member = join
         return join.session
 
@@ -129,7 +133,7 @@ class LoopRun:
             **session.checkpoint_state(),
             "step": self._steps,
             "tokens": self._tokens,
-            "ahead_mj": self._watch.ahead_mj if self._watch is not None else 0,
+            "ahead_mj": self._watch.remaining_need_mj if self._watch is not None else 0,
         }
 
     # Steps
@@ -258,18 +262,20 @@ class LoopRun:
     # Deciding: process 0 says why to stop, and all hear it at the same step
 
     def _decide(self, *, waiting: bool = False) -> None:
-        agreement = self._member.agreement if self._member is not None else None
+        agreement = self._member.consensus if self._member is not None else None
         if self.outcome is None and (agreement is None or agreement.is_due(self._steps)):
             self._obey(self._told(lambda: self._proposed(waiting)))
 
     def _told(self, decide: Callable[[], tuple[str | None, int]]) -> str | None:
-        agreement = self._member.agreement if self._member is not None else None
-        return decide()[0] if agreement is None else agreement.told(decide, self._steps)
+        agreement = self._member.consensus if self._member is not None else None
+        return (
+            decide()[0] if agreement is None else agreement.broadcast_decision(decide, self._steps)
+        )
 
     def _may_begin(self) -> tuple[str | None, int]:
         if self._watch is None:
             return None, 1
-        return self._watch.reason_to_begin_not(self._ahead_mj), 1
+        return self._watch.reason_not_to_start(self._ahead_mj), 1
 
     def _proposed(self, waiting: bool) -> tuple[str | None, int]:
         """Say why to stop, if the run has to, and in how many steps to decide again."""
@@ -283,8 +289,8 @@ class LoopRun:
             steps = 1
             if self._member is not None:
                 now_ns = session.clock.now_ns()
-                steps = self._member.agreement.steps_until_next(self._steps, now_ns)
-            return reason, watch.most_steps(steps, between_mj)
+                steps = self._member.consensus.steps_until_next(self._steps, now_ns)
+            return reason, watch.max_steps(steps, between_mj)
         except Exception as error:  # noqa: BLE001 - recorded, by note_failure
             # The other processes wait for an answer.
             note_failure(session, "decision", error)
@@ -297,7 +303,7 @@ class LoopRun:
         if self.session is not None:
             budget = self._watch.budget if self._watch is not None else None
             figures = {} if budget is None else {"limit_mj": budget.limit_mj}
-            self.session.stop_with(self.outcome, **figures)
+            self.session.request_stop(self.outcome, **figures)
 
 
 def _resume_point(state: Mapping[str, Any]) -> ResumePoint:

@@ -26,12 +26,12 @@ class Power:
     """Train at a power setting.
 
     Attributes:
-        share: the setting, as a share of the full one.
-        means: how rank 0's machine does it.
+        power_fraction: the setting, as a share of the full one.
+        mechanism: how rank 0's machine does it.
     """
 
-    share: float
-    means: str
+    power_fraction: float
+    mechanism: str
 
 
 @dataclass(frozen=True, slots=True)

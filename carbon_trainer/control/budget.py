@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from carbon_trainer.runs.accounting import NOTHING, Settled
+from carbon_trainer.runs.accounting import ZERO, AccruedUsage
 from carbon_trainer.units import energy_text, mj_from_kwh
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Budget:
 
     @classmethod
     def tightest(
-        cls, config: RunConfig, factor: EmissionFactor, settled: Settled = NOTHING
+        cls, config: RunConfig, factor: EmissionFactor, settled: AccruedUsage = ZERO
     ) -> Budget | None:
         """Return the budget that is reached first, or None where none was set.
 
@@ -140,11 +140,11 @@ class _Run(Protocol):
     @property
     def factor(self) -> EmissionFactor: ...
     @property
-    def settled(self) -> Settled: ...
+    def accrued(self) -> AccruedUsage: ...
     def used_mj(self, *, upper: bool = False) -> int: ...
 
 
-class BudgetWatch:
+class BudgetGuard:
     """Says when a run has to stop so that its budget is never exceeded.
 
     What was used, in the upper estimate, the next step, a validation if one comes before the next
@@ -183,14 +183,14 @@ class BudgetWatch:
         self._last_used_mj = used_mj
 
     @property
-    def ahead_mj(self) -> int:
+    def remaining_need_mj(self) -> int:
         """What a step and the end of the run are expected to use, as far as is known, millijoules.
 
         Kept in a checkpoint, it lets the next segment know before it has metered anything.
         """
         return self._need(0, self._forecast.next_mj).total_mj
 
-    def reason_to_begin_not(self, ahead_mj: int = 0) -> str | None:
+    def reason_not_to_start(self, ahead_mj: int = 0) -> str | None:
         """Say why not even a first step may be done; None where it may.
 
         Args:
@@ -224,7 +224,7 @@ class BudgetWatch:
             return None
         return self._reason(budget, "step" if steps_left else "validation")
 
-    def most_steps(self, wanted: int, validation_mj: int) -> int:
+    def max_steps(self, wanted: int, validation_mj: int) -> int:
         """Return how many steps surely fit, up to ``wanted``, with validation and checkpoint."""
         if self.budget is None or wanted <= 1:
             return wanted
@@ -250,7 +250,7 @@ class BudgetWatch:
         """Emissions and money are other energies under each emission factor."""
         run = self._run
         self._factor = run.factor
-        self.budget = Budget.tightest(run.config, run.factor, run.settled)
+        self.budget = Budget.tightest(run.config, run.factor, run.accrued)
 
     def _need(self, used_mj: int, next_mj: int) -> Need:
         """Keep room for two checkpoints: a periodic one may be saved just before the last."""

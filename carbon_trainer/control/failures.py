@@ -37,7 +37,7 @@ def note_failure(session: RunSession | None, event: str, error: Exception) -> No
     """Something of ours broke: the record says so, and a budget no longer holds."""
     if session is not None:
         why = f"{type(error).__name__}: {error}"
-        session.incomplete(f"carbon-trainer's {event}", why)
+        session.record_gap(f"carbon-trainer's {event}", why)
         session.meter_loss = session.meter_loss or why
 
 

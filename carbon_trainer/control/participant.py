@@ -10,17 +10,17 @@ from tqdm import tqdm
 
 from carbon_trainer.config import RunConfig
 from carbon_trainer.control.failures import note_failure, outcome_of
-from carbon_trainer.distributed.consensus import Agreement
-from carbon_trainer.distributed.exchange import Ranks
+from carbon_trainer.distributed.consensus import Consensus
+from carbon_trainer.distributed.exchange import NodeExchange
 from carbon_trainer.distributed.node_metering import NodeReport
-from carbon_trainer.distributed.process import Place
+from carbon_trainer.distributed.process import ProcessRank
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import FINISHED, ResumePoint
 from carbon_trainer.runs.session import RunSession
 
 
-class RunMember:
+class RankContext:
     """Rank 0 has the run's session; the first rank of another machine meters that machine.
 
     Make one with ``lead`` on rank 0 and with ``follow`` on the others, at the same time.
@@ -28,32 +28,32 @@ class RunMember:
     Attributes:
         session: the run's record; None on ranks that keep none.
         meter: the machine's meter; None where another rank meters it.
-        agreement: how ranks decide together.
+        consensus: how ranks decide together.
     """
 
     def __init__(
         self,
         session: RunSession | None,
         *,
-        agreement: Agreement,
-        ranks: Ranks | None = None,
+        agreement: Consensus,
+        ranks: NodeExchange | None = None,
         meter: EnergyMeter | None = None,
         owns_session: bool = False,
     ) -> None:
         self.session = session
         self.meter = session.meter if session is not None else meter
-        self.agreement = agreement
+        self.consensus = agreement
         self._ranks = ranks
         self._owns_session = owns_session
 
     @classmethod
-    def lead(
+    def open_on_rank_zero(
         cls,
         config: RunConfig,
-        place: Place,
+        place: ProcessRank,
         resume: ResumePoint | None = None,
         given: RunSession | None = None,
-    ) -> RunMember:
+    ) -> RankContext:
         """Open the run, or take a session that somebody else opened and will close.
 
         Args:
@@ -65,34 +65,34 @@ class RunMember:
         Raises:
             InputError: if a setting does not fit what is there.
         """
-        ranks, agreement = Ranks.join(place), Agreement(place)
+        ranks, agreement = NodeExchange.create(place), Consensus(place)
         try:
             session = given or _opened(config, resume, ranks)
         except Exception as error:
             # The other ranks wait for this one, and have to hear that it will not begin.
-            agreement.shared(str(error) or repr(error))
+            agreement.broadcast(str(error) or repr(error))
             cls(None, ranks=ranks, agreement=agreement).close(error)
             raise
-        agreement.shared("")
+        agreement.broadcast("")
         if given is None:
             session.listeners.append(speak)
         return cls(session, ranks=ranks, agreement=agreement, owns_session=given is None)
 
     @classmethod
-    def follow(cls, config: RunConfig, place: Place) -> RunMember:
+    def join_as_worker(cls, config: RunConfig, place: ProcessRank) -> RankContext:
         """Stand in on a rank other than 0: takes part in decisions, records nothing.
 
         Raises:
             InputError: if rank 0 could not open the run.
         """
-        ranks, agreement = Ranks.join(place), Agreement(place)
-        refusal = agreement.shared("")
+        ranks, agreement = NodeExchange.create(place), Consensus(place)
+        refusal = agreement.broadcast("")
         if refusal:
             cls(None, ranks=ranks, agreement=agreement).close(None)
             raise InputError(refusal)
         meter = None
-        if ranks is not None and ranks.duty is not None:
-            meter = EnergyMeter(host=config.host_metering, gpus=ranks.duty.gpus)
+        if ranks is not None and ranks.assignment is not None:
+            meter = EnergyMeter(host=config.host_metering, gpus=ranks.assignment.gpus)
             meter.start()
         return cls(None, ranks=ranks, meter=meter, agreement=agreement)
 
@@ -104,7 +104,7 @@ class RunMember:
         """
         if self._ranks is None:
             return None
-        return self._ranks.duty.gpus if self._ranks.duty is not None else ()
+        return self._ranks.assignment.gpus if self._ranks.assignment is not None else ()
 
     def set_phase(self, name: str) -> None:
         """Book what is used from now on under a phase."""
@@ -132,9 +132,9 @@ class RunMember:
             The session that was closed, if it was.
         """
         self._finish_exchange(exception)
-        self.agreement.leave()
+        self.consensus.destroy()
         if self._ranks is not None:
-            self._ranks.leave()
+            self._ranks.destroy()
         if self.session is None or not self._owns_session:
             return None
         self.session.close(FINISHED if exception is None else outcome_of(exception))
@@ -149,17 +149,17 @@ class RunMember:
             self._take(self._ranks.finish(self.meter))
         elif self.session is not None and self._ranks.is_due:
             why = "training ended by an exception, so other machines could not tell their last"
-            self.session.incomplete("energy of other machines", why)
+            self.session.record_gap("energy of other machines", why)
         if self.session is not None:
-            self.session.end_elsewhere()
+            self.session.end_remote_nodes()
 
     def _take(self, reports: Sequence[NodeReport]) -> None:
         if self.session is None:
             return
         for report in reports:
-            self.session.take_report(report)
+            self.session.merge_node_report(report)
         if self._ranks is not None and self._ranks.broken:
-            self.session.incomplete("energy of other machines", self._ranks.broken)
+            self.session.record_gap("energy of other machines", self._ranks.broken)
             self.session.meter_loss = self.session.meter_loss or self._ranks.broken
 
 
@@ -176,8 +176,10 @@ def state_of(session: RunSession, tokens: int, **more: Any) -> dict[str, Any]:
     return {**session.checkpoint_state(), "tokens": tokens, **more}
 
 
-def _opened(config: RunConfig, resume: ResumePoint | None, ranks: Ranks | None) -> RunSession:
+def _opened(
+    config: RunConfig, resume: ResumePoint | None, ranks: NodeExchange | None
+) -> RunSession:
     meter = None
-    if ranks is not None and ranks.duty is not None:
-        meter = EnergyMeter(host=config.host_metering, gpus=ranks.duty.gpus)
+    if ranks is not None and ranks.assignment is not None:
+        meter = EnergyMeter(host=config.host_metering, gpus=ranks.assignment.gpus)
     return RunSession.open(config, resume=resume, entry="callback", meter=meter)

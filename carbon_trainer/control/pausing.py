@@ -51,7 +51,7 @@ class Driver:
         raise NotImplementedError
 
 
-def wait_out(
+def run_pause(
     driver: Driver,
     action: Action,
     decided: Callable[[], Action | None],
@@ -72,12 +72,12 @@ def wait_out(
     """
     while isinstance(action, Pause):
         driver.disturbed = driver.waiting = True
-        action = _stand_still(driver, action, decided, ended)
+        action = _hold(driver, action, decided, ended)
         driver.waiting = False
     return action
 
 
-def _stand_still(
+def _hold(
     driver: Driver,
     pause: Pause,
     decided: Callable[[], Action | None],
@@ -90,7 +90,9 @@ def _stand_still(
     driver.set_phase(PAUSE)
     if session is not None:
         session.waiting_until_ns = pause.until_ns
-        session.put(Decision(decision="pause", why=pause.why, figures={"until_ns": pause.until_ns}))
+        session.record(
+            Decision(decision="pause", why=pause.why, figures={"until_ns": pause.until_ns})
+        )
     action: Action | None = None
     while action is None:
         clock.wait(SLICE_S)
@@ -108,4 +110,4 @@ def _stand_still(
 def _record_end(session: RunSession, ended: Action, waited_ns: int) -> None:
     session.waiting_until_ns = None
     why = ended.why if isinstance(ended, Train) else "it was stopped"
-    session.put(Decision(decision="go on", why=why, figures={"waited_s": waited_ns / 1e9}))
+    session.record(Decision(decision="go on", why=why, figures={"waited_s": waited_ns / 1e9}))

@@ -28,7 +28,7 @@ from carbon_trainer.planning.problem import (
     PlanProblem,
     State,
 )
-from carbon_trainer.power.levels import LevelTable
+from carbon_trainer.power.levels import PowerProfile
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ LEAST_CARBON = Objective()
 NO_BUDGETS = Budgets()
 
 
-class Do(StrEnum):
+class RunAction(StrEnum):
     """What a run does."""
 
     TRAIN = "train"
@@ -56,24 +56,24 @@ class Do(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class Directive:
     """What to do until an instant.
 
     Attributes:
-        do: train, pause or release.
-        share: the power setting while training, as a share of the full one.
+        action: train, pause or release.
+        power_fraction: the power setting while training, as a fraction of the full one.
         until_ns: until when.
         why: for people.
     """
 
-    do: Do
-    share: float
+    action: RunAction
+    power_fraction: float
     until_ns: int
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Constraints:
     """What the schedule has to keep.
 
     Attributes:
@@ -96,7 +96,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class RunState:
     """Where the run is.
 
     Attributes:
@@ -127,8 +127,8 @@ class Schedule:
 
     def __init__(
         self,
-        terms: Terms,
-        table: LevelTable,
+        terms: Constraints,
+        table: PowerProfile,
         forecast: Callable[[], IntensitySeries],
         *,
         say: Callable[[str], None],
@@ -141,7 +141,7 @@ class Schedule:
         self._say = say
         self._tell_planned = planned
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="planner")
-        self._shares: dict[Level, float] = {}
+        self._power_fractions: dict[Level, float] = {}
         self._planner: Planner | None = None
         self._pending: Future[Decision | None] | None = None
         self._next_update_ns = 0
@@ -152,26 +152,26 @@ class Schedule:
         self._exhausted = False
         self.hurried = False
 
-    def course(self, position: Position) -> Course:
+    def next_directive(self, position: RunState) -> Directive:
         """Return what to do now."""
         self._update(position)
         course = self._planned(position)
-        if course.do is not Do.TRAIN and not self._may_wait(course, position):
+        if course.action is not RunAction.TRAIN and not self._may_wait(course, position):
             self._update(position)
             course = self._planned(position)
-            if course.do is not Do.TRAIN:
-                course = Course(Do.TRAIN, 1.0, course.until_ns, "waiting is over")
-        states: dict[Do, State] = {
-            Do.TRAIN: "running", Do.PAUSE: "paused", Do.RELEASE: "released",
+            if course.action is not RunAction.TRAIN:
+                course = Directive(RunAction.TRAIN, 1.0, course.until_ns, "waiting is over")
+        states: dict[RunAction, State] = {
+            RunAction.TRAIN: "running", RunAction.PAUSE: "paused", RunAction.RELEASE: "released",
         }  # fmt: skip
-        self._doing = states[course.do]
+        self._doing = states[course.action]
         return course
 
     def resume_now(self, until_ns: int) -> None:
         """Train, whatever the plan says, until an instant."""
         self._train_until_ns = until_ns
 
-    def measured(self, table: LevelTable) -> None:
+    def measured(self, table: PowerProfile) -> None:
         """Take a table with speeds that were seen since; the next plan is made with it."""
         self._table = table
         self._planner = None
@@ -183,7 +183,7 @@ class Schedule:
 
     # Inside
 
-    def _may_wait(self, course: Course, position: Position) -> bool:
+    def _may_wait(self, course: Directive, position: RunState) -> bool:
         if position.now_ns < self._train_until_ns:
             return False
         if self._waited_enough(position):
@@ -193,11 +193,11 @@ class Schedule:
         waiting = self._doing != "running"
         return waiting or course.until_ns - position.now_ns >= LEAST_WAIT_S * NS_PER_S
 
-    def _waited_enough(self, position: Position) -> bool:
+    def _waited_enough(self, position: RunState) -> bool:
         most_ns = self._terms.max_wait_ns
         return most_ns is not None and position.waited_ns >= most_ns
 
-    def _update(self, position: Position) -> None:
+    def _update(self, position: RunState) -> None:
         if self._pending is not None and self._pending.done():
             self._take(self._pending)
             self._pending = None
@@ -223,7 +223,7 @@ class Schedule:
             self._tell("to keep the deadline it trains at full power from here on")
         self.plan, self.hurried = decision.plan, decision.hurried
 
-    def _decide(self, position: Position, state: State) -> Decision | None:
+    def _decide(self, position: RunState, state: State) -> Decision | None:
         forecast = self._forecast()
         if position.now_ns >= self._terms.deadline_ns:
             self._tell(
@@ -262,13 +262,13 @@ class Schedule:
         self._tell_planned = None
 
     def _problem(
-        self, position: Position, hours: float, state: State, forecast: IntensitySeries
+        self, position: RunState, hours: float, state: State, forecast: IntensitySeries
     ) -> PlanProblem:
         terms, table = self._terms, self._table
-        self._shares = {}
-        for one in table.levels:
+        self._power_fractions = {}
+        for one in table.settings:
             level = Level(one.power_w * terms.pue, one.steps_per_s / table.full.steps_per_s)
-            self._shares[level] = one.share
+            self._power_fractions[level] = one.power_fraction
         restart_kwh = table.full.power_w * terms.pue * terms.restart_s / 3.6e6
         may_wait = not self._exhausted
         may_release = may_wait and terms.may_release
@@ -276,7 +276,7 @@ class Schedule:
             now_ns=position.now_ns,
             deadline_ns=terms.deadline_ns,
             work_hours=max(hours, 1e-6),
-            levels=tuple(self._shares),
+            levels=tuple(self._power_fractions),
             intensity=forecast,
             pause=Idle(table.idle_w * terms.pue) if may_wait else None,
             release=Idle(0.0, terms.restart_s, restart_kwh) if may_release else None,
@@ -286,17 +286,17 @@ class Schedule:
             state=state,
         )
 
-    def _planned(self, position: Position) -> Course:
+    def _planned(self, position: RunState) -> Directive:
         plan, now_ns = self.plan, position.now_ns
         if plan is None or now_ns >= plan.finish_ns:
-            return Course(Do.TRAIN, 1.0, now_ns + NS_PER_S, "there is no plan")
+            return Directive(RunAction.TRAIN, 1.0, now_ns + NS_PER_S, "there is no plan")
         slot = plan.at(now_ns)
         if slot.mode in (Mode.PAUSE, Mode.RELEASE):
             return self._wait(plan, slot, now_ns)
-        share = 1.0 if slot.level is None else self._shares.get(slot.level, 1.0)
-        return Course(Do.TRAIN, share, slot.end_ns, "the plan")
+        power_fraction = 1.0 if slot.level is None else self._power_fractions.get(slot.level, 1.0)
+        return Directive(RunAction.TRAIN, power_fraction, slot.end_ns, "the plan")
 
-    def _wait(self, plan: Plan, slot: PlanSlot, now_ns: int) -> Course:
+    def _wait(self, plan: Plan, slot: PlanSlot, now_ns: int) -> Directive:
         """Join the idle slots that follow into one wait."""
         later = [each for each in plan.slots if each.end_ns > now_ns]
         until_ns = slot.end_ns
@@ -304,8 +304,8 @@ class Schedule:
             if each.mode not in (Mode.PAUSE, Mode.RELEASE):
                 break
             until_ns = each.end_ns
-        do = Do.PAUSE if slot.mode is Mode.PAUSE else Do.RELEASE
-        return Course(do, 1.0, until_ns, self._reason(now_ns, until_ns))
+        do = RunAction.PAUSE if slot.mode is Mode.PAUSE else RunAction.RELEASE
+        return Directive(do, 1.0, until_ns, self._reason(now_ns, until_ns))
 
     def _reason(self, now_ns: int, until_ns: int) -> str:
         forecast = self._forecast()

@@ -6,32 +6,32 @@ import os
 from collections.abc import Mapping
 
 from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.control.plan_follower import Terms
+from carbon_trainer.control.plan_follower import Constraints
 from carbon_trainer.durations import duration_ns
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
 from carbon_trainer.hardware.process import age_s
 from carbon_trainer.ledger.facts import Decision, LevelsMeasured
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.planning.problem import Budgets, Objective
-from carbon_trainer.power.levels import LevelTable, key_of
+from carbon_trainer.power.levels import PowerProfile, key_of
 from carbon_trainer.power.throttle import Throttle
 from carbon_trainer.runs.outcome import SUPERVISED
 from carbon_trainer.runs.session import RunSession
 
 
-def levels_fact(table: LevelTable) -> LevelsMeasured:
+def levels_fact(table: PowerProfile) -> LevelsMeasured:
     """Write down what each power setting draws and does."""
     return LevelsMeasured(
-        means=table.means,
+        means=table.mechanism,
         levels=[
             {
-                "share": one.share,
+                "share": one.power_fraction,
                 "power_w": one.power_w,
                 "steps_per_s": one.steps_per_s,
                 "steps": one.steps,
                 "seconds": one.seconds,
             }
-            for one in table.levels
+            for one in table.settings
         ],
         idle_w=table.idle_w,
         measured_at_ns=table.measured_at_ns,
@@ -58,7 +58,7 @@ def plan_fact(session: RunSession, plan: Plan, at_once: Plan) -> Decision:
     )
 
 
-def terms_of(session: RunSession, deadline_ns: int) -> Terms:
+def constraints_of(session: RunSession, deadline_ns: int) -> Constraints:
     """Return what the schedule has to keep."""
     config = session.config
     if config.objective == "carbon":
@@ -71,7 +71,7 @@ def terms_of(session: RunSession, deadline_ns: int) -> Terms:
         config.release == "auto" and bool(os.environ.get(SUPERVISED))
     )
     wait = config.max_wait
-    return Terms(
+    return Constraints(
         deadline_ns=deadline_ns,
         objective=objective,
         may_release=may_release,
@@ -101,7 +101,7 @@ def levels_key(
     return key_of(
         **kind,
         devices=sorted(devices),
-        means=throttle.means if throttle is not None else None,
+        means=throttle.mechanism if throttle is not None else None,
         full=throttle.text(1.0) if throttle is not None else None,
     )
 

@@ -7,51 +7,51 @@ from collections.abc import Callable, Sequence
 
 from carbon_trainer.energy.sources.nvml import discover_gpus
 from carbon_trainer.ledger.facts import Decision
-from carbon_trainer.power.throttle import DUTY_CYCLE, Means, Throttle
+from carbon_trainer.power.throttle import DUTY_CYCLE, Mechanism, Throttle
 from carbon_trainer.runs.session import RunSession
 
 SLICE_S = 0.2
 """How long it sleeps at a time between steps, seconds: signals are to be answered soon."""
 
 
-class Pacer:
+class PowerController:
     """Turns this rank's GPUs down and up again, or spaces its steps out.
 
     Args:
         gpus: UUIDs of the GPUs that this rank sets; None for all that it may use.
-        means: how; ``auto`` takes the first that is permitted.
+        mechanism: how; ``auto`` takes the first that is permitted.
         session: the run's record; None on ranks that keep none.
     """
 
     def __init__(
-        self, gpus: Sequence[str] | None, means: Means, session: RunSession | None
+        self, gpus: Sequence[str] | None, mechanism: Mechanism, session: RunSession | None
     ) -> None:
         if gpus is None:
             gpus = [source.describe().device for source in discover_gpus()]
         self._session = session
         self._step_ended_s: float | None = None
-        self.throttle = Throttle(gpus, means=means, say=self.say)
-        self._means = self.throttle.means
+        self.throttle = Throttle(gpus, mechanism=mechanism, say=self.say)
+        self._mechanism = self.throttle.mechanism
 
-    def power(self, share: float, means: str) -> None:
+    def power(self, power_fraction: float, mechanism: str) -> None:
         """Train at another setting from now on.
 
         Args:
-            share: the setting, as a share of what was found.
-            means: how the rank that records does it.
+            power_fraction: the setting, as a fraction of what was found.
+            mechanism: how the rank that records does it.
         """
-        self._means = means
+        self._mechanism = mechanism
         throttle = self.throttle
-        if share == throttle.share:
+        if power_fraction == throttle.power_fraction:
             return
-        before = throttle.text(throttle.share)
-        throttle.apply(share)
+        before = throttle.text(throttle.power_fraction)
+        throttle.apply(power_fraction)
         if self._session is not None:
-            self._session.put(
+            self._session.record(
                 Decision(
                     decision="power",
-                    why=f"{before} before, {throttle.text(share)} from here on",
-                    figures={"share": share},
+                    why=f"{before} before, {throttle.text(power_fraction)} from here on",
+                    figures={"share": power_fraction},
                 )
             )
 
@@ -62,7 +62,7 @@ class Pacer:
             disturbed: something else took place since the step before.
             called: whether a signal is to be answered.
         """
-        if self.throttle.means != DUTY_CYCLE or self._means != DUTY_CYCLE:
+        if self.throttle.mechanism != DUTY_CYCLE or self._mechanism != DUTY_CYCLE:
             return
         now_s = time.monotonic()
         if self._step_ended_s is not None and not disturbed:
@@ -76,8 +76,8 @@ class Pacer:
     def say(self, sentence: str) -> None:
         """Tell people and the record."""
         if self._session is not None:
-            self._session.say(sentence)
-            self._session.put(Decision(decision="power", why=sentence))
+            self._session.notify(sentence)
+            self._session.record(Decision(decision="power", why=sentence))
 
 
 def _sleep(seconds: float, called: Callable[[], bool]) -> None:

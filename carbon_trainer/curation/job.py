@@ -143,10 +143,10 @@ def _clear(to: Path) -> None:
 def _run(work: _Work) -> Prepared:
     outcome: Outcome | None = None
     # Within the opening nobody could close what is open already.
-    work.interrupts.defer()
+    work.interrupts.hold()
     session = _open(work)
     try:
-        work.interrupts.answer()
+        work.interrupts.raise_pending()
         work.say(f"run {session.run_id} in {session.run_dir}")
         with session.phase(PHASE):
             sources, cleaner = _prepare_and_keep(work, session)
@@ -164,7 +164,7 @@ def _run(work: _Work) -> Prepared:
         outcome = failure(session, error)
     finally:
         # A signal that comes now has its answer already.
-        work.interrupts.defer()
+        work.interrupts.hold()
         session.close(outcome or Outcome("finished", 0, "all documents are dealt with"))
     if outcome is not None:
         return Prepared(outcome, session, None)
@@ -200,7 +200,7 @@ def _prepare(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
         position.made_from = key
         cleaner = Cleaner(config, work.steps, work.state, position)
         prepare(config, sources, cleaner, work.state, position, check)
-    session.put(_fact(work))
+    session.record(_fact(work))
     return sources, cleaner
 
 
@@ -240,13 +240,13 @@ def _checks(work: _Work, session: RunSession) -> Callable[[], None]:
 
 def _is_over(session: RunSession, reserve_s: float) -> bool:
     """Say whether no budget is left but for some seconds at the present power."""
-    budget = Budget.tightest(session.config, session.factor, session.settled)
+    budget = Budget.tightest(session.config, session.factor, session.accrued)
     reserve_mj = session.power_w() * 1000 * reserve_s
     return budget is not None and session.used_mj(upper=True) + reserve_mj >= budget.limit_mj
 
 
 def _budget_used_up(session: RunSession) -> Outcome:
-    budget = Budget.tightest(session.config, session.factor, session.settled)
+    budget = Budget.tightest(session.config, session.factor, session.accrued)
     return Outcome("budget", 3, f"the budget of {budget.text if budget else ''} is used up")
 
 

@@ -32,7 +32,7 @@ class CacheEntry:
     def __init__(self, cache_dir: Path, made_from: str) -> None:
         self.folder = cache_dir / hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
-    def is_whole(self) -> bool:
+    def is_valid(self) -> bool:
         """Tell whether the entry is there, with every file as it was written."""
         try:
             written: dict[str, dict[str, Any]] = self._index()["files"]
@@ -74,7 +74,7 @@ class CacheEntry:
     def _put(self, entry: Path, replaced: Path) -> None:
         """Move a new entry into place, unless another builder has put a whole one there."""
         with _locked(self.folder.parent / ".lock"):
-            if self.is_whole():
+            if self.is_valid():
                 return
             if self.folder.exists():
                 self.folder.rename(replaced)

@@ -130,7 +130,7 @@ def prepare(
     own = load_pretrained(tokenizer_source) if tokenizer_source else None
     key = own.fingerprint if own else f"bpe-{vocab_size}"
     entry = CacheEntry(cache_dir, f"{FORMAT}\n{corpus.sha256}\n{corpus.text_field}\n{key}")
-    if not entry.is_whole():
+    if not entry.is_valid():
         entry.build(lambda folder: _write(folder, corpus, own, vocab_size, tell))
     tokenizer = own or load_trained(entry.folder / TOKENIZER, vocab_size)
     return _packed(entry, corpus, tokenizer, block_size, validation_fraction)

@@ -142,7 +142,7 @@ def prepare_pairs(
     key = own.fingerprint if own else f"bpe-{vocab_size}"
     told = [f"pairs {FORMAT}", views.corpus.sha256, fields, [*map(str, chosen)], seed, key]
     entry = CacheEntry(cache_dir, "\n".join(map(str, told)))
-    if not entry.is_whole():
+    if not entry.is_valid():
         entry.build(lambda folder: _write(folder, views, own, vocab_size, tell))
     tokenizer = own or load_trained(entry.folder / TOKENIZER, vocab_size, pairs=True)
     return _split(entry, views, tokenizer, block_size, validation_fraction, tell)

@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 
 from carbon_trainer.distributed.groups import join_group, leave_group
-from carbon_trainer.distributed.node_metering import Cadence
-from carbon_trainer.distributed.process import Place
+from carbon_trainer.distributed.node_metering import ExchangeInterval
+from carbon_trainer.distributed.process import ProcessRank
 
 AGREE_S = 0.25
 """About how often several ranks agree, seconds."""
@@ -28,18 +28,18 @@ TIMEOUT = timedelta(seconds=600)
 Shared = TypeVar("Shared")
 
 
-class Agreement:
+class Consensus:
     """This rank's part in deciding together.
 
     Args:
         place: this process's; all ranks must make theirs at the same time.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: ProcessRank) -> None:
         self._rank = place.rank
-        self._cadence = Cadence(AGREE_S)
+        self._cadence = ExchangeInterval(AGREE_S)
         self._group: Any = None
-        if place.ranks > 1 and dist.is_available() and dist.is_initialized():
+        if place.world_size > 1 and dist.is_available() and dist.is_initialized():
             # On a group of its own, ranks wait on their CPUs and do not keep GPUs busy.
             self._group = join_group(TIMEOUT)
 
@@ -48,7 +48,7 @@ class Agreement:
         """Whether there are other ranks."""
         return self._group is not None
 
-    def leave(self) -> None:
+    def destroy(self) -> None:
         """Let go of the other ranks, for good."""
         group, self._group = self._group, None
         leave_group(group)
@@ -59,9 +59,9 @@ class Agreement:
 
     def steps_until_next(self, step: int, now_ns: int) -> int:
         """Return after how many steps rank 0 would decide next."""
-        return self._cadence.proposal(step, now_ns) if self.is_shared else 1
+        return self._cadence.propose(step, now_ns) if self.is_shared else 1
 
-    def strongest(self, signal_number: int) -> int:
+    def max_signal(self, signal_number: int) -> int:
         """Return the highest signal number that any rank has received; 0 for none."""
         if not self.is_shared:
             return signal_number
@@ -69,12 +69,12 @@ class Agreement:
         dist.all_reduce(told, op=dist.ReduceOp.MAX, group=self._group)
         return int(told.item())
 
-    def await_all(self) -> None:
+    def barrier(self) -> None:
         """Wait until every rank has come here."""
         if self.is_shared:
             dist.barrier(group=self._group)
 
-    def shared(self, value: Shared) -> Shared:
+    def broadcast(self, value: Shared) -> Shared:
         """Return rank 0's value on every rank; plain types only."""
         if not self.is_shared:
             return value
@@ -83,7 +83,7 @@ class Agreement:
         told: Shared = box[0]
         return told
 
-    def told(self, decide: Callable[[], tuple[Shared, int]], step: int) -> Shared:
+    def broadcast_decision(self, decide: Callable[[], tuple[Shared, int]], step: int) -> Shared:
         """Return rank 0's decision on every rank.
 
         Args:
@@ -91,7 +91,7 @@ class Agreement:
             step: the step after which this is.
         """
         mine: Any = decide() if self._rank == 0 else None
-        decision: tuple[Shared, int] = self.shared(mine)
+        decision: tuple[Shared, int] = self.broadcast(mine)
         if self.is_shared:
-            self._cadence.agreed(step, decision[1])
+            self._cadence.accept(step, decision[1])
         return decision[0]

@@ -15,18 +15,18 @@ import torch.distributed as dist
 
 from carbon_trainer.distributed.groups import join_group, leave_group
 from carbon_trainer.distributed.node_metering import (
-    Cadence,
-    Duty,
-    Member,
+    ExchangeInterval,
+    MeteringAssignment,
     NodeReport,
-    duty_of,
+    RankInfo,
+    assign_metering,
     report_of,
 )
 from carbon_trainer.energy.sources.nvml import discover_gpus
 from carbon_trainer.hardware import machine
 
 if TYPE_CHECKING:
-    from carbon_trainer.distributed.process import Place
+    from carbon_trainer.distributed.process import ProcessRank
     from carbon_trainer.energy.meter import EnergyMeter
 
 log = logging.getLogger(__name__)
@@ -35,32 +35,32 @@ TIMEOUT = timedelta(seconds=120)
 """How long a machine is waited for; it is at the same step, or it has died."""
 
 
-class Ranks:
+class NodeExchange:
     """This process's place among the others."""
 
-    def __init__(self, rank: int, duty: Duty | None, group: Any) -> None:
+    def __init__(self, rank: int, duty: MeteringAssignment | None, group: Any) -> None:
         self.rank = rank
-        self.duty = duty
+        self.assignment = duty
         self._group = group
-        self._cadence = Cadence()
+        self._cadence = ExchangeInterval()
         self._broken = ""
 
     @classmethod
-    def join(cls, place: Place) -> Ranks | None:
+    def create(cls, place: ProcessRank) -> NodeExchange | None:
         """Agree on who meters what; None where the run is one process.
 
         Every rank must call it at the same time.
         """
-        if place.ranks == 1 or not dist.is_available() or not dist.is_initialized():
+        if place.world_size == 1 or not dist.is_available() or not dist.is_initialized():
             return None
         everyone = join_group(TIMEOUT)
-        mine = Member(place.rank, place.node, _gpus(place.device))
-        members: list[Any] = [None] * place.ranks
+        mine = RankInfo(place.rank, place.node, _gpus(place.device))
+        members: list[Any] = [None] * place.world_size
         dist.all_gather_object(members, mine, group=everyone)
         meters = sorted({min(m.rank for m in members if m.node == one.node) for one in members})
         group = join_group(TIMEOUT, meters)
         leave_group(everyone)
-        duty = duty_of(place.rank, members)
+        duty = assign_metering(place.rank, members)
         return cls(place.rank, duty, group if duty and len(meters) > 1 else None)
 
     @property
@@ -76,9 +76,9 @@ class Ranks:
         """
         if not self.is_due or not self._cadence.is_due(step):
             return []
-        wait_steps = self._cadence.proposal(step, now_ns) if self.rank == 0 else 0
+        wait_steps = self._cadence.propose(step, now_ns) if self.rank == 0 else 0
         told = self._gather(meter, wait_steps, final=False)
-        self._cadence.agreed(step, max((wait for wait, _ in told), default=1))
+        self._cadence.accept(step, max((wait for wait, _ in told), default=1))
         return [report for _, report in told if report is not None]
 
     def finish(self, meter: EnergyMeter) -> list[NodeReport]:
@@ -87,7 +87,7 @@ class Ranks:
             return []
         return [report for _, report in self._gather(meter, 0, final=True) if report is not None]
 
-    def leave(self) -> None:
+    def destroy(self) -> None:
         """Let go of the others, for good."""
         group, self._group = self._group, None
         leave_group(group)
@@ -100,7 +100,7 @@ class Ranks:
     def _gather(
         self, meter: EnergyMeter, wait_steps: int, *, final: bool
     ) -> list[tuple[int, NodeReport | None]]:
-        duty = self.duty
+        duty = self.assignment
         if duty is None:
             return []
         # The one that keeps the record needs no report of its own.

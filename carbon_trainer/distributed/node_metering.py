@@ -21,7 +21,7 @@ EXCHANGE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class RankInfo:
     """One process of a run.
 
     Attributes:
@@ -36,7 +36,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Duty:
+class MeteringAssignment:
     """What a process has to meter.
 
     Attributes:
@@ -50,21 +50,21 @@ class Duty:
     meters: tuple[int, ...]
 
 
-def duty_of(rank: int, members: Sequence[Member]) -> Duty | None:
+def assign_metering(rank: int, members: Sequence[RankInfo]) -> MeteringAssignment | None:
     """Return what a process meters; None where another of its machine does.
 
     Args:
         rank: the process.
         members: all of the run's.
     """
-    nodes: dict[str, list[Member]] = {}
+    nodes: dict[str, list[RankInfo]] = {}
     for member in sorted(members, key=lambda one: one.rank):
         nodes.setdefault(member.node, []).append(member)
     meters = tuple(sorted(group[0].rank for group in nodes.values()))
     for node, group in nodes.items():
         if group[0].rank == rank:
             gpus = dict.fromkeys(gpu for member in group for gpu in member.gpus)
-            return Duty(node, tuple(gpus), meters)
+            return MeteringAssignment(node, tuple(gpus), meters)
     return None
 
 
@@ -121,13 +121,13 @@ def report_of(meter: EnergyMeter, node: str, host: str, *, final: bool = False) 
     )
 
 
-class Elsewhere:
+class RemoteNodes:
     """What other machines have used, by their last reports."""
 
     def __init__(self) -> None:
         self._last: dict[str, tuple[int, NodeReport]] = {}
 
-    def take(self, report: NodeReport, now_ns: int) -> bool:
+    def update(self, report: NodeReport, now_ns: int) -> bool:
         """Take a report; return whether its machine, or a device of it, is new."""
         before = self._last.get(report.node)
         self._last[report.node] = now_ns, report
@@ -156,7 +156,7 @@ class Elsewhere:
         return known_mj + round(1000 * power_w * since_ns / NS_PER_S)
 
 
-class Cadence:
+class ExchangeInterval:
     """At which steps to exchange: about each second, and at the same ones everywhere.
 
     Every process counts alike, and takes the number of steps until the next exchange from the one
@@ -175,7 +175,7 @@ class Cadence:
         """Say whether to exchange after this step."""
         return step >= self.next_step
 
-    def proposal(self, step: int, now_ns: int) -> int:
+    def propose(self, step: int, now_ns: int) -> int:
         """Return how many steps to wait; for the process that keeps the record."""
         before, self._at = self._at, (step, now_ns)
         if before is None or now_ns <= before[1]:
@@ -183,7 +183,7 @@ class Cadence:
         steps_per_s = (step - before[0]) * NS_PER_S / (now_ns - before[1])
         return max(1, round(steps_per_s * self._every_s))
 
-    def agreed(self, step: int, wait_steps: int) -> None:
+    def accept(self, step: int, wait_steps: int) -> None:
         """Take what was agreed."""
         self.next_step = step + max(1, wait_steps)
 

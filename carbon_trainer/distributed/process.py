@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProcessRank:
     """Where a process stands among those of its training, whichever framework trains.
 
     Attributes:
         rank: its number.
-        ranks: how many processes there are.
+        world_size: how many processes there are.
         node: the machine that it runs on, the same for all of its processes.
         device: what it trains on.
     """
 
     rank: int
-    ranks: int
+    world_size: int
     node: str
     device: torch.device
 
 
-def place_here() -> Place | None:
+def current_process() -> ProcessRank | None:
     """Return where this process stands among those that have met; None for one alone.
 
     Raises:
@@ -51,7 +51,7 @@ def place_here() -> Place | None:
         return None
     # torchrun's number of the machine; its name where another has started the processes.
     node = os.environ.get("GROUP_RANK", machine.host_name())
-    return Place(dist.get_rank(), dist.get_world_size(), node, _device(torch))
+    return ProcessRank(dist.get_rank(), dist.get_world_size(), node, _device(torch))
 
 
 def _device(torch: Any) -> Any:

@@ -13,7 +13,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class DeviceSnapshot:
     """How far one device had been metered.
 
     Attributes:
@@ -63,7 +63,7 @@ class Heartbeat:
     pid: int
     process_started: float
     time_ns: int
-    positions: tuple[Position, ...]
+    positions: tuple[DeviceSnapshot, ...]
     since_seq: int = 0
     closed: bool = False
 
@@ -91,7 +91,7 @@ def read_heartbeat(path: Path) -> Heartbeat:
         body = json.loads(path.read_text(encoding="utf-8"))
         if body.pop("version") != VERSION:
             raise ValueError("its version is not known")
-        positions = tuple(Position(**row) for row in body.pop("positions"))
+        positions = tuple(DeviceSnapshot(**row) for row in body.pop("positions"))
         return Heartbeat(**body, positions=positions)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is no heartbeat: {error}") from error

@@ -16,7 +16,7 @@ import numpy as np
 from carbon_trainer.clock import NS_PER_S, Clock, SystemClock
 from carbon_trainer.energy.cuda_steps import GpuEvent, GpuMarks
 from carbon_trainer.energy.curve import EnergyCurve, EnergyEstimate
-from carbon_trainer.energy.heartbeat import Position
+from carbon_trainer.energy.heartbeat import DeviceSnapshot
 from carbon_trainer.energy.phases import Phases, PhaseTotals
 from carbon_trainer.energy.poller import MeterEvent, Poller
 from carbon_trainer.energy.results import (
@@ -339,17 +339,17 @@ class EnergyMeter:
         self._add_phases(totals, self._summed_ns, end_ns)
         return EnergySummary(self._begin_ns, end_ns, devices, self._marks.count, totals.rows())
 
-    def positions(self) -> tuple[Position, ...]:
+    def positions(self) -> tuple[DeviceSnapshot, ...]:
         """Return how far each device has been metered, for a heartbeat."""
         return tuple(self._position(device) for device in list(self._devices))
 
-    def _position(self, device: _Device) -> Position:
+    def _position(self, device: _Device) -> DeviceSnapshot:
         info, curve = device.poller.describe(), device.curve
         counter_mj, known_ns = curve.counter_mj, curve.read_until_ns
         if self._stop_ns is not None:
             # The last reading comes after the stop, and is not all of this run's.
             known_ns = min(known_ns, self._stop_ns)
-        return Position(
+        return DeviceSnapshot(
             device=info.device,
             component=str(info.component),
             method=str(info.method),

@@ -31,18 +31,18 @@ fall some seconds after the work has ended."""
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredLevel:
+class MeasuredSetting:
     """One power setting, as it was measured.
 
     Attributes:
-        share: the setting, as a share of what was found.
+        power_fraction: the setting, as a fraction of what was found.
         power_w: mean power of the metered machines at it, watts.
         steps_per_s: optimizer steps a second.
         steps: steps that were measured.
         seconds: how long.
     """
 
-    share: float
+    power_fraction: float
     power_w: float
     steps_per_s: float
     steps: int
@@ -50,34 +50,34 @@ class MeasuredLevel:
 
 
 @dataclass(frozen=True, slots=True)
-class LevelTable:
+class PowerProfile:
     """The power settings of a model on a machine.
 
     Attributes:
-        means: how power is set.
-        levels: each setting, the full one first.
+        mechanism: how power is set.
+        settings: each setting, the full one first.
         idle_w: power while training stands still, watts.
         measured_at_ns: when.
     """
 
-    means: str
-    levels: tuple[MeasuredLevel, ...]
+    mechanism: str
+    settings: tuple[MeasuredSetting, ...]
     idle_w: float
     measured_at_ns: int
 
     @property
-    def full(self) -> MeasuredLevel:
+    def full(self) -> MeasuredSetting:
         """The setting that was found."""
-        return self.levels[0]
+        return self.settings[0]
 
 
 def key_of(**what: str | float | list[str] | None) -> str:
-    """Return the key of what decides power and speed: model, batch, devices, means."""
+    """Return the key of what decides power and speed: model, batch, devices, mechanism."""
     text = json.dumps(what, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class LevelCache:
+class PowerProfileCache:
     """Tables on disk, by key.
 
     Args:
@@ -86,9 +86,9 @@ class LevelCache:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._adapter = TypeAdapter(LevelTable)
+        self._adapter = TypeAdapter(PowerProfile)
 
-    def get(self, key: str) -> LevelTable | None:
+    def get(self, key: str) -> PowerProfile | None:
         """Return the table of a key; None where there is none that can be read."""
         try:
             return self._adapter.validate_json(self._path(key).read_bytes())
@@ -98,7 +98,7 @@ class LevelCache:
             log.warning("the power levels in %s cannot be used: %s", self._path(key), error)
             return None
 
-    def put(self, key: str, table: LevelTable) -> None:
+    def put(self, key: str, table: PowerProfile) -> None:
         """Keep a table; a disk that takes none is logged, as it can be measured again."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -117,43 +117,45 @@ class _Mark:
     step: int
 
 
-class LevelMeter:
+class PowerProfiler:
     """Measures one setting after the other, as training goes on.
 
     It is told of every step boundary and answers with the setting to train at next.
 
     Args:
-        means: how power is set.
-        shares: the settings, the full one first.
+        mechanism: how power is set.
+        power_fractions: the settings, the full one first.
         round_steps: steps after which their costs repeat: whole rounds are measured.
     """
 
-    def __init__(self, means: str, shares: tuple[float, ...], round_steps: int = 1) -> None:
-        self._means = means
-        self._shares = shares
+    def __init__(
+        self, mechanism: str, power_fractions: tuple[float, ...], round_steps: int = 1
+    ) -> None:
+        self._mechanism = mechanism
+        self._power_fractions = power_fractions
         self._round_steps = round_steps
-        self._found: list[MeasuredLevel] = []
+        self._found: list[MeasuredSetting] = []
         self._settling: _Mark | None = None
         self._begin: _Mark | None = None
         self._idle_w: float | None = None
 
     @property
-    def share(self) -> float:
+    def power_fraction(self) -> float:
         """The setting to train at now."""
-        number = min(len(self._found), len(self._shares) - 1)
-        return self._shares[number]
+        number = min(len(self._found), len(self._power_fractions) - 1)
+        return self._power_fractions[number]
 
     @property
     def wants_idle(self) -> bool:
         """Whether all settings are measured and standing still is not."""
-        return len(self._found) == len(self._shares) and self._idle_w is None
+        return len(self._found) == len(self._power_fractions) and self._idle_w is None
 
     @property
     def is_done(self) -> bool:
         """Whether everything is measured."""
-        return len(self._found) == len(self._shares) and self._idle_w is not None
+        return len(self._found) == len(self._power_fractions) and self._idle_w is not None
 
-    def step_done(self, time_ns: int, used_mj: int, step: int) -> None:
+    def on_step_end(self, time_ns: int, used_mj: int, step: int) -> None:
         """Take note of a step boundary.
 
         Args:
@@ -161,7 +163,7 @@ class LevelMeter:
             used_mj: energy used until then, millijoules.
             step: optimizer steps done.
         """
-        if len(self._found) == len(self._shares):
+        if len(self._found) == len(self._power_fractions):
             return
         mark = _Mark(time_ns, used_mj, step)
         if self._settling is None:
@@ -172,10 +174,10 @@ class LevelMeter:
         elif (step - self._begin.step) % self._round_steps == 0 and _apart(
             self._begin, mark, LEAST_STEPS, LEAST_S
         ):
-            self._found.append(_level(self.share, self._begin, mark))
+            self._found.append(_level(self.power_fraction, self._begin, mark))
             self._begin, self._settling = None, mark
 
-    def disturbed(self) -> None:
+    def discard_current(self) -> None:
         """Something else than steps has taken place since the last one: measure again.
 
         While a setting settles it does no harm.
@@ -183,7 +185,7 @@ class LevelMeter:
         if self._begin is not None:
             self._begin = self._settling = None
 
-    def stood_still(self, seconds: float, used_mj: int) -> None:
+    def record_idle(self, seconds: float, used_mj: int) -> None:
         """Take what was used while training stood still.
 
         Args:
@@ -192,12 +194,12 @@ class LevelMeter:
         """
         self._idle_w = used_mj / 1000 / seconds
 
-    def table(self, now_ns: int) -> LevelTable:
+    def profile(self, now_ns: int) -> PowerProfile:
         """Return what was measured; only when ``is_done``."""
-        return LevelTable(self._means, tuple(self._found), self._idle_w or 0.0, now_ns)
+        return PowerProfile(self._mechanism, tuple(self._found), self._idle_w or 0.0, now_ns)
 
 
-def faster(table: LevelTable, steps_per_s: float) -> LevelTable:
+def faster(table: PowerProfile, steps_per_s: float) -> PowerProfile:
     """Return a table for a full speed that was seen since; the settings keep their proportions.
 
     Args:
@@ -206,9 +208,10 @@ def faster(table: LevelTable, steps_per_s: float) -> LevelTable:
     """
     scale = steps_per_s / table.full.steps_per_s
     levels = tuple(
-        dataclasses.replace(level, steps_per_s=level.steps_per_s * scale) for level in table.levels
+        dataclasses.replace(level, steps_per_s=level.steps_per_s * scale)
+        for level in table.settings
     )
-    return dataclasses.replace(table, levels=levels)
+    return dataclasses.replace(table, settings=levels)
 
 
 def _apart(first: _Mark, second: _Mark, steps: int, seconds: float) -> bool:
@@ -216,8 +219,8 @@ def _apart(first: _Mark, second: _Mark, steps: int, seconds: float) -> bool:
     return enough_time and second.step - first.step >= steps
 
 
-def _level(share: float, first: _Mark, second: _Mark) -> MeasuredLevel:
+def _level(power_fraction: float, first: _Mark, second: _Mark) -> MeasuredSetting:
     seconds = (second.time_ns - first.time_ns) / NS_PER_S
     steps = second.step - first.step
     power_w = (second.used_mj - first.used_mj) / 1000 / seconds
-    return MeasuredLevel(share, power_w, steps / seconds, steps, seconds)
+    return MeasuredSetting(power_fraction, power_w, steps / seconds, steps, seconds)

@@ -1,4 +1,4 @@
-"""Turns a machine's GPUs down and up again, by the best means that it permits."""
+"""Turns a machine's GPUs down and up again, by the best mechanism that it permits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from carbon_trainer.power.knobs import CLOCKS, POWER_LIMIT, Knob, KnobError, kno
 
 log = logging.getLogger(__name__)
 
-Means = Literal["auto", "power-limit", "clocks", "duty-cycle", "off"]
+Mechanism = Literal["auto", "power-limit", "clocks", "duty-cycle", "off"]
 DUTY_CYCLE = "duty-cycle"
 
-SHARES: dict[str, tuple[float, ...]] = {
+POWER_FRACTIONS: dict[str, tuple[float, ...]] = {
     POWER_LIMIT: (1.0, 0.85, 0.7, 0.55, 0.4),
     CLOCKS: (1.0, 0.85, 0.7, 0.55, 0.4),
     DUTY_CYCLE: (1.0, 0.75, 0.5, 0.25),
 }
-"""The settings whose power and speed are measured, as shares of the one that was found."""
+"""The settings whose power and speed are measured, as fractions of the one that was found."""
 
 REMEDY = {
     POWER_LIMIT: "run as root, or give the user CAP_SYS_ADMIN",
@@ -36,21 +36,21 @@ class Throttle:
 
     Args:
         devices: the GPUs' UUIDs.
-        means: how; ``auto`` takes the first that is permitted.
+        mechanism: how; ``auto`` takes the first that is permitted.
         say: takes a sentence for the user and the record.
         journal: where it is written what was turned.
         find: finds a knob by kind and device.
 
     Attributes:
-        means: how it is done: ``power-limit``, ``clocks`` or ``duty-cycle``.
-        share: the present setting, as a share of what was found.
+        mechanism: how it is done: ``power-limit``, ``clocks`` or ``duty-cycle``.
+        power_fraction: the present setting, as a fraction of what was found.
     """
 
     def __init__(
         self,
         devices: Sequence[str],
         *,
-        means: Means = "auto",
+        mechanism: Mechanism = "auto",
         say: Callable[[str], None],
         journal: Journal | None = None,
         find: Callable[[str, str], Knob] = knob_of,
@@ -62,34 +62,34 @@ class Throttle:
         self._knobs: dict[str, Knob] = {}
         self._entries: dict[str, Entry] = {}
         self._pid = os.getpid()
-        self.share = 1.0
-        self.means = self._choose(devices, means)
+        self.power_fraction = 1.0
+        self.mechanism = self._choose(devices, mechanism)
 
     @property
-    def shares(self) -> tuple[float, ...]:
+    def power_fractions(self) -> tuple[float, ...]:
         """The settings worth measuring, the one that was found first."""
-        return SHARES[self.means]
+        return POWER_FRACTIONS[self.mechanism]
 
-    def text(self, share: float) -> str:
+    def text(self, power_fraction: float) -> str:
         """Return a setting for people: ``490 W`` or ``50 % duty cycle``."""
         if not self._knobs:
-            return f"{share:.0%} duty cycle"
+            return f"{power_fraction:.0%} duty cycle"
         knob = next(iter(self._knobs.values()))
-        return f"{self._value(knob, share) / 1000:.0f} {knob.unit}"
+        return f"{self._value(knob, power_fraction) / 1000:.0f} {knob.unit}"
 
-    def apply(self, share: float) -> None:
-        """Set every GPU to a share of what was found; never fails, what cannot be set is said.
+    def apply(self, power_fraction: float) -> None:
+        """Set every GPU to a fraction of what was found; never fails, what cannot be set is said.
 
         Args:
-            share: above 0, up to 1.
+            power_fraction: above 0, up to 1.
         """
-        if share == self.share:
+        if power_fraction == self.power_fraction:
             return
-        self.share = share
+        self.power_fraction = power_fraction
         if not self._knobs:
             return
         self._leave_to_others()
-        values = self._values(share)
+        values = self._values(power_fraction)
         try:
             self._announce(values)
         except JournalError as error:
@@ -110,9 +110,9 @@ class Throttle:
         Args:
             step_s: how long the step took.
         """
-        if self.means != DUTY_CYCLE or self.share >= 1:
+        if self.mechanism != DUTY_CYCLE or self.power_fraction >= 1:
             return 0.0
-        return step_s * (1 / self.share - 1)
+        return step_s * (1 / self.power_fraction - 1)
 
     def restore(self) -> None:
         """Put everything back; may be called again, and only does so in its own process."""
@@ -125,7 +125,7 @@ class Throttle:
             except KnobError as error:
                 failed = True
                 self._say(f"{device}: the {entry.kind} cannot be put back: {error}")
-        self._entries, self.share = {}, 1.0
+        self._entries, self.power_fraction = {}, 1.0
         if not failed:
             self._journal.remove()
         guard, self._guard = self._guard, None
@@ -135,8 +135,8 @@ class Throttle:
 
     # Inside
 
-    def _choose(self, devices: Sequence[str], means: Means) -> str:
-        wanted = (POWER_LIMIT, CLOCKS) if means == "auto" else (means,)
+    def _choose(self, devices: Sequence[str], mechanism: Mechanism) -> str:
+        wanted = (POWER_LIMIT, CLOCKS) if mechanism == "auto" else (mechanism,)
         for kind in wanted:
             if kind not in (POWER_LIMIT, CLOCKS) or not devices:
                 continue
@@ -147,7 +147,7 @@ class Throttle:
                 return kind
             remedy = f": {REMEDY[kind]}" if refused.forbidden else ""
             self._say(
-                f"the GPUs' {kind} cannot be set ({refused}){remedy}; the next means is tried"
+                f"the GPUs' {kind} cannot be set ({refused}){remedy}; the next mechanism is tried"
             )
         return DUTY_CYCLE
 
@@ -167,21 +167,24 @@ class Throttle:
                 return error
         return None
 
-    def _values(self, share: float) -> dict[str, int]:
+    def _values(self, power_fraction: float) -> dict[str, int]:
         values = {}
         for device, knob in self._knobs.items():
             try:
-                values[device] = self._value(knob, share)
+                values[device] = self._value(knob, power_fraction)
             except KnobError as error:
                 self._say(f"{device}: the {knob.kind} cannot be changed any more: {error}")
         return values
 
-    def _value(self, knob: Knob, share: float) -> int:
+    def _value(self, knob: Knob, power_fraction: float) -> int:
         least, most = knob.range()
         entry = self._entries.get(knob.device)
         full = (entry.original if entry else knob.now()) or most
         # Drivers take whole watts and megahertz.
-        return max(least, min(most, full if share >= 1 else round(share * full / 1000) * 1000))
+        return max(
+            least,
+            min(most, full if power_fraction >= 1 else round(power_fraction * full / 1000) * 1000),
+        )
 
     def _leave_to_others(self) -> None:
         """Let go of devices that somebody else has set since."""

@@ -41,7 +41,7 @@ class EmissionFactor:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class AccruedUsage:
     """What a run had used when the present emission factor came into force.
 
     Attributes:
@@ -55,7 +55,7 @@ class Settled:
     cost: float = 0.0
 
 
-NOTHING = Settled()
+ZERO = AccruedUsage()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def step_of(path: Path) -> int:
     return int(path.stem.removeprefix("step-"))
 
 
-def put_in_place(partial: Path, path: Path) -> None:
+def commit(partial: Path, path: Path) -> None:
     """Seal a written checkpoint and give it its name, so that it is whole or not there.
 
     Raises:
@@ -45,7 +45,7 @@ def put_in_place(partial: Path, path: Path) -> None:
         partial.rename(path)
 
 
-def is_whole(path: Path) -> bool:
+def is_valid(path: Path) -> bool:
     """Say whether a checkpoint is what was sealed."""
     try:
         sealed = _seal_of(path).read_text(encoding="utf-8").splitlines()
@@ -82,16 +82,16 @@ def damaged_inside(folder: Path, name: str) -> list[str]:
     return sorted(file for file, digest in sealed.items() if found.get(file) != digest)
 
 
-def newest_whole(folder: Path) -> Path | None:
+def latest_valid(folder: Path) -> Path | None:
     """Return the newest checkpoint that is whole; damaged ones are logged and passed over."""
     for path in sorted(folder.glob(PATTERN), reverse=True):
-        if is_whole(path):
+        if is_valid(path):
             return path
         log.warning("%s is damaged or was not finished; an older one is taken.", path)
     return None
 
 
-def forget_old(folder: Path, keep: int) -> None:
+def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest, and what a killed process has left half-written."""
     for old in sorted(folder.glob(PATTERN))[:-keep]:
         remove(old)

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from carbon_trainer.clock import NS_PER_S, Clock
-from carbon_trainer.energy.heartbeat import FILE_NAME, Heartbeat, Position, read_heartbeat
+from carbon_trainer.energy.heartbeat import FILE_NAME, DeviceSnapshot, Heartbeat, read_heartbeat
 from carbon_trainer.energy.sources.base import Method, SourceLostError
 from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.files import remove_unfinished
@@ -176,7 +176,7 @@ def _facts(beat: Heartbeat, ledger: Ledger, counters: Counters, now_ns: int) -> 
     return [*facts, Decision(decision=RECOVERED, why=why, figures={"energy_mj": used_mj})]
 
 
-def _known(position: Position, booked_mj: int, start_ns: int) -> list[Fact]:
+def _known(position: DeviceSnapshot, booked_mj: int, start_ns: int) -> list[Fact]:
     """Book what the meter knew and the ledger does not have."""
     missing_mj = max(0, position.energy_mj - booked_mj)
     if start_ns >= position.known_ns:
@@ -184,7 +184,7 @@ def _known(position: Position, booked_mj: int, start_ns: int) -> list[Fact]:
     return [_interval(position, start_ns, position.known_ns, missing_mj, position.method, 0)]
 
 
-def _tail(position: Position, counter_mj: int | None, now_ns: int) -> list[Fact]:
+def _tail(position: DeviceSnapshot, counter_mj: int | None, now_ns: int) -> list[Fact]:
     """Book what it used between its last heartbeat and its death."""
     if position.counter_mj is None and position.energy_mj == 0 and position.power_mw == 0:
         return [_never_read(position)]
@@ -214,7 +214,7 @@ def _tail(position: Position, counter_mj: int | None, now_ns: int) -> list[Fact]
     return facts
 
 
-def _never_read(position: Position) -> Incomplete:
+def _never_read(position: DeviceSnapshot) -> Incomplete:
     """State the gap of a process that was killed before a device was read."""
     return Incomplete(
         what=f"{position.device}: {NEVER_READ}",
@@ -223,7 +223,7 @@ def _never_read(position: Position) -> Incomplete:
     )
 
 
-def _left(position: Position, left_mj: int, since_ns: int) -> Incomplete:
+def _left(position: DeviceSnapshot, left_mj: int, since_ns: int) -> Incomplete:
     seconds = since_ns / NS_PER_S
     return Incomplete(
         what=f"{position.device}: end of a killed segment",
@@ -233,7 +233,7 @@ def _left(position: Position, left_mj: int, since_ns: int) -> Incomplete:
 
 
 def _interval(
-    position: Position, start_ns: int, end_ns: int, energy_mj: int, method: str, sigma_mj: int
+    position: DeviceSnapshot, start_ns: int, end_ns: int, energy_mj: int, method: str, sigma_mj: int
 ) -> Interval:
     return Interval(
         device=position.device, component=position.component, start_ns=start_ns, end_ns=end_ns,

@@ -16,7 +16,7 @@ from typing import Any
 
 from carbon_trainer.clock import NS_PER_S, Clock, SystemClock, to_datetime
 from carbon_trainer.config import RunConfig
-from carbon_trainer.distributed.node_metering import Elsewhere, NodeReport
+from carbon_trainer.distributed.node_metering import NodeReport, RemoteNodes
 from carbon_trainer.durations import duration_ns, ns_of, time_of
 from carbon_trainer.energy.heartbeat import FILE_NAME as HEARTBEAT_FILE
 from carbon_trainer.energy.heartbeat import Heartbeat, write_heartbeat
@@ -46,14 +46,14 @@ from carbon_trainer.ledger.facts import (
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.writer import LedgerWriter
-from carbon_trainer.runs.accounting import NOTHING, EmissionFactor, Settled, Snapshot
+from carbon_trainer.runs.accounting import ZERO, AccruedUsage, EmissionFactor, Snapshot
 from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint, new_run_id
 from carbon_trainer.runs.recovery import recover_killed, take_unwritten
 from carbon_trainer.units import kwh_from_mj
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 1.0
+POLL_INTERVAL_S = 1.0
 """How often the recorder looks at the meter, seconds."""
 
 LONGEST_INTERVAL_S = 60.0
@@ -75,7 +75,7 @@ class RunSession:
         self.forecasts = forecasts
         self.meter = meter
         # One object, so that a reader in another thread never sees half of a change.
-        self._reckoning = NOTHING, factor
+        self._reckoning = ZERO, factor
         self._intensity_until_ns = 0
         self.clock = clock
         self.outcome: Outcome | None = None
@@ -94,15 +94,15 @@ class RunSession:
         self.listeners: list[Callable[[str], None]] = []
         self._entry = entry
         self._started_ns = clock.now_ns()
-        self._last_drain_ns = self._started_ns
+        self._last_flush_ns = self._started_ns
         self._process = ProcessIdentity.current()
         self._complaints: set[str] = set()
         self._machine: MachineDescribed | None = None
-        self._elsewhere = Elsewhere()
+        self._elsewhere = RemoteNodes()
         self._closing = threading.Event()
         self._reckoning_lock = threading.Lock()
-        self._draining = threading.Lock()
-        self._beating = threading.Lock()
+        self._flush_lock = threading.Lock()
+        self._heartbeat_lock = threading.Lock()
         self._writer = LedgerWriter(ledger, run_id, clock=clock, spare_dir=self.run_dir)
         self._since_seq = self._writer.head.seq
         self._recorder = threading.Thread(target=self._record, name="recorder", daemon=True)
@@ -151,9 +151,9 @@ class RunSession:
         self.meter.start()
         known = self._writer.head.seq > 0
         if not known:
-            self.put(_opened(self.config, self._entry))
+            self.record(_opened(self.config, self._entry))
             if self.config.operation is not None:
-                self.put(_boundary(self.config))
+                self.record(_boundary(self.config))
         self.energy_before_mj = self.ledger.energy_mj(self.run_id) if known else 0
         if resume:
             in_ledger_mj = self.energy_before_mj
@@ -162,8 +162,8 @@ class RunSession:
             if resume.energy_mj > in_ledger_mj:
                 gap_mj = resume.energy_mj - in_ledger_mj
                 why = f"the checkpoint knows of {gap_mj / 1000:.0f} J more than the ledger has"
-                self.put(Incomplete(what="energy of earlier segments", why=why))
-            self.put(
+                self.record(Incomplete(what="energy of earlier segments", why=why))
+            self.record(
                 Resumed(
                     checkpoint=resume.checkpoint or "",
                     step=resume.step,
@@ -175,8 +175,8 @@ class RunSession:
         if self.energy_before_mj:
             self._reckoning = self._settled_before(), self.factor
         if not self.follow_intensity():
-            self.put(_intensity_fact(self.factor, self.config.currency))
-        self._beat()
+            self.record(_intensity_fact(self.factor, self.config.currency))
+        self._write_heartbeat()
         self._recorder.start()
 
     def _lost_mj(self, resume: ResumePoint, in_ledger_mj: int) -> int:
@@ -190,7 +190,7 @@ class RunSession:
 
     # What callbacks say
 
-    def put(self, *facts: Fact) -> None:
+    def record(self, *facts: Fact) -> None:
         """Write facts down, soon and without waiting."""
         self._writer.put(*facts)
 
@@ -207,7 +207,7 @@ class RunSession:
         self.step, self.tokens = step, tokens
         self.loss = self.loss if loss is None else loss
         self.validation_loss = self.validation_loss if validation is None else validation
-        self.put(
+        self.record(
             Progress(
                 time_ns=self.clock.now_ns(),
                 step=step,
@@ -223,7 +223,7 @@ class RunSession:
         """Note a checkpoint."""
         self.last_checkpoint = str(path)
         self.checkpoint_s = max(self.checkpoint_s, seconds)
-        self.put(
+        self.record(
             CheckpointSaved(
                 path=str(path), step=step, bytes=size, seconds=round(seconds, 6), why=why
             )
@@ -236,7 +236,7 @@ class RunSession:
         ledger than the checkpoint tells of.
         """
         if not self.closed:
-            self._beat()
+            self._write_heartbeat()
         return {
             "run_id": self.run_id,
             "config": self.config.to_json(),
@@ -245,36 +245,36 @@ class RunSession:
             "head_sha256": self.head.sha256,
         }
 
-    def take_report(self, report: NodeReport) -> None:
+    def merge_node_report(self, report: NodeReport) -> None:
         """Take what another of the run's machines has used since it last told."""
-        if self._elsewhere.take(report, self.clock.now_ns()):
-            self.put(_machine_elsewhere(report))
+        if self._elsewhere.update(report, self.clock.now_ns()):
+            self.record(_machine_elsewhere(report))
         self._put_intervals(report.intervals)
         self._put_events(report.events, f"{report.node}, ")
 
-    def end_elsewhere(self) -> None:
+    def end_remote_nodes(self) -> None:
         """The other machines have told their last."""
         self._elsewhere.end()
 
-    def returns_ns(self) -> int | None:
+    def resume_at_ns(self) -> int | None:
         """Return when a run that has released itself wants to come back; None if it has not."""
         return self._returns_ns
 
-    def stop_with(self, outcome: Outcome, **figures: Any) -> None:
+    def request_stop(self, outcome: Outcome, **figures: Any) -> None:
         """Decide how this segment ends; the first decision stands."""
         if self.outcome is None:
             self.outcome = outcome
             self._returns_ns = figures.get("until_ns")
-            self.put(Decision(decision="stop", why=outcome.reason, figures=figures))
+            self.record(Decision(decision="stop", why=outcome.reason, figures=figures))
             if outcome.status == "interrupted":
-                self.put(Interruption(cause=outcome.reason, step=self.step))
+                self.record(Interruption(cause=outcome.reason, step=self.step))
 
-    def incomplete(self, what: str, why: str) -> None:
+    def record_gap(self, what: str, why: str) -> None:
         """Mark the record as having a gap; each is logged and written once."""
         if what not in self._complaints:
             self._complaints.add(what)
             log.warning("%s: %s; the run's record says so.", what, why)
-            self.put(Incomplete(what=what, why=why))
+            self.record(Incomplete(what=what, why=why))
 
     # What it knows
 
@@ -311,7 +311,7 @@ class RunSession:
         return self._reckoning[1]
 
     @property
-    def settled(self) -> Settled:
+    def accrued(self) -> AccruedUsage:
         """What had been used when the present factor came into force."""
         return self._reckoning[0]
 
@@ -330,17 +330,17 @@ class RunSession:
             self.forecasts.newest()
             intensity, self._intensity_until_ns = self.forecasts.intensity(now_ns)
             if self.forecasts.problem is not None:
-                self.incomplete("forecast", self.forecasts.problem)
+                self.record_gap("forecast", self.forecasts.problem)
             if intensity.same_figure_as(self.factor.intensity):
                 return False
-            self._drain()
+            self._flush_intervals()
             used = self.snapshot()
-            settled = Settled(used.energy_mj, used.emissions_kgco2e, used.cost or 0.0)
+            settled = AccruedUsage(used.energy_mj, used.emissions_kgco2e, used.cost or 0.0)
             self._reckoning = settled, dataclasses.replace(self.factor, intensity=intensity)
-            self.put(_intensity_fact(self.factor, self.config.currency))
+            self.record(_intensity_fact(self.factor, self.config.currency))
             return True
 
-    def _settled_before(self) -> Settled:
+    def _settled_before(self) -> AccruedUsage:
         """Return what earlier segments have emitted and cost, each part by its own factor."""
         pue, emitted_kg, cost, known_mj = self.factor.pue, 0.0, 0.0, 0
         for fact, energy_mj in self.ledger.energy_by_intensity(self.run_id):
@@ -351,9 +351,9 @@ class RunSession:
         gap_kwh = kwh_from_mj(self.energy_before_mj - known_mj) * pue
         emitted_kg += gap_kwh * self.factor.intensity.intensity_gco2e_per_kwh / 1000
         cost += gap_kwh * (self.factor.price_per_kwh or 0.0)
-        return Settled(self.energy_before_mj, emitted_kg, cost)
+        return AccruedUsage(self.energy_before_mj, emitted_kg, cost)
 
-    def say(self, sentence: str) -> None:
+    def notify(self, sentence: str) -> None:
         """Tell people something, wherever they follow the run."""
         log.info("%s", sentence)
         for listener in self.listeners:
@@ -374,12 +374,12 @@ class RunSession:
         self.closed = True
         self._closing.set()
         self._recorder.join(timeout=10)
-        self._drain(final=True)
+        self._flush_intervals(final=True)
         if not summary.devices:
-            self.incomplete("energy", "there was no device whose energy could be read")
+            self.record_gap("energy", "there was no device whose energy could be read")
         final = self.outcome or outcome or FINISHED
         self.outcome = final
-        self.put(
+        self.record(
             RunClosed(
                 status=final.status,
                 exit_status=final.exit_status,
@@ -393,7 +393,7 @@ class RunSession:
         take_unwritten(self.ledger, self.run_dir, self.run_id)
         if self._writer.lost:
             # Neither the ledger nor another file took the last records: the next start books them.
-            self._beat(closed=True)
+            self._write_heartbeat(closed=True)
         else:
             (self.run_dir / HEARTBEAT_FILE).unlink(missing_ok=True)
         return summary
@@ -401,18 +401,18 @@ class RunSession:
     # The recorder's thread
 
     def _record(self) -> None:
-        while not self._closing.wait(self._look_s()):
+        while not self._closing.wait(self._poll_interval_s()):
             try:
                 self._note_events()
-                self._beat()
+                self._write_heartbeat()
                 self.follow_intensity()
-                if self.clock.now_ns() - self._last_drain_ns >= self._interval_ns():
-                    self._drain()
+                if self.clock.now_ns() - self._last_flush_ns >= self._interval_ns():
+                    self._flush_intervals()
             except Exception as error:
                 log.debug("recorder", exc_info=True)
-                self.incomplete("energy records", f"{type(error).__name__}: {error}")
+                self.record_gap("energy records", f"{type(error).__name__}: {error}")
 
-    def _look_s(self) -> float:
+    def _poll_interval_s(self) -> float:
         """Look often until devices have been read: a kill would leave nothing that tells of them.
 
         One that is never read does not keep it so for long.
@@ -422,10 +422,10 @@ class RunSession:
             one.known_ns > one.start_ns and (one.counter_mj is not None or one.component != "gpu")
             for one in positions
         )
-        is_young = self.clock.now_ns() - self._started_ns < 5 * LOOK_S * NS_PER_S
-        return LOOK_S / 10 if is_young and not known else LOOK_S
+        is_young = self.clock.now_ns() - self._started_ns < 5 * POLL_INTERVAL_S * NS_PER_S
+        return POLL_INTERVAL_S / 10 if is_young and not known else POLL_INTERVAL_S
 
-    def _beat(self, *, closed: bool = False) -> None:
+    def _write_heartbeat(self, *, closed: bool = False) -> None:
         """Leave word of how far metering has come, should this process be killed."""
         beat = Heartbeat(
             self.run_id, machine.host_name(), self._process.boot_id, pid_space(),
@@ -433,26 +433,26 @@ class RunSession:
             self.meter.positions(), self._since_seq, closed,
         )  # fmt: skip
         try:
-            with self._beating:
+            with self._heartbeat_lock:
                 write_heartbeat(self.run_dir / HEARTBEAT_FILE, beat)
         except OSError as error:
-            self.incomplete("energy of a crash", f"no heartbeat can be written: {error.strerror}")
+            self.record_gap("energy of a crash", f"no heartbeat can be written: {error.strerror}")
 
     def _interval_ns(self) -> int:
         """Short intervals while a run is young, so that its charts have points; then longer."""
         age_s = (self.clock.now_ns() - self._started_ns) / NS_PER_S
-        return round(min(max(age_s / 200, LOOK_S), LONGEST_INTERVAL_S) * NS_PER_S)
+        return round(min(max(age_s / 200, POLL_INTERVAL_S), LONGEST_INTERVAL_S) * NS_PER_S)
 
-    def _drain(self, *, final: bool = False) -> None:
-        with self._draining:
+    def _flush_intervals(self, *, final: bool = False) -> None:
+        with self._flush_lock:
             self._note_events()
             self._describe_machine()
             self._put_intervals(self.meter.drain_intervals(final=final))
-            self._last_drain_ns = self.clock.now_ns()
+            self._last_flush_ns = self.clock.now_ns()
 
     def _put_intervals(self, intervals: Iterable[MeteredInterval]) -> None:
         for interval in intervals:
-            self.put(
+            self.record(
                 Interval(
                     device=interval.device,
                     component=str(interval.component),
@@ -473,11 +473,13 @@ class RunSession:
     def _put_events(self, events: Iterable[MeterEvent], where: str) -> None:
         for event in events:
             if event.lost:
-                self.incomplete(f"{where}{event.device}: {event.what}", event.why)
+                self.record_gap(f"{where}{event.device}: {event.what}", event.why)
                 self.meter_loss = f"{where}{event.device}: {event.why}"
             else:
                 self.meter_loss = None
-                self.put(Decision(decision=f"{where}{event.device}: {event.what}", why=event.why))
+                self.record(
+                    Decision(decision=f"{where}{event.device}: {event.what}", why=event.why)
+                )
 
     def _describe_machine(self) -> None:
         sources = [dataclasses.asdict(row.info) for row in self.meter.summary().devices]
@@ -491,7 +493,7 @@ class RunSession:
         )
         if _without_refresh(described) != _without_refresh(self._machine):
             self._machine = described
-            self.put(described)
+            self.record(described)
 
 
 def _machine_elsewhere(report: NodeReport) -> MachineDescribed:

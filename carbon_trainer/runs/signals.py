@@ -63,17 +63,17 @@ class Interrupts:
     @contextmanager
     def deferred(self) -> Iterator[None]:
         """Only note signals meanwhile; whoever asked for it looks at ``received``."""
-        self.defer()
+        self.hold()
         try:
             yield
         finally:
             self._deferred = False
 
-    def defer(self) -> None:
+    def hold(self) -> None:
         """Only note signals from here on, until ``answer``."""
         self._deferred = True
 
-    def answer(self) -> None:
+    def raise_pending(self) -> None:
         """Answer signals at once from here on, and one that was noted meanwhile now.
 
         Raises:

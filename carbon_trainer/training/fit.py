@@ -116,7 +116,7 @@ def fit(
     """
     with _live_server(config) as server:
         # Within it nobody could close what is open already.
-        interrupts.defer()
+        interrupts.hold()
         session = RunSession.open(config, resume=resume, run_id=run_id)
         if server is not None:
             server.watch(session)
@@ -139,7 +139,7 @@ def _fit(
 ) -> FitResult:  # fmt: skip
     outcome: Outcome | None = None
     try:
-        interrupts.answer()
+        interrupts.raise_pending()
         console.print(f"run {session.run_id} in {session.run_dir}")
         _prepare_and_train(session, console, interrupts, resume, profiling)
     except Interrupted as signal:
@@ -155,7 +155,7 @@ def _fit(
         outcome = failure(session, error)
     finally:
         # A signal that comes now has its answer already.
-        interrupts.defer()
+        interrupts.hold()
         session.close(outcome)
     return FitResult(
         session.run_id, session.outcome or outcome or _UNKNOWN, session.run_dir, session
@@ -180,7 +180,7 @@ def _prepare_and_train(
 
 def _budget_check(session: RunSession) -> Callable[[str], None]:
     """Return a check for use before training, where stopping needs no checkpoint."""
-    budget = Budget.tightest(session.config, session.factor, session.settled)
+    budget = Budget.tightest(session.config, session.factor, session.accrued)
 
     def check(doing: str) -> None:
         if budget is not None and session.used_mj(upper=True) >= budget.limit_mj:
@@ -234,7 +234,7 @@ def _reader(config: RunConfig) -> Callable[..., PreparedData]:
 
 
 def _describe_data(session: RunSession, data: PreparedData) -> None:
-    session.put(
+    session.record(
         CorpusDescribed(
             origin=data.origin,
             licence=data.licence,
@@ -313,7 +313,7 @@ def _train(
     batch = _given(config.batch_size) * config.accumulate * shares
     tokens_per_step = round(batch * data.tokens_per_item)
     counted = count_parameters(module.model, data.pairs.source_share if data.pairs else None)
-    session.put(
+    session.record(
         ModelDescribed(
             name=config.model,
             architecture=counted.architecture,
@@ -374,7 +374,7 @@ def _foretell(
         log.info("no estimate is made: %s", error)
         return
     if made is not None:
-        session.put(made)
+        session.record(made)
 
 
 def _check_memory_at_least(config: RunConfig) -> None:
@@ -433,7 +433,7 @@ def _seeded_module(config: RunConfig, data: PreparedData) -> tuple[TransformerMo
     from carbon_trainer.models.lora import LoraSettings, with_lora
     from carbon_trainer.models.module import TransformerModule
 
-    quieten()
+    silence_third_party()
     lightning.seed_everything(config.seed, workers=True, verbose=False)
     model, origin = build_model(
         config.model, vocab_size=data.tokenizer.vocab_size, block_size=data.block_size
@@ -485,7 +485,7 @@ def _run(
         )
 
 
-def quieten() -> None:
+def silence_third_party() -> None:
     """Keep hints that are not for users of carbon-train off the terminal."""
     quieten_transformers()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

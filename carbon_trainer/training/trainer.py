@@ -64,7 +64,7 @@ class CarbonTrainer(Trainer):
                 ours.insert(1, StopOnSignal(session, interrupts))
         if session is not None:
             if console is not None:
-                budget = Budget.tightest(session.config, session.factor, session.settled)
+                budget = Budget.tightest(session.config, session.factor, session.accrued)
                 live = _is_live(config, console)
                 ours.append(CarbonProgress(session, budget, console, live=live))
             trainer_options.setdefault(
@@ -161,7 +161,7 @@ def _meet_anew() -> None:
 def _carbon_aware(config: RunConfig, session: RunSession | None, profiling: bool) -> CarbonAware:
     throttle = config.throttle if config.deadline is not None else "off"
     if session is not None:
-        return CarbonAware(session=session, throttle=throttle, measure_anew=profiling)
+        return CarbonAware(session=session, throttle=throttle, remeasure=profiling)
     return CarbonAware(
         budget_kwh=config.budget_kwh,
         budget_kgco2e=config.budget_kgco2e,
@@ -179,7 +179,7 @@ def _carbon_aware(config: RunConfig, session: RunSession | None, profiling: bool
         max_wait=config.max_wait,
         release=config.release,
         throttle=throttle,
-        measure_anew=profiling,
+        remeasure=profiling,
         name=config.name,
         project=config.project,
         runs_dir=config.runs_dir,

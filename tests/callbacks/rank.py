@@ -17,7 +17,7 @@ def main(folder: Path, options: dict[str, object]) -> None:
     from torch.utils.data import DataLoader, TensorDataset
 
     from carbon_trainer.callbacks import CarbonAware
-    from carbon_trainer.callbacks.automatic import Unasked
+    from carbon_trainer.callbacks.automatic import AutoCarbonAware
     from tests.callbacks.training import TinyModule
 
     torch.set_num_threads(1)
@@ -30,7 +30,7 @@ def main(folder: Path, options: dict[str, object]) -> None:
             return super().training_step(batch, index)
 
     settings = dict(options["settings"])  # type: ignore[call-overload]
-    kind = Unasked if options.get("unasked") else CarbonAware
+    kind = AutoCarbonAware if options.get("unasked") else CarbonAware
     callback = kind(runs_dir=folder / "runs", **settings)
     data = DataLoader(TensorDataset(torch.ones(64, 4)), batch_size=2)
     nodes = int(str(options["nodes"]))

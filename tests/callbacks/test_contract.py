@@ -217,7 +217,7 @@ def test_an_unknown_zone_ends_before_training_starts(tmp_path: Path) -> None:
     assert module.losses == []
 
 
-PARTS_OF_THE_COMMAND = {"CarbonCallback", "StopOnSignal", "StopWhenMeasured", "Unasked"}
+PARTS_OF_THE_COMMAND = {"CarbonCallback", "StopOnSignal", "StopWhenMeasured", "AutoCarbonAware"}
 """What nobody gives to a trainer of his own; every other callback has to be exported."""
 
 

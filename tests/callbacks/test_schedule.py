@@ -89,7 +89,7 @@ def live_a_day(
         working = (module or Working)(gpu)
         trainer(
             tmp_path, EnergyMetering(session=session), EnergyBudget(session=session),
-            PowerThrottle(session=session, means=means), follower,  # type: ignore[arg-type]
+            PowerThrottle(session=session, mechanism=means), follower,  # type: ignore[arg-type]
             IdleInPauses(gpu, session), steps=steps,
             **({} if validate_every is None else {"val_check_interval": validate_every}),
         ).fit(working, loader(), validation_loader() if validate_every else None)  # fmt: skip
@@ -225,7 +225,7 @@ def test_what_it_does_is_told_on_the_terminal_where_nothing_else_shows_the_run(
     from tests.callbacks.training import TinyModule, loader, trainer
 
     with SimulatedNvml().install():
-        throttle = PowerThrottle(0.9, means="duty-cycle")
+        throttle = PowerThrottle(0.9, mechanism="duty-cycle")
         metering = EnergyMetering(runs_dir=tmp_path / "runs", host_metering=False)
         trainer(tmp_path, metering, throttle).fit(TinyModule(), loader())
     assert "carbon-trainer: training at 90% duty cycle" in capsys.readouterr().err

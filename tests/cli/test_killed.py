@@ -15,7 +15,7 @@ from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.ledger.facts import Decision, Incomplete, Progress, Resumed, RunClosed
 from carbon_trainer.ledger.state import RECOVERED
 from carbon_trainer.ledger.writer import LedgerWriter
-from carbon_trainer.runs.checkpoints import path_of, put_in_place
+from carbon_trainer.runs.checkpoints import commit, path_of
 from carbon_trainer.runs.outcome import ResumePoint
 from tests.reports import ledgers
 from tests.reports.ledgers import CONFIG, RUN
@@ -44,7 +44,7 @@ def saved(folder: Path, step: int) -> ResumePoint:
     partial = checkpoints / "step.partial"
     partial.write_text(f"weights of step {step}")
     path = path_of(checkpoints, step)
-    put_in_place(partial, path)
+    commit(partial, path)
     return ResumePoint(RUN, str(path), step, 1000, step * 8192)
 
 

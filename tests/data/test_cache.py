@@ -31,9 +31,9 @@ def _left(entry: CacheEntry) -> list[str]:
 
 
 def test_an_entry_is_whole_once_it_is_built(tmp_path: Path) -> None:
-    assert not _entry(tmp_path, built=False).is_whole()
+    assert not _entry(tmp_path, built=False).is_valid()
     entry = _entry(tmp_path)
-    assert entry.is_whole()
+    assert entry.is_valid()
     assert entry.facts() == {"tokens": 6}
     assert _left(entry) == [entry.folder.name]
 
@@ -54,9 +54,9 @@ def test_a_damaged_entry_is_built_again(tmp_path: Path, name: str, damage: str) 
         path.write_bytes(
             {"change": b"X" + content[1:], "cut": content[:-1], "nonsense": b"[1]"}[damage]
         )
-    assert not entry.is_whole()
+    assert not entry.is_valid()
     entry.build(_write)
-    assert entry.is_whole()
+    assert entry.is_valid()
     assert _left(entry) == [entry.folder.name]
 
 
@@ -69,7 +69,7 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, error: Any) -> None:
     entry = _entry(tmp_path, built=False)
     with pytest.raises((KeyboardInterrupt, InputError, SystemExit)):
         entry.build(interrupted)
-    assert not entry.is_whole()
+    assert not entry.is_valid()
     assert _left(entry) == []
 
 
@@ -110,9 +110,9 @@ def test_a_whole_entry_of_another_builder_stays(tmp_path: Path) -> None:
 def _build_many(folder: Path, failures: Any) -> None:
     for _ in range(20):
         entry = CacheEntry(folder, "these files")
-        if not entry.is_whole():
+        if not entry.is_valid():
             entry.build(_write)
-        if not entry.is_whole():
+        if not entry.is_valid():
             failures.value += 1
 
 
@@ -126,4 +126,4 @@ def test_builders_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> 
         builder.join(60)
     assert [builder.exitcode for builder in builders] == [0] * 4
     assert failures.value == 0
-    assert CacheEntry(tmp_path, "these files").is_whole()
+    assert CacheEntry(tmp_path, "these files").is_valid()

@@ -16,7 +16,7 @@ import psutil
 
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
-from carbon_trainer.runs.checkpoints import newest_whole
+from carbon_trainer.runs.checkpoints import latest_valid
 from tests.cli.commands import ROOT, Process, Shell
 from tests.warm import WarmProcess, rank_file
 
@@ -111,7 +111,7 @@ def _printed(process: Process) -> str:
 
 def saved(shell: Shell, run_id: str, step: int) -> bool:
     """Say whether a run has saved a checkpoint of a step or a later one."""
-    path = newest_whole(run_dir(shell, run_id) / "checkpoints")
+    path = latest_valid(run_dir(shell, run_id) / "checkpoints")
     return path is not None and path.name >= f"step-{step:08d}.ckpt"
 
 
@@ -133,7 +133,7 @@ def weights(shell: Shell, run_id: str) -> dict[str, torch.Tensor]:
     """Return the weights of a run's newest checkpoint."""
     import torch
 
-    path = newest_whole(run_dir(shell, run_id) / "checkpoints")
+    path = latest_valid(run_dir(shell, run_id) / "checkpoints")
     assert path is not None
     state: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
     return state

@@ -17,7 +17,7 @@ import pytest
 from carbon_trainer.clock import VirtualClock
 from carbon_trainer.launch.supervisor import Supervisor, command_of
 from carbon_trainer.ledger.facts import Resumed, RunClosed
-from carbon_trainer.runs.checkpoints import newest_whole, path_of, put_in_place
+from carbon_trainer.runs.checkpoints import commit, latest_valid, path_of
 from carbon_trainer.runs.outcome import RESUME_NOW
 from tests.cli.commands import Process, Shell
 from tests.launch.runs import (
@@ -89,7 +89,7 @@ def checkpoint(step: int, status: int) -> Callable[[Path], int]:
     def end(folder: Path) -> int:
         partial = folder / "checkpoints" / "step.partial"
         partial.write_text("weights")
-        put_in_place(partial, path_of(folder / "checkpoints", step))
+        commit(partial, path_of(folder / "checkpoints", step))
         return status
 
     return end
@@ -241,7 +241,7 @@ def test_a_damaged_checkpoint_is_passed_over(shell: Shell) -> None:
     wait_until(lambda: saved(shell, "damaged", 150), process)
     process.kill()
     finish(process)
-    newest = newest_whole(run_dir(shell, "damaged") / "checkpoints")
+    newest = latest_valid(run_dir(shell, "damaged") / "checkpoints")
     assert newest is not None
     content = bytearray(newest.read_bytes())
     content[len(content) // 2] ^= 1

@@ -1,4 +1,4 @@
-"""GPUs are turned down by the best means that is permitted, and always put back."""
+"""GPUs are turned down by the best mechanism that is permitted, and always put back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_power_limit_is_set_and_put_back(
 ) -> None:
     gpu.limit_mw = 650_000
     ours = throttle(gpu, said, tmp_path)
-    assert ours.means == "power-limit"
+    assert ours.mechanism == "power-limit"
     ours.apply(0.5)
     assert gpu.limit_mw == 325_000
     assert ours.text(0.5) == "325 W"
@@ -69,7 +69,7 @@ def test_without_permission_the_next_means_is_taken_and_the_remedy_said(
 ) -> None:
     gpu.permits = ("clocks",)
     ours = throttle(gpu, said, tmp_path)
-    assert ours.means == "clocks"
+    assert ours.mechanism == "clocks"
     assert len(said) == 1
     assert "run as root" in said[0]
     ours.apply(0.5)
@@ -84,7 +84,7 @@ def test_where_nothing_may_be_set_steps_are_spaced_out(
 ) -> None:
     gpu.permits = ()
     ours = throttle(gpu, said, tmp_path)
-    assert ours.means == "duty-cycle"
+    assert ours.mechanism == "duty-cycle"
     assert len(said) == 2
     assert ours.pause_between_steps_s(0.3) == 0
     ours.apply(0.75)

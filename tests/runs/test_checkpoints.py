@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.runs.checkpoints import (
-    forget_old,
-    is_whole,
-    newest_whole,
+    commit,
+    is_valid,
+    latest_valid,
     path_of,
-    put_in_place,
+    prune,
     size_of,
     step_of,
 )
@@ -22,7 +22,7 @@ def saved(folder: Path, step: int, text: str = "weights") -> Path:
     partial = folder / "new.partial"
     partial.write_text(text)
     path = path_of(folder, step)
-    put_in_place(partial, path)
+    commit(partial, path)
     return path
 
 
@@ -38,7 +38,7 @@ def test_the_seal_is_what_sha256sum_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["changed", "shortened", "unsealed", "gone"])
 def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
     older, newer = saved(tmp_path, 1), saved(tmp_path, 2)
-    assert newest_whole(tmp_path) == newer
+    assert latest_valid(tmp_path) == newer
     if damage == "changed":
         newer.write_text("weightz")
     elif damage == "shortened":
@@ -47,7 +47,7 @@ def test_a_damaged_one_is_passed_over(tmp_path: Path, damage: str) -> None:
         (tmp_path / f"{newer.name}.sha256").unlink()
     else:
         newer.unlink()
-    assert newest_whole(tmp_path) == older
+    assert latest_valid(tmp_path) == older
 
 
 def test_a_folder_of_shards_is_sealed_as_a_whole(tmp_path: Path) -> None:
@@ -56,23 +56,23 @@ def test_a_folder_of_shards_is_sealed_as_a_whole(tmp_path: Path) -> None:
     (partial / "meta.pt").write_text("meta")
     (partial / "shard0").write_text("a")
     path = path_of(tmp_path, 9)
-    put_in_place(partial, path)
-    assert is_whole(path)
+    commit(partial, path)
+    assert is_valid(path)
     assert size_of(path) == 5
     (path / "shard1").write_text("one more")
-    assert not is_whole(path)
+    assert not is_valid(path)
 
 
 def test_the_same_step_may_be_saved_again(tmp_path: Path) -> None:
     saved(tmp_path, 1)
-    assert is_whole(saved(tmp_path, 1, "other weights"))
+    assert is_valid(saved(tmp_path, 1, "other weights"))
 
 
 def test_old_ones_and_half_written_ones_are_removed(tmp_path: Path) -> None:
     for step in range(5):
         saved(tmp_path, step)
     (tmp_path / "step-00000009.partial").write_text("half")
-    forget_old(tmp_path, 2)
+    prune(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.glob("step-*.ckpt")) == [
         "step-00000003.ckpt", "step-00000004.ckpt",
     ]  # fmt: skip
@@ -80,4 +80,4 @@ def test_old_ones_and_half_written_ones_are_removed(tmp_path: Path) -> None:
 
 
 def test_where_there_is_none_there_is_none(tmp_path: Path) -> None:
-    assert newest_whole(tmp_path / "nowhere") is None
+    assert latest_valid(tmp_path / "nowhere") is None

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from carbon_trainer.clock import NS_PER_S, VirtualClock
 from carbon_trainer.energy.heartbeat import (
     FILE_NAME,
+    DeviceSnapshot,
     Heartbeat,
-    Position,
     read_heartbeat,
     write_heartbeat,
 )
@@ -33,8 +33,8 @@ T0 = 1_700_000_000 * S
 DEAD_PID = 2**22 + 1
 
 
-def position(**given: object) -> Position:
-    usual = Position(
+def position(**given: object) -> DeviceSnapshot:
+    usual = DeviceSnapshot(
         device="GPU-1", component="gpu", method="measured", start_ns=T0, known_ns=T0 + 10 * S,
         energy_mj=1_000_000, power_mw=100_000, peak_mw=200_000, counter_mj=5_000_000,
     )  # fmt: skip
@@ -56,7 +56,7 @@ class Scene:
         self.ledger.append("run", [(T0, opened), (T0, booked)], self.ledger.head("run"))
         (folder / "run").mkdir()
 
-    def leave(self, *positions: Position, **given: object) -> None:
+    def leave(self, *positions: DeviceSnapshot, **given: object) -> None:
         usual = Heartbeat(
             "run", machine.host_name(), boot_id(), pid_space(), DEAD_PID, 1.0,
             T0 + 10 * S, positions or (position(),),

@@ -68,8 +68,8 @@ def test_closing_twice_counts_once(tmp_path: Path) -> None:
 
 def test_the_first_reason_to_stop_stands(tmp_path: Path) -> None:
     run = _open(tmp_path)
-    run.stop_with(Outcome("budget", 3, "first"))
-    run.stop_with(Outcome("interrupted", 130, "second"))
+    run.request_stop(Outcome("budget", 3, "first"))
+    run.request_stop(Outcome("interrupted", 130, "second"))
     run.close(Outcome("failed", 1, "third"))
     (closed,) = run.ledger.facts(run.run_id, RunClosed)
     assert (closed.body["status"], closed.body["reason"]) == ("budget", "first")
@@ -100,7 +100,7 @@ def test_the_heartbeat_is_never_older_than_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The recorder's own beat is minutes away.
-    monkeypatch.setattr("carbon_trainer.runs.session.LOOK_S", 600.0)
+    monkeypatch.setattr("carbon_trainer.runs.session.POLL_INTERVAL_S", 600.0)
     run = _open(tmp_path)
     for _ in range(6000):
         if run.used_mj() > 20_000:
@@ -117,8 +117,8 @@ def test_the_heartbeat_is_never_older_than_a_checkpoint(
 
 def test_a_gap_is_written_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = _open(tmp_path)
-    run.incomplete("something", "it broke")
-    run.incomplete("something", "it broke again")
+    run.record_gap("something", "it broke")
+    run.record_gap("something", "it broke again")
     run.close()
     assert len(run.ledger.facts(run.run_id, Incomplete)) == 1
     assert caplog.text.count("something") == 1

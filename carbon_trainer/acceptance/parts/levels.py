@@ -18,7 +18,7 @@ from carbon_trainer.acceptance.sensors import Recorder, Sensors, counted_j, inte
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.planning.problem import Level, hull
 from carbon_trainer.power.knobs import POWER_LIMIT, PowerLimitKnob
-from carbon_trainer.power.levels import LevelMeter, LevelTable
+from carbon_trainer.power.levels import PowerProfile, PowerProfiler
 from carbon_trainer.power.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def measure(setting: Setting, findings: Findings) -> None:
     found_mw = allowed_limit(knob)
     least_mw, _ = knob.range()
     # Through the throttle, whose guard restores the limit whatever becomes of this process.
-    throttle = Throttle([uuid], means=POWER_LIMIT, say=log.warning)
+    throttle = Throttle([uuid], mechanism=POWER_LIMIT, say=log.warning)
     setting.accelerator.open()
     levels = []
     for limit_mw in np.linspace(found_mw, least_mw, LIMITS):
@@ -77,34 +77,34 @@ def _level(setting: Setting, limit_w: float) -> _Level:
     return _Level(limit_w, (used_j or 0.0) / seconds, chunks * CHUNK_S / seconds)
 
 
-def _profiled(setting: Setting, throttle: Throttle) -> LevelTable:
+def _profiled(setting: Setting, throttle: Throttle) -> PowerProfile:
     """Have the settings measured as ``profile`` and a scheduled run do, in steps of the work."""
     accelerator = setting.accelerator
-    measuring = LevelMeter(POWER_LIMIT, throttle.shares)
+    measuring = PowerProfiler(POWER_LIMIT, throttle.power_fractions)
     with gpu_meter(accelerator.uuid) as meter:
         for step in steady_work(accelerator, STEP_S, 1.0):
-            throttle.apply(measuring.share)
-            measuring.step_done(time.time_ns(), meter.summary().energy_mj, step)
+            throttle.apply(measuring.power_fraction)
+            measuring.on_step_end(time.time_ns(), meter.summary().energy_mj, step)
             if measuring.wants_idle:
                 break
         accelerator.synchronize()
         before_mj, began_s = meter.summary().energy_mj, time.perf_counter()
         time.sleep(setting.scale.level_s)
         idle_mj = meter.summary().energy_mj - before_mj
-        measuring.stood_still(time.perf_counter() - began_s, idle_mj)
-    return measuring.table(time.time_ns())
+        measuring.record_idle(time.perf_counter() - began_s, idle_mj)
+    return measuring.profile(time.time_ns())
 
 
 def _compare(
-    levels: list[_Level], profiled: LevelTable, found_w: float, findings: Findings
+    levels: list[_Level], profiled: PowerProfile, found_w: float, findings: Findings
 ) -> None:
     """Hold what ``profile`` measured beside the six limits, between which it is interpolated."""
     rising = sorted(levels, key=lambda one: one.limit_w)
     limits_w = [one.limit_w for one in rising]
     rows: list[tuple[Cell, ...]] = []
     worst = 0.0
-    for one in profiled.levels:
-        limit_w = max(one.share * found_w, limits_w[0])
+    for one in profiled.settings:
+        limit_w = max(one.power_fraction * found_w, limits_w[0])
         power_w = float(np.interp(limit_w, limits_w, [each.power_w for each in rising]))
         speed = float(np.interp(limit_w, limits_w, [each.speed for each in rising]))
         speed /= levels[0].speed
@@ -112,7 +112,7 @@ def _compare(
         worst = max(worst, abs(one.power_w / power_w - 1), abs(measured - speed))
         rows.append(
             (
-                f"{one.share:.0%}",
+                f"{one.power_fraction:.0%}",
                 round(limit_w),
                 round(one.power_w, 1),
                 round(power_w, 1),

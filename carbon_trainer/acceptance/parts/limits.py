@@ -62,7 +62,7 @@ def _throttle(
 ) -> None:
     accelerator, settle_s = setting.accelerator, setting.scale.settle_s
     said: list[str] = []
-    throttle = Throttle([accelerator.uuid], means=POWER_LIMIT, say=said.append)
+    throttle = Throttle([accelerator.uuid], mechanism=POWER_LIMIT, say=said.append)
     accelerator.open()
     recorder = Recorder(Sensors(accelerator.uuid))
     with recorder:
@@ -144,7 +144,7 @@ def _kill(findings: Findings, knob: PowerLimitKnob, before: int, share: float) -
 
 def _throttle_and_wait(uuid: str, share: float) -> None:
     """Be the process that is killed."""
-    throttle = Throttle([uuid], means=POWER_LIMIT, say=print)
+    throttle = Throttle([uuid], mechanism=POWER_LIMIT, say=print)
     throttle.apply(share)
     print("set", flush=True)  # noqa: T201 - read by the parent
     time.sleep(CHILD_WITHIN_S)

@@ -13,7 +13,7 @@ from carbon_trainer.models.export import FOLDER, export_model
 from carbon_trainer.models.lora import FOLDER as ADAPTER_FOLDER
 from carbon_trainer.reports.build import write_card
 from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.runs.checkpoints import newest_whole
+from carbon_trainer.runs.checkpoints import latest_valid
 
 
 def export(
@@ -24,7 +24,7 @@ def export(
     source = open_ledger(ledger, runs_dir)
     run_id = source.resolve(run)
     place = runs_folder(runs_dir) / run_id
-    checkpoint = newest_whole(place / "checkpoints")
+    checkpoint = latest_valid(place / "checkpoints")
     if checkpoint is None:
         raise InputError(f"{place / 'checkpoints'} has no checkpoint that is whole.")
     target = folder or place / (ADAPTER_FOLDER if adapter else FOLDER)

@@ -22,7 +22,7 @@ from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
 from carbon_trainer.ledger.facts import Resumed, RunOpened
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.runs.checkpoints import newest_whole
+from carbon_trainer.runs.checkpoints import latest_valid
 from carbon_trainer.runs.outcome import RELEASED_STATUS, ResumePoint, new_run_id
 from carbon_trainer.runs.signals import Interrupts
 from carbon_trainer.training import fit as job
@@ -153,7 +153,7 @@ def _fit(config: RunConfig, point: ResumePoint | None, run_id: str | None) -> in
 
 def _return_to_queue(console: Console, job_id: int, result: job.FitResult) -> None:
     """Have Slurm start this job again: at the planned time, or soon if it was pre-empted."""
-    until_ns = result.session.returns_ns()
+    until_ns = result.session.resume_at_ns()
     at = None if until_ns is None else to_datetime(until_ns)
     when = "as soon as it has its turn" if at is None else f"at {at:%Y-%m-%d %H:%M:%S} UTC"
     console.print(f"job {job_id} is started again {when}.")
@@ -228,7 +228,7 @@ def known_run(run_id: str, config: RunConfig) -> tuple[ResumePoint, dict[str, An
     if not facts:
         return None
     settings = _kept([fact.body["config"] for fact in facts][-1])
-    whole = newest_whole(config.runs_dir / run_id / "checkpoints")
+    whole = latest_valid(config.runs_dir / run_id / "checkpoints")
     if whole is None:
         return ResumePoint(run_id, None, 0), settings
     return _from_checkpoint(whole, run_id, settings)

@@ -25,7 +25,7 @@ from carbon_trainer.ledger.facts import (
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.state import STATES, last_state
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.runs.checkpoints import newest_whole
+from carbon_trainer.runs.checkpoints import latest_valid
 from carbon_trainer.runs.outcome import FINISHED, ResumePoint
 from carbon_trainer.runs.recovery import recover_killed, take_unwritten
 
@@ -65,8 +65,8 @@ def _complete(ledger: Ledger, runs_dir: Path, point: ResumePoint) -> list[str]:
         return []
     if state.kind == RunClosed.kind:
         # It may have been killed while its report was being written.
-        is_whole = state.body["status"] != FINISHED.status or (run_dir / "report.html").exists()
-        return [] if is_whole else [report_line(ledger, point.run_id, run_dir)]
+        is_valid = state.body["status"] != FINISHED.status or (run_dir / "report.html").exists()
+        return [] if is_valid else [report_line(ledger, point.run_id, run_dir)]
     if state.kind != Decision.kind or not _is_the_end(ledger, run_dir, point):
         return []
     closed = RunClosed(
@@ -96,7 +96,7 @@ def _is_the_end(ledger: Ledger, run_dir: Path, point: ResumePoint) -> bool:
 
     The user may have named an older checkpoint, or fewer steps than the run has.
     """
-    newest = newest_whole(run_dir / "checkpoints")
+    newest = latest_valid(run_dir / "checkpoints")
     if newest is None or point.checkpoint is None:
         return False
     steps = _settings(ledger, point.run_id).get("max_steps")

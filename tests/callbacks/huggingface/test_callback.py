@@ -353,12 +353,12 @@ def test_when_energy_can_no_longer_be_known_it_does_what_it_was_told_to(
 def test_our_own_bug_does_not_end_training_and_stands_in_the_record(
     tmp_path: Path, gpu: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from carbon_trainer.control.participant import RunMember
+    from carbon_trainer.control.participant import RankContext
 
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("our bug")
 
-    monkeypatch.setattr(RunMember, "exchange", broken)
+    monkeypatch.setattr(RankContext, "exchange", broken)
     trainer = tiny.plain(tmp_path, aware(tmp_path))
     with caplog.at_level(logging.WARNING):
         trainer.train()

@@ -291,7 +291,7 @@ def test_our_own_bug_is_recorded_once_and_the_loop_goes_on(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("our own bug")
 
-    monkeypatch.setattr("carbon_trainer.control.budget.BudgetWatch.end_step", broken)
+    monkeypatch.setattr("carbon_trainer.control.budget.BudgetGuard.end_step", broken)
     with RunRecorder() as run:
         assert list(run.steps(range(5))) == [0, 1, 2, 3, 4]
     ledger = _ledger()
