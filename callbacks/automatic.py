@@ -1,4 +1,4 @@
-"""CarbonAware for scripts that do not know of it: put into a trainer by the environment's wish."""
+"""CarbonAware for scripts that do not know of it: added to a trainer as the environment asks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AutoRegister(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Add it, before a checkpoint's state is handed out and before what saves checkpoints."""
         registered: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        if stage != "fit" or any(isinstance(one, CarbonCallback) for one in registered):
+        if stage != "fit" or any(isinstance(callback, CarbonCallback) for callback in registered):
             return
         savers = trainer.checkpoint_callbacks
         place = registered.index(savers[0]) if savers else len(registered)
@@ -62,15 +62,14 @@ class AutoCarbonAware(CarbonAware):
                 log.warning("this training is neither metered nor under a budget: %s", error)
             log.debug("opening a run", exc_info=True)
         else:
-            lead = self._lead
-            if lead is not None and lead.records:
-                # As Lightning tells its own news: a script that knows nothing of us shows it.
-                rank_zero_info("carbon-trainer records this training in %s", lead.session.run_dir)
+            if self.run is not None:
+                # Through Lightning's own logger: a script that does not know of us shows it.
+                rank_zero_info("carbon-trainer records this training in %s", self.run.run_dir)
 
-    def _tell(self, event: str, *args: Any) -> None:
-        """Pass an event on; nothing that is wrong with a setting ends training either."""
+    def _pass_on(self, event: str, *args: Any) -> None:
+        """Pass an event on; a setting that does not fit does not end training either."""
         try:
-            super()._tell(event, *args)
+            super()._pass_on(event, *args)
         except CarbonTrainerError as error:
-            if self._lead is not None:
-                self._lead.failed(event, error)
+            if self._driver is not None:
+                self._driver.fail(event, error)

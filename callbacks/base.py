@@ -1,4 +1,4 @@
-"""What all our callbacks have in common: settings, and a lead that drives the one run."""
+"""What all our callbacks have in common: settings, and a driver of the one run they share."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch.callbacks import Callback
 
+from carbon_trainer.callbacks.lightning_driver import LightningDriver
+from carbon_trainer.callbacks.part import Part
 from carbon_trainer.config import RunConfig
 from carbon_trainer.control.failures import shielded
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.callbacks.lightning_driver import Lead
-    from carbon_trainer.control.actions import Action
     from carbon_trainer.runs.session import RunSession
 
 
-class CarbonCallback(Callback):
+class CarbonCallback(Part, Callback):
     """Base of the callbacks that share one run.
 
-    The first of them in a trainer's list leads: it opens the run when training starts (or takes
-    the session it was given), tells it what happens, and closes it. The others are asked by it.
+    The first of them in a trainer's list opens the run when training starts (or takes the session
+    that one was given), passes Lightning's hooks on to its driver, and closes it. The others are
+    parts that add their abilities to the driver.
 
     Args:
-        session: a run that somebody else opened and will close; None to open one for each fit.
+        session: a run that the caller opened and will close; None to open one for each fit.
         settings: settings of the run, named as in RunConfig; None means not given.
 
     Raises:
@@ -35,7 +36,7 @@ class CarbonCallback(Callback):
         self.settings = {name: value for name, value in settings.items() if value is not None}
         self.given_session = session
         self.resumed_state: dict[str, Any] | None = None
-        self._lead: Lead | None = None
+        self._driver: LightningDriver | None = None
         RunConfig.from_sources((type(self).__name__, self.settings))
 
     @property
@@ -43,120 +44,81 @@ class CarbonCallback(Callback):
         """The single-purpose callbacks that this one stands for: itself, or what it composes."""
         return [self]
 
-    # What a part does; each is asked by the lead
-
-    def began(self, lead: Lead, trainer: Trainer) -> None:
-        """Training is about to start."""
-
-    def joined(self, lead: Lead, trainer: Trainer) -> None:
-        """Training is about to start; called on every rank, also where nothing is recorded."""
-
-    def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
-        """An optimizer step has ended; called on every rank, after each one."""
-
-    def signal(self) -> int:
-        """Return the number of a signal that this rank has received; 0 for none."""
-        return 0
-
     @property
-    def ahead_mj(self) -> int:
-        """What a step and the end of the run will use, as far as is known, millijoules."""
-        return 0
+    def run(self) -> RunSession | None:
+        """The run that is under way; None before and after, and where nothing is recorded."""
+        return self._driver.session if self._driver is not None else None
 
-    def propose(self, lead: Lead, trainer: Trainer, batch_index: int) -> Action | None:
-        """Say what should be done now, on the rank that records; None for going on.
-
-        The first part's proposal is obeyed, on all ranks. While training is paused it is asked
-        about twice a second.
-        """
-        return None
-
-    def most_steps(self, lead: Lead, trainer: Trainer, wanted: int) -> int:
-        """Return how many steps may be done until it must be asked again, up to ``wanted``."""
-        return wanted
-
-    def power(self, lead: Lead, share: float, means: str) -> None:
-        """Train at a power setting from now on; called on every rank."""
-
-    def metrics(self, session: RunSession) -> dict[str, float]:
-        """Return figures for the trainer's loggers, names with units."""
-        return {}
-
-    def left(self) -> None:
-        """Training is over, in whatever way; called on every rank."""
-
-    def closed(self, session: RunSession) -> None:
-        """The run was closed by the lead."""
-
-    # Lightning's hooks; only the leading callback has a lead
+    # Lightning's hooks; only the first callback has a driver
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the run if this callback leads."""
-        from carbon_trainer.callbacks.lightning_driver import Lead
-
+        """Open the run if this callback is the first of ours."""
         registered: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
         members = [member for member in registered if isinstance(member, CarbonCallback)]
-        if members[0] is self and trainer.is_global_zero:
-            self._lead = Lead.open(trainer, members)
-        elif members[0] is self:
-            self._lead = Lead.follower(trainer, members)
+        if members[0] is self:
+            parts = [part for member in members for part in member.parts]
+            sessions = (m.given_session for m in members if m.given_session is not None)
+            states = (m.resumed_state for m in members if m.resumed_state)
+            self._driver = LightningDriver.open(
+                trainer, parts, next(sessions, None), next(states, None)
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin the training phase."""
-        self._tell("train_start", trainer)
+        self._pass_on("train_start")
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Mark the beginning of a step."""
-        if self._lead is not None:
-            self._lead.batch_start()
+        if self._driver is not None:
+            self._driver.batch_start()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Mark the end of a micro-batch, perhaps of a step."""
-        if self._lead is not None:
-            self._tell("batch_end", trainer, pl_module, outputs, batch, batch_idx)
+        if self._driver is not None:
+            self._pass_on("batch_end", pl_module, outputs, batch, batch_idx)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Book from here on as validation."""
+        """Record from here on as validation."""
         if not trainer.sanity_checking:
-            self._tell("validation_start")
+            self._pass_on("validation_start")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Book as training again."""
+        """Record as training again."""
         if not trainer.sanity_checking:
-            self._tell("validation_end", trainer)
+            self._pass_on("validation_end")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Training has ended in an orderly way."""
-        self._tell("train_end", trainer)
+        self._pass_on("train_end")
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
         """Keep what was recorded; teardown is not called after an exception."""
-        lead, self._lead = self._lead, None
-        if lead is not None:
-            lead.close(trainer, exception)
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close(exception)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Close the run."""
-        lead, self._lead = self._lead, None
-        if lead is not None:
-            lead.close(trainer, None)
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            driver.close(None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a later segment of the run must know."""
-        return self._lead.state() if self._lead is not None else {}
+        return self._driver.state() if self._driver is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the state of the segment before; used when training starts."""
         self.resumed_state = state_dict or None
 
-    def _tell(self, event: str, *args: Any) -> None:
+    def _pass_on(self, event: str, *args: Any) -> None:
         """Pass an event on; our own bug never ends the user's training."""
-        lead = self._lead
-        if lead is not None:
-            shielded(event, lambda: getattr(lead, event)(*args), lead.failed)
+        driver = self._driver
+        if driver is not None:
+            shielded(event, lambda: getattr(driver, event)(*args), driver.fail)

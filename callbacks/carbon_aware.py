@@ -120,7 +120,7 @@ class CarbonAware(CarbonCallback):
                 price_per_kwh=price_per_kwh,
                 max_wait=max_wait,
                 release=release,
-                anew=remeasure,
+                remeasure=remeasure,
             ),
             SustainabilityReport(),
         ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.control.metrics import emissions_figures
+from carbon_trainer.control.metrics import emissions_metrics
 
 if TYPE_CHECKING:
     from carbon_trainer.runs.session import RunSession
@@ -15,7 +15,7 @@ class EmissionsTracking(CarbonCallback):
     """Tracks emissions and cost of a training run.
 
     Args:
-        session: a run that somebody else opened; None to open one for each fit.
+        session: a run that the caller opened; None to open one for each fit.
         zone: ISO country code or US state; None takes the world average, as assumed.
         pue: power usage effectiveness of the building.
         price_per_kwh: price of electricity.
@@ -37,4 +37,4 @@ class EmissionsTracking(CarbonCallback):
 
     def metrics(self, session: RunSession) -> dict[str, float]:
         """Return emissions (kgCO2e), the building's energy (kWh), and cost where a price is set."""
-        return emissions_figures(session)
+        return emissions_metrics(session)

@@ -1,333 +1,200 @@
-"""The lead turns Lightning's hooks into calls on the run's session, for all parts at once."""
+"""Drives a run in a Lightning trainer, for all of our callbacks in it at once."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
+from carbon_trainer.callbacks.lightning_face import LightningFace, process_of
 from carbon_trainer.config import RunConfig
-from carbon_trainer.control.actions import Action, Power, Stop
-from carbon_trainer.control.participant import RankContext, state_of
-from carbon_trainer.control.pausing import TRAIN, Driver, run_pause
+from carbon_trainer.control.driver import CLOSING, VALIDATION, TrainingDriver
+from carbon_trainer.control.participant import RankContext
 from carbon_trainer.data.shares import share_of
-from carbon_trainer.distributed.consensus import Consensus
-from carbon_trainer.distributed.process import ProcessRank
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import Outcome, ResumePoint
-from carbon_trainer.runs.session import RunSession
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.callbacks.base import CarbonCallback
-    from carbon_trainer.callbacks.communication import StepWatch
-
-log = logging.getLogger(__name__)
+    from carbon_trainer.callbacks.part import Part
+    from carbon_trainer.runs.session import RunSession
 
 VALIDATION_LOSS_NAMES = ("validation/loss", "val_loss", "val/loss", "valid_loss", "validation_loss")
-"""Where a module may have logged its validation loss; the first that is there is recorded."""
+"""Names under which a module may have logged its validation loss; the first there is recorded."""
 
 
-class Lead(Driver):
-    """Drives one run through one ``fit``. On ranks other than 0 it has no session."""
+class LightningDriver:
+    """Turns Lightning's hooks of one ``fit`` into calls of a run's driver.
 
-    def __init__(self, member: RankContext, parts: Sequence[CarbonCallback]) -> None:
-        super().__init__(member.session)
-        self._member = member
-        self._session = session = member.session
-        # The machine's meter: the session's, or on another machine one without a session.
-        self._meter = member.meter
-        self.signal = 0
-        self.ahead_mj = 0
-        self.outcome: Outcome | None = None
+    Attributes:
+        driver: the run's.
+        parts: the callbacks' parts in it.
+    """
+
+    def __init__(
+        self, context: RankContext, trainer: Trainer, parts: Sequence[Part], state: dict[str, Any]
+    ) -> None:
+        self.face = LightningFace(trainer, context.session)
+        self.driver = TrainingDriver(context, self.face, state)
         self.parts = parts
-        self.watch: StepWatch | None = None
-        self.validation_mj = 0
-        self._log_every = session.config.log_every if session else 0
+        self._trainer = trainer
         self._last_step = 0
-        self._in_step = False
+        self._tokens_of_step = 0
         self._loss_sum: torch.Tensor | None = None
         self._loss_steps = 0
-        self._tokens = session.tokens if session else 0
-        self._tokens_at_step = 0
-        self._limit_val_batches: float | int | None = None
-        self._before_validation_mj = 0
 
     @classmethod
-    def open(cls, trainer: Trainer, members: Sequence[CarbonCallback]) -> Lead:
-        """Open the run, or take the session that a member was given.
+    def open(
+        cls,
+        trainer: Trainer,
+        parts: Sequence[Part],
+        session: RunSession | None,
+        state: Mapping[str, Any] | None,
+    ) -> LightningDriver:
+        """Open the run on rank 0, or take the session that a callback was given; join it elsewhere.
+
+        Args:
+            trainer: the trainer that is about to fit.
+            parts: its callbacks' parts.
+            session: a session that the caller opened and will close; None to open one.
+            state: the state that a checkpoint has of the run; None for a new run.
 
         Raises:
-            InputError: if the members' settings do not fit together.
+            InputError: if the parts' settings do not fit together, or rank 0 could not begin.
         """
-        parts = [part for member in members for part in member.parts]
-        given = next((m.given_session for m in members if m.given_session is not None), None)
-        state = next((m.resumed_state for m in members if m.resumed_state), None)
+        settings = _merged_settings(parts)
         resume = _resume_point(state, trainer)
-        member = RankContext.open_on_rank_zero(
-            _merged_settings(parts), process_of(trainer), resume, given
-        )
-        lead = cls(member, parts)
-        if state:
-            lead._tokens = lead.session.tokens = int(state["tokens"])
-            lead.waited_ns = int(state.get("waited_ns", 0))
-            lead.ahead_mj = int(state.get("ahead_mj", 0))
-        try:
-            for part in parts:
-                part.joined(lead, trainer)
-            for part in parts:
-                part.began(lead, trainer)
-        except Exception as error:
-            # The other ranks wait for this one, and have to hear that it will not begin.
-            member.consensus.broadcast((str(error) or repr(error), False))
-            lead.close(trainer, error)
-            raise
-        member.consensus.broadcast(("", trainer.should_stop))
-        return lead
-
-    @classmethod
-    def follower(cls, trainer: Trainer, members: Sequence[CarbonCallback]) -> Lead:
-        """Stand in on a rank other than 0: takes part in decisions, records nothing.
-
-        The first rank of another machine meters that machine.
-
-        Raises:
-            InputError: if rank 0 could not begin.
-        """
-        parts = [part for member in members for part in member.parts]
-        member = RankContext.join_as_worker(_merged_settings(parts), process_of(trainer))
-        lead = cls(member, parts)
-        refusal, trainer.should_stop = member.consensus.broadcast(("", False))
-        if refusal:
-            member.close(None)
-            raise InputError(refusal)
-        for part in parts:
-            part.joined(lead, trainer)
-        return lead
+        context = RankContext.open(settings, process_of(trainer), resume, session)
+        opened = cls(context, trainer, parts, dict(state or {}))
+        opened._start()
+        return opened
 
     @property
-    def records(self) -> bool:
-        """Whether this process keeps the run's record."""
-        return self._session is not None
-
-    @property
-    def session(self) -> RunSession:
-        """The run's session; only where ``records``."""
-        if self._session is None:
-            raise RuntimeError("only rank 0 has a session")
-        return self._session
-
-    @property
-    def gpus(self) -> tuple[str, ...] | None:
-        """UUIDs of the GPUs that this rank meters and sets; None for all that it may use.
-
-        Empty on a rank whose machine another rank looks after.
-        """
-        return self._member.gpus
+    def session(self) -> RunSession | None:
+        """The run's record; None on ranks that keep none."""
+        return self.driver.session
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint must carry of the run; plain types only."""
-        if self._session is None:
-            return {}
-        session = self._session
-        waited_ns = self.waited_until(session.clock.now_ns())
-        ahead_mj = max(part.ahead_mj for part in self.parts)
-        return state_of(session, self._tokens, waited_ns=waited_ns, ahead_mj=ahead_mj)
+        return self.driver.state()
 
-    # Events
+    # Hooks
 
-    def train_start(self, trainer: Trainer) -> None:
-        """Training starts, anew or again."""
-        self._last_step = trainer.global_step
-        if self._session:
-            self._session.step = trainer.global_step
-        self.set_phase(TRAIN)
-        if self._meter is not None and trainer.strategy.root_device.type == "cuda":
-            # Python runs ahead of the GPU: a step is what the GPU does, not what is launched.
-            self._meter.mark_steps_on_gpu(partial(torch.cuda.Event, enable_timing=True))
+    def train_start(self) -> None:
+        """Training starts, or resumes."""
+        self._last_step = self._trainer.global_step
+        self.driver.begin(self._trainer.global_step)
 
     def batch_start(self) -> None:
         """A micro-batch starts; the first of a step begins it."""
-        if not self._in_step and self._meter is not None:
-            self._in_step = True
-            if self.watch is not None:
-                self.watch.begin(self._last_step + 1)
-            self._meter.step_begin()
+        self.driver.step_begin()
 
     def batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_index: int
+        self, module: LightningModule, outputs: Any, batch: Any, batch_index: int
     ) -> None:
         """A micro-batch has ended; a step too if the optimizer has stepped."""
-        if self._session is not None:
-            self._count(trainer, module, outputs, batch)
-        step = trainer.global_step
+        if self.session is not None:
+            self._count(module, outputs, batch)
+        step = self._trainer.global_step
         if step == self._last_step:
             return
         self._last_step = step
-        if self._in_step and self._meter is not None:
-            self._meter.step_end()
-            self._in_step = False
-        if self.watch is not None and self.watch.end(step, disturbed=self.disturbed):
-            self.disturbed = True
-        self._member.exchange(step)
-        if self._session is not None:
-            self._step_done(self._session, trainer, step)
-        for part in self.parts:
-            part.step_done(self, trainer, batch_index)
-        self.disturbed = False
-        action = self._decided(trainer, batch_index)
-        if action is not None:
-            self._obey(trainer, action, batch_index)
+        self.face.batch_index = batch_index
+        tokens, self._tokens_of_step = self._tokens_of_step, 0
+        self._loss_steps += 1
+        self.driver.step_end(step, tokens)
 
     def validation_start(self) -> None:
         """A validation starts."""
-        self.disturbed = True
-        if self._session is not None:
-            self._before_validation_mj = self._session.used_mj()
-        self.set_phase("validation")
+        self.driver.phase_begin(VALIDATION)
 
-    def validation_end(self, trainer: Trainer) -> None:
+    def validation_end(self) -> None:
         """A validation has ended; its loss is known."""
-        self.set_phase(TRAIN)
-        session = self._session
-        if session is None:
-            return
-        used_mj = session.used_mj() - self._before_validation_mj
-        self.validation_mj = max(self.validation_mj, used_mj)
-        loss = next(
-            (
-                trainer.callback_metrics[n]
-                for n in VALIDATION_LOSS_NAMES
-                if n in trainer.callback_metrics
-            ),
-            None,
-        )
-        value = float(loss) if loss is not None else None
-        session.progress(trainer.global_step, self._tokens, validation=value)
+        self.driver.phase_end()
+        metrics = self._trainer.callback_metrics
+        names = (name for name in VALIDATION_LOSS_NAMES if name in metrics)
+        name = next(names, None)
+        self.driver.record_progress(validation=None if name is None else float(metrics[name]))
 
-    def train_end(self, trainer: Trainer) -> None:
-        """Training has ended: write the last figures down."""
-        self.set_phase("closing")
-        if self._session is not None:
-            self._log_point(self._session, trainer)
+    def train_end(self) -> None:
+        """Training has ended: record the last figures."""
+        self.driver.set_phase(CLOSING)
+        self._log_point()
 
-    def stop(self, trainer: Trainer, outcome: Outcome, **figures: Any) -> None:
-        """Save a checkpoint at this step boundary and end training, on every rank.
+    def stop(self, outcome: Outcome) -> None:
+        """Save a checkpoint at this step boundary and end training, on every rank."""
+        self.driver.stop(outcome)
 
-        Lightning would validate once more before it ends, and on an epoch's last batch would
-        count the epoch as done; both are why the checkpoint is saved first.
-        """
-        self.outcome = outcome
-        if self._session is not None:
-            self._session.request_stop(outcome, **figures)
-        self.save(trainer, outcome.status)
-        self._limit_val_batches = trainer.limit_val_batches
-        trainer.limit_val_batches = 0
-        trainer.should_stop = True
+    def save(self, why: str) -> None:
+        """Save a checkpoint; a full disk is recorded, not raised."""
+        self.driver.disturbed = True
+        save_checkpoint(self._trainer, self.session, why)
 
-    def save(self, trainer: Trainer, why: str) -> None:
-        """Save a checkpoint; a full disk is said, not raised."""
-        self.disturbed = True
-        save_checkpoint(trainer, self._session, why)
+    def fail(self, event: str, error: Exception) -> None:
+        """Record a failure of our own; from then on a budget cannot be relied on."""
+        self.driver.context.fail(event, error)
 
-    def failed(self, event: str, error: Exception) -> None:
-        """Something of ours broke: the record says so, and a budget no longer holds."""
-        self._member.failed(event, error)
-
-    def close(self, trainer: Trainer, exception: BaseException | None) -> None:
+    def close(self, exception: BaseException | None) -> None:
         """Close the run if it is ours, and have the parts do what comes after."""
-        if self._limit_val_batches is not None:
-            trainer.limit_val_batches = self._limit_val_batches
+        self.face.restore()
         for part in self.parts:
-            part.left()
-        session = self._member.close(exception)
+            part.on_exit()
+        session = self.driver.close(exception)
         if session is not None:
             for part in self.parts:
-                part.closed(session)
+                part.on_run_closed(session)
 
     # Inside
 
-    def _decided(self, trainer: Trainer, batch_index: int) -> Action | None:
-        """Return what is to be done now, the same on every rank; None for going on."""
-        agreement, step = self._member.consensus, trainer.global_step
-        if not (self.waiting or agreement.is_due(step)):
-            return None
-        self.signal = agreement.max_signal(max((part.signal() for part in self.parts), default=0))
-        decide = partial(self._proposed, trainer, batch_index, agreement)
-        return agreement.broadcast_decision(decide, step)
-
-    def _proposed(
-        self, trainer: Trainer, batch_index: int, agreement: Consensus
-    ) -> tuple[Action | None, int]:
-        """Ask the parts, on rank 0; what breaks is ours, and never leaves other ranks waiting."""
-        now_ns = self.session.clock.now_ns()
+    def _start(self) -> None:
+        driver, parts = self.driver, self.parts
+        driver.observers.append(self._log_if_due)
+        driver.observers += [part.on_step_end for part in parts if part.overrides("on_step_end")]
+        driver.proposals = [part.propose for part in parts if part.overrides("propose")]
         try:
-            self.session.follow_intensity()
-            asked = (part.propose(self, trainer, batch_index) for part in self.parts)
-            action = next((one for one in asked if one is not None), None)
-            steps = 1 if self.waiting else agreement.steps_until_next(trainer.global_step, now_ns)
-            for part in self.parts:
-                steps = part.most_steps(self, trainer, steps)
+            if driver.set_up(self._add_abilities) is not None:
+                self._trainer.should_stop = True
         except Exception as error:
-            if not agreement.is_shared:
-                raise
-            log.debug("deciding", exc_info=True)
-            self.failed("decision", error)
-            return None, 1
-        return action, steps
+            self.close(error)
+            raise
 
-    def _obey(self, trainer: Trainer, action: Action, batch_index: int) -> None:
-        def ended() -> str | None:
-            # Lightning noted it, and ends training after the batch.
-            return "SIGTERM" if trainer.world_size == 1 and trainer.received_sigterm else None
-
-        action = run_pause(self, action, lambda: self._decided(trainer, batch_index), ended)
-        if isinstance(action, Stop):
-            self.stop(trainer, action.outcome, **action.figures)
-        elif isinstance(action, Power):
-            self.disturbed = True
+    def _add_abilities(self) -> None:
+        """Let the parts add what they do."""
+        for part in self.parts:
+            part.on_rank_start(self.driver, self._trainer)
+        if self.session is not None:
             for part in self.parts:
-                part.power(self, action.power_fraction, action.mechanism)
+                part.on_run_start(self.driver, self._trainer)
 
-    def set_phase(self, name: str) -> None:
-        """Book what is used from now on under a phase."""
-        self._member.set_phase(name)
-
-    def _count(self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any) -> None:
+    def _count(self, module: LightningModule, outputs: Any, batch: Any) -> None:
         # Every share of the data has batches of the same size.
-        self._tokens_at_step += tokens_in(module, batch) * share_of(trainer).count
+        self._tokens_of_step += tokens_in(module, batch) * share_of(self._trainer).count
         loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
         if isinstance(loss, torch.Tensor):
             # Summed on the device: reading it each step would make the GPU wait for Python.
             loss = loss.detach()
             self._loss_sum = loss if self._loss_sum is None else self._loss_sum + loss
 
-    def _step_done(self, session: RunSession, trainer: Trainer, step: int) -> None:
-        self._tokens += self._tokens_at_step
-        session.tokens_per_step = self._tokens_at_step
-        self._tokens_at_step = 0
-        self._loss_steps += 1
-        session.step, session.tokens = step, self._tokens
-        if step % self._log_every == 0 or step == 1:
-            self._log_point(session, trainer)
+    def _log_if_due(self, driver: TrainingDriver) -> None:
+        if driver.is_log_due(driver.step):
+            self._log_point()
 
-    def _log_point(self, session: RunSession, trainer: Trainer) -> None:
-        if self._loss_steps == 0:
+    def _log_point(self) -> None:
+        session = self.session
+        if self._loss_steps == 0 or session is None:
             return
         loss = None if self._loss_sum is None else float(self._loss_sum) / self._loss_steps
         self._loss_sum, self._loss_steps = None, 0
-        session.progress(trainer.global_step, self._tokens, loss=loss)
-        if trainer.loggers:
+        self.driver.record_progress(loss=loss)
+        if self._trainer.loggers:
             metrics: dict[str, float] = {}
             for part in self.parts:
                 metrics.update(part.metrics(session))
-            for logger in trainer.loggers:
-                logger.log_metrics(metrics, step=trainer.global_step)
+            for logger in self._trainer.loggers:
+                logger.log_metrics(metrics, step=self._trainer.global_step)
 
 
 def tokens_in(module: LightningModule, batch: Any) -> int:
@@ -340,13 +207,7 @@ def tokens_in(module: LightningModule, batch: Any) -> int:
     return 0
 
 
-def process_of(trainer: Trainer) -> ProcessRank:
-    """Return where a trainer's process stands among its others."""
-    node, device = f"node{trainer.node_rank}", trainer.strategy.root_device
-    return ProcessRank(trainer.global_rank, trainer.world_size, node, device)
-
-
-def _merged_settings(parts: Sequence[CarbonCallback]) -> RunConfig:
+def _merged_settings(parts: Sequence[Part]) -> RunConfig:
     merged: dict[str, tuple[Any, str]] = {}
     for part in parts:
         name = type(part).__name__
@@ -360,8 +221,8 @@ def _merged_settings(parts: Sequence[CarbonCallback]) -> RunConfig:
     return RunConfig.from_sources(("callbacks", {key: value for key, (value, _) in merged.items()}))
 
 
-def _resume_point(state: dict[str, Any] | None, trainer: Trainer) -> ResumePoint | None:
-    if state is None:
+def _resume_point(state: Mapping[str, Any] | None, trainer: Trainer) -> ResumePoint | None:
+    if not state:
         return None
     return ResumePoint(
         run_id=str(state["run_id"]),

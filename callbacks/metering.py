@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.control.metrics import EnergyFigures
+from carbon_trainer.control.metrics import EnergyMetrics
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.control.driver import TrainingDriver
     from carbon_trainer.runs.session import RunSession
 
 
@@ -19,7 +19,7 @@ class EnergyMetering(CarbonCallback):
     """Meters a training run and records it in the ledger.
 
     Args:
-        session: a run that somebody else opened; None to open one for each fit.
+        session: a run that the caller opened; None to open one for each fit.
         name: the run's name, for people.
         project: the project that it belongs to.
         runs_dir: folder of runs and their reports.
@@ -48,12 +48,12 @@ class EnergyMetering(CarbonCallback):
             host_metering=host_metering,
             log_every=log_every,
         )
-        self._figures = EnergyFigures()
+        self._metrics = EnergyMetrics()
 
-    def began(self, lead: Lead, trainer: Trainer) -> None:
-        """Forget the run before."""
-        self._figures = EnergyFigures()
+    def on_run_start(self, driver: TrainingDriver, trainer: Trainer) -> None:
+        """Begin with a run's own figures."""
+        self._metrics = EnergyMetrics()
 
     def metrics(self, session: RunSession) -> dict[str, float]:
         """Return the machines' energy (kWh, before PUE), their power (W), and per step (J)."""
-        return self._figures.of(session)
+        return self._metrics.of(session)

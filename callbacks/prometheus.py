@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.errors import InputError
 from carbon_trainer.live.server import ADDRESS, PORT, LiveServer, require_prometheus_client
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
 
-    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.control.driver import TrainingDriver
     from carbon_trainer.runs.session import RunSession
-
-log = logging.getLogger(__name__)
 
 
 class PrometheusExporter(CarbonCallback):
@@ -27,10 +23,10 @@ class PrometheusExporter(CarbonCallback):
     Args:
         port: TCP port; 0 takes a free one.
         address: the address to listen on; this machine's own programs only, by default.
-        session: a run that somebody else opened; None to open one for each fit.
+        session: a run that the caller opened; None to open one for each fit.
 
     Raises:
-        InputError: if prometheus-client is not installed, or the port is none.
+        InputError: if prometheus-client is not installed, or the port is not valid.
     """
 
     def __init__(
@@ -47,30 +43,25 @@ class PrometheusExporter(CarbonCallback):
         """Where the figures are served; None while they are not."""
         return self._server.url if self._server else None
 
-    def began(self, lead: Lead, trainer: Trainer) -> None:
+    def on_run_start(self, driver: TrainingDriver, trainer: Trainer) -> None:
         """Begin to serve."""
         self._stop()
-        try:
-            self._server = LiveServer(self._port, self._address)
-        except InputError as error:
-            log.warning("%s The run goes on without.", error)
-            return
-        self._server.watch(lead.session)
-        log.info("live figures: %s", self._server.url)
+        if driver.session is not None:
+            self._server = LiveServer.start(driver.session, self._port, self._address)
 
-    def closed(self, session: RunSession) -> None:
+    def on_run_closed(self, session: RunSession) -> None:
         """Stop with the run."""
         self._stop()
 
     def on_exception(
         self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
     ) -> None:
-        """Stop too where the run is closed by somebody else."""
+        """Stop too where the caller closes the run."""
         super().on_exception(trainer, pl_module, exception)
         self._stop()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop too where the run is closed by somebody else."""
+        """Stop too where the caller closes the run."""
         super().teardown(trainer, pl_module, stage)
         self._stop()
 

@@ -16,7 +16,7 @@ class SustainabilityReport(CarbonCallback):
     """Writes ``report.html``, ``report.md`` and ``report.json`` into the run's folder at its end.
 
     Args:
-        session: a run that somebody else opened; None to open one for each fit.
+        session: a run that the caller opened; None to open one for each fit.
         formats: which of them to write.
     """
 
@@ -29,6 +29,6 @@ class SustainabilityReport(CarbonCallback):
         super().__init__(session=session)
         self._formats = tuple(formats)
 
-    def closed(self, session: RunSession) -> None:
+    def on_run_closed(self, session: RunSession) -> None:
         """Write the report; a folder that cannot be written costs only the report."""
         leave_report(session, self._formats)

@@ -1,4 +1,4 @@
-"""CarbonSchedule: when the run trains, at which power, and when it waits or makes room."""
+"""CarbonSchedule: when the run trains, at which power, and when it pauses or releases."""
 
 from __future__ import annotations
 
@@ -7,22 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.base import CarbonCallback
-from carbon_trainer.callbacks.throttle import PowerThrottle
-from carbon_trainer.control.actions import Action
 from carbon_trainer.control.shifting import PlanController
 from carbon_trainer.data.shares import share_of
-from carbon_trainer.errors import InputError
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.runs.session import RunSession
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.control.driver import TrainingDriver
 
 
 class CarbonSchedule(CarbonCallback):
-    """Shifts and throttles a run, so that it emits or costs least and keeps its deadline.
+    """Shifts and throttles a run so that it emits or costs least and keeps its deadline.
 
     In the first minutes each power setting is measured in training itself, unless a run of the
     same model, batch and devices has done so before.
@@ -37,9 +34,9 @@ class CarbonSchedule(CarbonCallback):
         price_per_kwh: price of electricity.
         max_wait: longest wait in all.
         release: whether it may exit and be started again.
-        session: a run that somebody else opened; None to open one for each fit.
+        session: a run that the caller opened; None to open one for each fit.
         executor: where plans are made; a thread of its own by default.
-        anew: measure power settings even where a run before has.
+        remeasure: measure power settings even where an earlier run has.
 
     Raises:
         InputError: if a setting does not fit.
@@ -59,7 +56,7 @@ class CarbonSchedule(CarbonCallback):
         release: str | None = None,
         session: RunSession | None = None,
         executor: Executor | None = None,
-        anew: bool = False,
+        remeasure: bool = False,
     ) -> None:
         super().__init__(
             session=session,
@@ -74,63 +71,33 @@ class CarbonSchedule(CarbonCallback):
             release=release,
         )
         self._executor = executor
-        self._anew = anew
-        self._shifter: PlanController | None = None
+        self._remeasure = remeasure
+        self._controller: PlanController | None = None
 
-    def began(self, lead: Lead, trainer: Trainer) -> None:
-        """Learn what has to be kept."""
-        self._shifter = None
-        if lead.session.config.deadline is None:
+    def on_run_start(self, driver: TrainingDriver, trainer: Trainer) -> None:
+        """Follow a plan, if there is a deadline to keep."""
+        self._controller = None
+        session = driver.session
+        if session is None or session.config.deadline is None:
             return
-        mechanism = next((part for part in lead.parts if isinstance(part, PowerThrottle)), None)
-        self._shifter = PlanController(
-            lead,
-            lead.session,
-            _kind(lead.session, trainer),
-            mechanism.throttle if mechanism is not None else None,
+        self._controller = driver.plan = PlanController(
+            session,
+            driver.pause,
+            _kind(session, trainer),
+            driver.power.throttle if driver.power is not None else None,
             executor=self._executor,
-            anew=self._anew,
+            remeasure=self._remeasure,
         )
-
-    def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
-        """An optimizer step has ended."""
-        if self._shifter is not None:
-            self._shifter.step_done(disturbed=lead.disturbed)
-
-    def propose(self, lead: Lead, trainer: Trainer, batch_index: int) -> Action | None:
-        """Follow the plan; measure first what it is made from."""
-        if self._shifter is None or trainer.should_stop:
-            return None
-        return self._shifter.propose(lambda: _steps_left(trainer))
-
-    def left(self) -> None:
-        """Let go of the planner's thread."""
-        if self._shifter is not None:
-            self._shifter.close()
 
     @property
     def plan(self) -> Plan | None:
         """The plan that is followed; None before there is one."""
-        return None if self._shifter is None else self._shifter.plan
+        return None if self._controller is None else self._controller.plan
 
     @property
     def has_measured(self) -> bool:
         """Whether it has measured the power settings, or found that it cannot."""
-        return self._shifter is None or self._shifter.has_measured
-
-
-def _steps_left(trainer: Trainer) -> int:
-    """Return the optimizer steps to do.
-
-    Raises:
-        InputError: if the trainer would go on for ever.
-    """
-    total: float = trainer.max_steps
-    if total <= 0:
-        total = trainer.estimated_stepping_batches
-    if total == float("inf"):
-        raise InputError("a deadline needs a trainer with an end: give it max_steps")
-    return max(0, int(total) - trainer.global_step)
+        return self._controller is None or self._controller.has_measured
 
 
 def _kind(session: RunSession, trainer: Trainer) -> dict[str, str | float | None]:

@@ -12,7 +12,7 @@ from carbon_trainer.power.throttle import Mechanism, Throttle
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
-    from carbon_trainer.callbacks.lightning_driver import Lead
+    from carbon_trainer.control.driver import TrainingDriver
     from carbon_trainer.runs.session import RunSession
 
 
@@ -25,7 +25,7 @@ class PowerThrottle(CarbonCallback):
         power_fraction: the setting to train at, as a fraction of what was found: 0.7 for 70 %.
         mechanism: ``power-limit``, ``clocks``, ``duty-cycle``, or ``auto`` for the first of
             them that is permitted.
-        session: a run that somebody else opened; None to open one for each fit.
+        session: a run that the caller opened; None to open one for each fit.
 
     Raises:
         InputError: if a setting does not fit.
@@ -43,38 +43,24 @@ class PowerThrottle(CarbonCallback):
                 f"power_fraction is {power_fraction!r}, but should be above 0 and at most 1"
             )
         super().__init__(session=session, throttle=mechanism)
-        self._share = power_fraction
+        self._power_fraction = power_fraction
         self._mechanism: Mechanism = mechanism
-        self._pacer: PowerController | None = None
+        self._controller: PowerController | None = None
 
     @property
     def throttle(self) -> Throttle | None:
         """What turns power down while training; None where nothing does."""
-        return self._pacer.throttle if self._pacer is not None else None
+        return self._controller.throttle if self._controller is not None else None
 
-    def joined(self, lead: Lead, trainer: Trainer) -> None:
+    def on_rank_start(self, driver: TrainingDriver, trainer: Trainer) -> None:
         """Find out what this machine permits, and set what was asked for."""
         if self._mechanism == "off":
             return
-        self._pacer = PowerController(lead.gpus, self._mechanism, lead.recorder)
-        if self._share < 1:
-            self._pacer.throttle.apply(self._share)
-            self._pacer.say(f"training at {self._pacer.throttle.text(self._share)}")
+        self._controller = controller = driver.throttle(self._mechanism)
+        if self._power_fraction < 1:
+            controller.throttle.apply(self._power_fraction)
+            controller.notify(f"training at {controller.throttle.text(self._power_fraction)}")
 
-    def power(self, lead: Lead, power_fraction: float, mechanism: str) -> None:
-        """Train at another setting from now on."""
-        if self._pacer is not None:
-            self._pacer.power(power_fraction, mechanism)
-
-    def step_done(self, lead: Lead, trainer: Trainer, batch_index: int) -> None:
-        """Space steps out where that is how power is turned down."""
-        if self._pacer is not None:
-            self._pacer.step_done(
-                disturbed=lead.disturbed, called=lambda: any(part.signal() for part in lead.parts)
-            )
-
-    def left(self) -> None:
-        """Put everything back."""
-        pacer, self._pacer = self._pacer, None
-        if pacer is not None:
-            pacer.close()
+    def on_exit(self) -> None:
+        """The driver has restored everything."""
+        self._controller = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import weakref
 from collections.abc import Iterable, Mapping, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,24 +38,26 @@ def epoch_may_end(args: TrainingArguments, state: TrainerState) -> bool:
     return args.max_steps > 0 or state.epoch is None or float(state.epoch).is_integer()
 
 
-def first_validation_mj(trainer: Trainer, next_mj: int) -> int:
-    """Estimate a validation before one was metered, millijoules.
+def validation_steps(reference: weakref.ref[Trainer]) -> float:
+    """Estimate how many steps' energy a validation needs, before one was metered.
 
     A batch of it costs less than a step, for it has no backward pass; where its batches are
     larger than a step's, examples are compared.
 
     Args:
-        trainer: has the data.
-        next_mj: the most that a step uses.
+        reference: the trainer, which has the data; not kept alive.
     """
+    trainer = reference()
+    if trainer is None:
+        return 0.0
     args, data = trainer.args, trainer.eval_dataset
     datasets = data.values() if isinstance(data, dict) else [data]
     # GRPO answers each example several times.
     repeats = int(getattr(trainer, "num_generations_eval", 1))
-    examples = repeats * sum(len(one) for one in datasets if isinstance(one, Sized))
+    examples = repeats * sum(len(dataset) for dataset in datasets if isinstance(dataset, Sized))
     batches: int = math.ceil(examples / (args.eval_batch_size * args.world_size))
-    in_a_step: int = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    return next_mj * max(batches, math.ceil(examples / in_a_step))
+    per_step: int = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    return max(batches, math.ceil(examples / per_step))
 
 
 def round_steps(args: TrainingArguments) -> int:

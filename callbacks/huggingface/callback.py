@@ -5,32 +5,36 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
 from carbon_trainer.callbacks.huggingface.arguments import (
-    first_validation_mj,
     kind_of,
     process_of,
     recent_steps,
     round_steps,
     saved_parameters,
     usual_folder,
+    validation_steps,
 )
-from carbon_trainer.callbacks.huggingface.driver import CLOSING, VALIDATION, TrainerRun
+from carbon_trainer.callbacks.huggingface.driver import HuggingFaceDriver
+from carbon_trainer.callbacks.huggingface.face import HuggingFaceFace
 from carbon_trainer.callbacks.huggingface.hooks import TrainerHooks, running_trainer
 from carbon_trainer.callbacks.huggingface.state import read_state
 from carbon_trainer.config import RunConfig, unknown_setting
-from carbon_trainer.control.budget import BudgetGuard
+from carbon_trainer.control.communication import profiler_for
+from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.control.failures import shielded
 from carbon_trainer.control.participant import RankContext
 from carbon_trainer.control.report import FORMATS, leave_report
 from carbon_trainer.control.shifting import PlanController
-from carbon_trainer.control.throttling import PowerController
 from carbon_trainer.errors import InputError
-from carbon_trainer.runs.outcome import Outcome, ResumePoint, budget_reached
+from carbon_trainer.live.server import LiveServer
+from carbon_trainer.runs.outcome import Outcome, ResumePoint
+from carbon_trainer.runs.signals import HeldSignals
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -126,13 +130,15 @@ class CarbonAwareCallback(TrainerCallback):
         given = {key: value for key, value in settings.items() if value is not None}
         self._config = RunConfig.from_sources((type(self).__name__, given))
         self._formats = tuple(formats)
-        self._given = session
+        self._given_session = session
         self._executor = executor
-        self._anew = remeasure
-        self._run: TrainerRun | None = None
+        self._remeasure = remeasure
+        self._signals = HeldSignals()
+        self._run: HuggingFaceDriver | None = None
         self._hooks: TrainerHooks | None = None
-        self._again: ResumePoint | None = None
-        self._unseen: weakref.finalize[Any, Any] | None = None
+        self._server: LiveServer | None = None
+        self._retried: ResumePoint | None = None
+        self._at_exit: weakref.finalize[Any, Any] | None = None
         self.outcome: Outcome | None = None
         self.run_dir: Path | None = None
 
@@ -142,196 +148,188 @@ class CarbonAwareCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
         model: Any = None, **kwargs: Any,
     ) -> None:  # fmt: skip
-        """Open the run, or go on with that of the checkpoint.
+        """Open the run, or resume that of the checkpoint.
 
         Raises:
             InputError: if a setting does not fit what is there, or the checkpoint is damaged.
             LedgerError: if the ledger cannot be used.
         """
-        self._close_unseen()
+        self._close_unended()
         trainer, checkpoint = running_trainer(state)
         if self._config.has_budget and args.eval_on_start:
             raise InputError(
                 "a budget cannot be kept with eval_on_start: what a validation uses is not known "
                 "before the first step. Remove one of them."
             )
-        self._open(args, state, control, model, _checkpoint_of(args, state, checkpoint))
-        run = self._run
-        if run is None:
-            return
-        self._schedule(run, type(trainer).__name__, args, model)
+        run = self._open(args, state, control, _checkpoint_of(args, state, checkpoint))
         if trainer is None:
             why = "no transformers.Trainer was found around this callback, so validations are "
-            run.note("phases", f"{why}booked from their first batch on, and checkpoints as train")
+            run.note("phases", f"{why}recorded from their first batch on, and checkpoints as train")
         else:
             self._hooks = TrainerHooks(trainer, run, self._fail)
-            run.first_validation = lambda next_mj: first_validation_mj(trainer, next_mj)
-        run.begin(args, state)
+            run.face.validation_steps = partial(validation_steps, weakref.ref(trainer))
+        add_abilities = partial(self._add_abilities, run, type(trainer).__name__, args, model)
+        try:
+            refused = run.driver.set_up(add_abilities)
+        except Exception as error:
+            self._close(error)
+            raise
+        if refused is not None:
+            run.has_nothing_left = control.should_training_stop = True
+        run.driver.begin(state.global_step)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """After a stop, evaluate and save nothing more."""
-        self._tell("epoch_end", control)
+        self._pass_on("epoch_end", control)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Mark the beginning of an optimizer step."""
-        self._tell("step_begin")
+        self._pass_on("step_begin")
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Mark its end, and stop if the budget asks for it."""
-        self._tell("step_end", args, state, control)
+        """Mark its end, and do what is decided."""
+        self._pass_on("step_end", state, control)
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Book as validation, where nothing has told of it before."""
-        run = self._run
-        if run is not None and not run.sees_evaluations:
-            self._tell("set_phase", VALIDATION)
+        """Record as validation, where its beginning was not seen."""
+        self._pass_on("prediction_step")
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
         metrics: dict[str, Any] | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
-        """Note the validation's loss."""
-        self._tell("validated", state, metrics or {})
+        """Record the validation's loss."""
+        self._pass_on("validated", metrics or {})
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
         logs: dict[str, Any] | None = None, **kwargs: Any,
     ) -> None:  # fmt: skip
-        """Note the loss; add our figures where the trainer's own log could not have them."""
+        """Record the loss; add our figures where the trainer's own log could not have them."""
         if logs is not None:
-            self._tell("add_figures", logs)
-            self._tell("logged", state, logs)
+            self._pass_on("add_metrics", logs)
+            self._pass_on("record_logged", logs)
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Leave the run's state in the checkpoint, and seal it."""
-        self._tell("saved", args, state)
+        self._pass_on("saved", state)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Close the run and leave its report."""
-        self._tell("set_phase", CLOSING)
+        """Close the run and leave its report; then deliver a signal that training has held."""
+        self._pass_on("train_end")
         self._close(None)
+        self._signals.release()
 
     # Inside
 
-    def _tell(self, event: str, *args: Any) -> None:
+    def _pass_on(self, event: str, *args: Any) -> None:
         """Pass an event on; our own bug never ends the user's training."""
         run = self._run
         if run is not None:
-            shielded(event, lambda: getattr(run, event)(*args), run.member.failed)
+            shielded(event, lambda: getattr(run, event)(*args), run.fail)
 
     def _open(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any,
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl,
         checkpoint: Path | None,
-    ) -> None:  # fmt: skip
-        again, self._again = self._again, None
+    ) -> HuggingFaceDriver:  # fmt: skip
+        retried, self._retried = self._retried, None
         kept = (read_state(checkpoint) if checkpoint is not None else None) or {}
-        place = process_of(args)
-        if place.rank != 0:
-            self._run = run = TrainerRun(
-                RankContext.join_as_worker(self._config, place), None, args, 0
-            )
-            self._pace(run)
-            return
-        resume = again
+        resume = retried
         if kept:
             run_id, energy_mj = str(kept["run_id"]), int(kept["energy_mj"])
             resume = ResumePoint(run_id, str(checkpoint), state.global_step, energy_mj)
-        member = RankContext.open_on_rank_zero(self._config, place, resume, self._given)
-        session = member.session
+        context = RankContext.open(self._config, process_of(args), resume, self._given_session)
+        face = HuggingFaceFace(args, state, control, self._signals)
+        self._run = run = HuggingFaceDriver(context, face, args, kept)
+        self.outcome, self.run_dir = None, None
+        if context.session is not None:
+            self.run_dir = context.session.run_dir
+        if context.session is not None and self._given_session is None:
+            self._at_exit = weakref.finalize(self, _close_at_exit, run.driver, self._formats)
+        self._signals.hold()
+        return run
+
+    def _add_abilities(
+        self, run: HuggingFaceDriver, trainer: str, args: TrainingArguments, model: Any
+    ) -> None:
+        """Add what the settings ask for to the driver: the same as Lightning's callbacks do."""
+        driver, session = run.driver, run.session
+        config = session.config if session is not None else self._config
+        if config.deadline is not None and config.throttle != "off":
+            driver.throttle(config.throttle)
         if session is None:
             return
-        watch = BudgetGuard(session, saved_parameters(model), recent_steps=recent_steps(args))
-        tokens, waited_ns = int(kept.get("tokens", 0)), int(kept.get("waited_ns", 0))
-        self._run = run = TrainerRun(member, watch, args, tokens, waited_ns)
-        self._pace(run)
-        self.outcome, self.run_dir = None, session.run_dir
-        if self._given is None:
-            self._unseen = weakref.finalize(self, _close_at_exit, member, run.pacer, self._formats)
-        reason = watch.reason_not_to_start(int(kept.get("ahead_mj", 0)))
-        if reason is not None:
-            session.request_stop(budget_reached(reason))
-            run.has_nothing_left = control.should_training_stop = True
-
-    def _pace(self, run: TrainerRun) -> None:
-        """Find out by what power can be turned down, where there is a schedule."""
-        config = run.session.config if run.session is not None else self._config
-        if config.deadline is not None and config.throttle != "off":
-            run.pacer = PowerController(run.member.gpus, config.throttle, run.session)
-
-    def _schedule(self, run: TrainerRun, trainer: str, args: TrainingArguments, model: Any) -> None:
-        """Learn what has to be kept."""
-        session = run.session
-        if session is None or session.config.deadline is None:
-            return
-        run.shifter = PlanController(
-            run,
-            session,
-            kind_of(trainer, args, model),
-            run.pacer.throttle if run.pacer is not None else None,
-            round_steps=round_steps(args),
-            executor=self._executor,
-            anew=self._anew,
-        )
+        driver.keep_budget(saved_parameters(model), recent_steps(args))
+        driver.communication = profiler_for(session, driver.context.process)
+        if config.prometheus_port is not None:
+            self._server = LiveServer.start(session, config.prometheus_port)
+        if config.deadline is not None:
+            driver.plan = PlanController(
+                session,
+                driver.pause,
+                kind_of(trainer, args, model),
+                driver.power.throttle if driver.power is not None else None,
+                round_steps=round_steps(args),
+                executor=self._executor,
+                remeasure=self._remeasure,
+            )
 
     def _fail(self, error: BaseException) -> None:
         run = self._run
         if run is not None and run.session is not None and run.retries(error):
             # The trainer begins again with smaller batches: it is the same run.
-            self._again = ResumePoint(run.session.run_id, None, 0, run.session.used_mj())
+            self._retried = ResumePoint(run.session.run_id, None, 0, run.session.used_mj())
         self._close(error)
+        self._signals.release()
 
     def _close(self, error: BaseException | None) -> None:
         """Close the run, and put the trainer's methods back."""
         run, self._run = self._run, None
         hooks, self._hooks = self._hooks, None
-        unseen, self._unseen = self._unseen, None
+        at_exit, self._at_exit = self._at_exit, None
+        server, self._server = self._server, None
         if hooks is not None:
             hooks.release()
-        if unseen is not None:
-            unseen.detach()
-        if run is None:
-            return
-        shielded("end", lambda: self._end(run, error), run.member.failed)
+        if at_exit is not None:
+            at_exit.detach()
+        if run is not None:
+            shielded("end", lambda: self._end(run, error), run.fail)
+        if server is not None:
+            server.stop()
 
-    def _end(self, run: TrainerRun, error: BaseException | None) -> None:
-        run.leave()
-        closed = run.member.close(error)
-        stopped = run.stop.outcome if run.stop is not None else None
-        self.outcome = run.session.outcome if run.session is not None else stopped
+    def _end(self, run: HuggingFaceDriver, error: BaseException | None) -> None:
+        closed = run.driver.close(error)
+        self.outcome = run.session.outcome if run.session is not None else run.driver.outcome
         if closed is not None:
             leave_report(closed, self._formats)
 
-    def _close_unseen(self) -> None:
-        """Close a run whose end nobody has told of, before another begins."""
+    def _close_unended(self) -> None:
+        """Close a run whose end no hook has reported, before another begins."""
         if self._run is not None:
-            self._close(RuntimeError("training ended without telling its callbacks"))
+            self._close(RuntimeError("training ended without calling its callbacks"))
 
 
-def _close_at_exit(
-    member: RankContext, pacer: PowerController | None, formats: Sequence[str]
-) -> None:
-    if pacer is not None:
-        pacer.close()
-    closed = member.close(RuntimeError("the process ended before training did"))
+def _close_at_exit(driver: TrainingDriver, formats: Sequence[str]) -> None:
+    closed = driver.close(RuntimeError("the process ended before training did"))
     if closed is not None:
         leave_report(closed, formats)
 
 
 def _checkpoint_of(
-    args: TrainingArguments, state: TrainerState, told: str | None
+    args: TrainingArguments, state: TrainerState, given: str | None
 ) -> Path | None:  # fmt: skip
-    if told is not None:
-        return Path(told)
+    if given is not None:
+        return Path(given)
     return usual_folder(args, state) if state.global_step > 0 else None

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from transformers import Trainer, TrainerState
 
-    from carbon_trainer.callbacks.huggingface.driver import TrainerRun
+    from carbon_trainer.callbacks.huggingface.driver import HuggingFaceDriver
 
 Around = Callable[..., Any]
 """Called with the original method and its arguments; calls it and returns what it returned."""
@@ -103,7 +103,7 @@ class TrainerHooks:
     """
 
     def __init__(
-        self, trainer: Trainer, run: TrainerRun, failed: Callable[[BaseException], None]
+        self, trainer: Trainer, run: HuggingFaceDriver, failed: Callable[[BaseException], None]
     ) -> None:
         self._trainer = trainer
         self._run = run
@@ -124,7 +124,7 @@ class TrainerHooks:
         seen = [wrap("_run_epoch", self._epoch), wrap("_finalize_training", self._guard)]
         wrap("_evaluate", self._guard)
         if not all(seen):
-            why = "this version of transformers does not tell of exceptions in training"
+            why = "this version of transformers does not report exceptions in training"
             run.note("exceptions", f"{why}: a run that one ends is closed when the process ends")
         run.sees_evaluations = wrap("evaluate", self._through(run.validating))
         wrap("compute_loss", self._count)
@@ -136,15 +136,17 @@ class TrainerHooks:
         kinds = {kind.__name__ for kind in type(self._trainer).__mro__}
         if not kinds & LEARN_FROM_ANSWERS:
             return
-        told = True
+        all_seen = True
         for name, phase in ROLLOUTS.items():
             around = self._through(functools.partial(self._run.within_step, phase))
             if not self._methods.wrap(name, around):
-                told = False
-                why = f"this version of TRL does not tell when {phase} begins and ends"
-                self._run.note("phases", f"{why}: it is booked as {self._run.training_phase}")
-        if told:
-            self._run.training_phase = UPDATE
+                all_seen = False
+                why = f"this version of TRL does not report when {phase} begins and ends"
+                self._run.note(
+                    "phases", f"{why}: it is recorded as {self._run.driver.training_phase}"
+                )
+        if all_seen:
+            self._run.driver.training_phase = UPDATE
 
     def _through(self, around: Around) -> Around:
         def passing(original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -154,10 +156,10 @@ class TrainerHooks:
 
         return passing
 
-    def _tell(self, event: str, *args: Any) -> None:
+    def _pass_on(self, event: str, *args: Any) -> None:
         if not self._released:
             run = self._run
-            shielded(event, lambda: getattr(run, event)(*args), run.member.failed)
+            shielded(event, lambda: getattr(run, event)(*args), run.fail)
 
     def _epoch(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Train an epoch, unless the budget was used up before the first step."""
@@ -179,13 +181,13 @@ class TrainerHooks:
             self._guarding -= 1
 
     def _count(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._tell("count", kwargs.get("inputs", args[1] if len(args) > 1 else None))
+        self._pass_on("count", kwargs.get("inputs", args[1] if len(args) > 1 else None))
         return original(*args, **kwargs)
 
     def _log(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         logs = kwargs.get("logs", args[0] if args else None)
         if isinstance(logs, dict):
-            self._tell("add_figures", logs)
+            self._pass_on("add_metrics", logs)
         return original(*args, **kwargs)
 
     def _save(self, original: Callable[..., Any], model: Any, trial: Any, *args: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, Self, SupportsFloat, TypedDict, 
 from carbon_trainer.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from carbon_trainer.callbacks.loop.driver import LoopRun
+    from carbon_trainer.callbacks.loop.driver import LoopDriver
+    from carbon_trainer.power.throttle import Mechanism
     from carbon_trainer.runs.accounting import Snapshot
     from carbon_trainer.runs.outcome import Outcome
     from carbon_trainer.runs.session import RunSession
 
 Batch = TypeVar("Batch")
+
+STOPPED = ("budget", "released", "interrupted")
+"""How a run ends that has to leave its loop."""
 
 
 class RecorderSettings(TypedDict, total=False):
@@ -31,6 +36,14 @@ class RecorderSettings(TypedDict, total=False):
     zone: str
     pue: float
     on_meter_loss: Literal["estimate", "stop"]
+    deadline: str
+    objective: Literal["carbon", "cost", "blend"]
+    carbon_price: float
+    max_wait: str
+    release: Literal["auto", "yes", "no"]
+    throttle: Mechanism
+    prometheus_port: int
+    communication_every: int
     provider: str
     trace: str | Path
     name: str
@@ -55,7 +68,11 @@ class RunRecorder:
     Args:
         parameters: the model's, from which the time of the first checkpoint is estimated, so that
             a budget keeps room for it; later ones are timed.
+        max_steps: optimizer steps that the loop does in all; needed with a deadline.
         formats: the report's: ``html``, ``md``, ``json``; none writes none.
+        session: a run that the caller opened and will close; None to open one.
+        executor: where plans are made; a thread of its own by default.
+        remeasure: measure power settings even where an earlier run has.
         settings: budgets, zone and the rest, named as in RunConfig; see RecorderSettings.
 
     Raises:
@@ -71,7 +88,11 @@ class RunRecorder:
         self,
         *,
         parameters: int = 0,
+        max_steps: int | None = None,
         formats: Sequence[str] = ("html", "md", "json"),
+        session: RunSession | None = None,
+        executor: Executor | None = None,
+        remeasure: bool = False,
         **settings: Unpack[RecorderSettings],
     ) -> None:
         from carbon_trainer.config import RunConfig
@@ -81,12 +102,17 @@ class RunRecorder:
                 hint = did_you_mean(key, RecorderSettings.__annotations__)
                 raise InputError(f"RunRecorder has no setting {key!r}.{hint}")
         given = {key: value for key, value in settings.items() if value is not None}
+        if max_steps is not None:
+            given["max_steps"] = max_steps
         self._config = RunConfig.from_sources(("RunRecorder", given))
         self._parameters = parameters
+        self._given_session = session
+        self._executor = executor
+        self._remeasure = remeasure
         self._formats = tuple(formats)
         self._resumed: Mapping[str, Any] | None = None
-        self._run: LoopRun | None = None
-        self._ended: LoopRun | None = None
+        self._run: LoopDriver | None = None
+        self._ended: LoopDriver | None = None
         self._step = _Step(self)
 
     # Life
@@ -97,12 +123,19 @@ class RunRecorder:
         Raises:
             InputError: if something that was given cannot be used, here or in process 0.
         """
-        from carbon_trainer.callbacks.loop.driver import LoopRun
+        from carbon_trainer.callbacks.loop.driver import LoopDriver
 
         if self._run is not None:
             raise InputError("this RunRecorder is open already: close it, or make another.")
         resumed, self._resumed, self._ended = self._resumed, None, None
-        self._run = LoopRun(self._config, self._parameters, resumed)
+        self._run = LoopDriver(
+            self._config,
+            self._parameters,
+            resumed,
+            session=self._given_session,
+            executor=self._executor,
+            remeasure=self._remeasure,
+        )
 
     def close(self, exception: BaseException | None = None) -> None:
         """Close the run and write its report; the first call counts.
@@ -117,10 +150,13 @@ class RunRecorder:
             exception = None
         self._ended = run
         session = run.close(exception)
-        if session is not None and self._formats:
-            from carbon_trainer.control.report import leave_report
+        try:
+            if session is not None and self._formats:
+                from carbon_trainer.control.report import leave_report
 
-            leave_report(session, self._formats)
+                leave_report(session, self._formats)
+        finally:
+            run.release_signals()
 
     def __enter__(self) -> Self:
         self.start()
@@ -176,11 +212,11 @@ class RunRecorder:
         if run is None:
             yield
             return
-        run.phase_begins(name)
+        run.phase_begin(name)
         try:
             yield
         finally:
-            run.phase_ends(name)
+            run.phase_end(name)
 
     @contextmanager
     def checkpoint(self, path: str | Path) -> Iterator[None]:
@@ -205,15 +241,23 @@ class RunRecorder:
             validation_loss: the last validation's.
         """
         if self._run is not None:
-            self._run.note_losses(loss, validation_loss)
+            self._run.log_losses(loss, validation_loss)
 
     # What it knows
 
     @property
     def should_stop(self) -> bool:
-        """Whether the budget says to save and leave the loop; the same in every process."""
+        """Whether to save and leave the loop; the same in every process.
+
+        The budget is reached, the plan releases the machine, or a signal has come; ``outcome``
+        says which. From the first time that this is asked on, Ctrl-C, SIGTERM, SIGUSR1 and
+        SIGUSR2 are held, where the script handles them in no other way, until the run is closed:
+        then they end the process as they would have.
+        """
+        if self._run is not None:
+            self._run.hold_signals()
         outcome = self.outcome
-        return outcome is not None and outcome.status == "budget"
+        return outcome is not None and outcome.status in STOPPED
 
     @property
     def outcome(self) -> Outcome | None:
@@ -270,7 +314,7 @@ class _Step:
     def __enter__(self) -> None:
         run = self._recorder._run
         if run is not None:
-            run.step_begins()
+            run.step_begin()
 
     def __exit__(
         self,
@@ -282,10 +326,10 @@ class _Step:
         if run is None:
             return
         if kind is None:
-            run.step_ends(self.tokens)
+            run.step_end(self.tokens)
         else:
             # What closes a generator does not say whether the loop was left by break.
-            run.step_left(self.tokens if kind is GeneratorExit else None)
+            run.step_abandon(self.tokens if kind is GeneratorExit else None)
 
 
 def tokens_in(batch: Any) -> int:

@@ -1,4 +1,4 @@
-"""What all processes of a run do next, as process 0 decides it."""
+"""What all processes of a run do next, as rank 0 decides it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Power:
     """Train at a power setting.
 
     Attributes:
-        power_fraction: the setting, as a share of the full one.
+        power_fraction: the setting, as a fraction of the full one.
         mechanism: how rank 0's machine does it.
     """
 
@@ -36,7 +36,7 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Stand still, all ranks together, until it is decided otherwise.
+    """Pause, all ranks together, until it is decided otherwise.
 
     Attributes:
         until_ns: until when, by the plan.
@@ -49,7 +49,11 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """End a pause."""
+    """End a pause.
+
+    Attributes:
+        why: for people.
+    """
 
     why: str
 

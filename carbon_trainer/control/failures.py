@@ -1,4 +1,4 @@
-"""What to do when something of ours breaks, and how a run ends that an exception ended."""
+"""Failures of our own, which never end training, and the outcome of a run that failed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from carbon_trainer.runs.session import RunSession
 log = logging.getLogger(__name__)
 
 
-def shielded(event: str, call: Callable[[], Any], failed: Callable[[str, Exception], None]) -> None:
+def shielded(event: str, call: Callable[[], Any], fail: Callable[[str, Exception], None]) -> None:
     """Call something of ours; our own bug never ends the user's training.
 
     Args:
         event: what is being done, for the record.
         call: does it.
-        failed: is told what broke; see ``note_failure``.
+        fail: takes what broke; see ``record_failure``.
 
     Raises:
         CarbonTrainerError: what was meant for the user goes to the user.
@@ -30,11 +30,11 @@ def shielded(event: str, call: Callable[[], Any], failed: Callable[[str, Excepti
         raise
     except Exception as error:
         log.debug("carbon-trainer's %s", event, exc_info=True)
-        failed(event, error)
+        fail(event, error)
 
 
-def note_failure(session: RunSession | None, event: str, error: Exception) -> None:
-    """Something of ours broke: the record says so, and a budget no longer holds."""
+def record_failure(session: RunSession | None, event: str, error: Exception) -> None:
+    """Record a failure of our own; from then on a budget cannot be relied on."""
     if session is not None:
         why = f"{type(error).__name__}: {error}"
         session.record_gap(f"carbon-trainer's {event}", why)
@@ -42,7 +42,7 @@ def note_failure(session: RunSession | None, event: str, error: Exception) -> No
 
 
 def outcome_of(exception: BaseException) -> Outcome:
-    """Return how a run ends that an exception ended."""
+    """Return the outcome of a run that an exception ended."""
     if isinstance(exception, KeyboardInterrupt):
         return Outcome("interrupted", 130, "interrupted from the keyboard")
     if isinstance(exception, SystemExit):

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from carbon_trainer.runs.session import RunSession
 
 
-class EnergyFigures:
+class EnergyMetrics:
     """Energy and power of a run's machines, and what steps and tokens used since the last look."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class EnergyFigures:
         return figures
 
 
-def emissions_figures(session: RunSession) -> dict[str, float]:
+def emissions_metrics(session: RunSession) -> dict[str, float]:
     """Return emissions (kgCO2e), the building's energy (kWh), and cost where a price is set."""
     now = session.snapshot()
     figures = {

@@ -1,15 +1,14 @@
-"""One process of a training: what it meters, records and agrees on, whichever framework trains."""
+"""One process of a training: what it meters, records and decides, whichever framework trains."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from tqdm import tqdm
 
 from carbon_trainer.config import RunConfig
-from carbon_trainer.control.failures import note_failure, outcome_of
+from carbon_trainer.control.failures import outcome_of, record_failure
 from carbon_trainer.distributed.consensus import Consensus
 from carbon_trainer.distributed.exchange import NodeExchange
 from carbon_trainer.distributed.node_metering import NodeReport
@@ -23,9 +22,11 @@ from carbon_trainer.runs.session import RunSession
 class RankContext:
     """Rank 0 has the run's session; the first rank of another machine meters that machine.
 
-    Make one with ``lead`` on rank 0 and with ``follow`` on the others, at the same time.
+    Make one with ``open_on_rank_zero`` on rank 0 and with ``join_as_worker`` on the others, at
+    the same time.
 
     Attributes:
+        process: this process.
         session: the run's record; None on ranks that keep none.
         meter: the machine's meter; None where another rank meters it.
         consensus: how ranks decide together.
@@ -33,97 +34,117 @@ class RankContext:
 
     def __init__(
         self,
+        process: ProcessRank,
         session: RunSession | None,
         *,
-        agreement: Consensus,
-        ranks: NodeExchange | None = None,
+        consensus: Consensus,
+        exchange: NodeExchange | None = None,
         meter: EnergyMeter | None = None,
         owns_session: bool = False,
     ) -> None:
+        self.process = process
         self.session = session
         self.meter = session.meter if session is not None else meter
-        self.consensus = agreement
-        self._ranks = ranks
+        self.consensus = consensus
+        self._exchange = exchange
         self._owns_session = owns_session
+
+    @classmethod
+    def open(
+        cls,
+        config: RunConfig,
+        process: ProcessRank,
+        resume: ResumePoint | None = None,
+        session: RunSession | None = None,
+        entry: str = "callback",
+    ) -> RankContext:
+        """Open the run on rank 0, join it on every other rank; all must call it at the same time.
+
+        Args:
+            config: the run's settings.
+            process: this process.
+            resume: the point to resume from; None for a new run.
+            session: a session that the caller opened and will close, to use instead.
+            entry: who opens the run, for the record.
+
+        Raises:
+            InputError: if a setting does not fit what is there, on this rank or on rank 0.
+        """
+        if process.rank == 0:
+            return cls.open_on_rank_zero(config, process, resume, session, entry)
+        return cls.join_as_worker(config, process)
 
     @classmethod
     def open_on_rank_zero(
         cls,
         config: RunConfig,
-        place: ProcessRank,
+        process: ProcessRank,
         resume: ResumePoint | None = None,
-        given: RunSession | None = None,
+        session: RunSession | None = None,
+        entry: str = "callback",
     ) -> RankContext:
-        """Open the run, or take a session that somebody else opened and will close.
-
-        Args:
-            config: the run's settings.
-            place: this process's.
-            resume: where the run goes on; None for a new one.
-            given: the session to take instead.
-
-        Raises:
-            InputError: if a setting does not fit what is there.
-        """
-        ranks, agreement = NodeExchange.create(place), Consensus(place)
+        """Open the run, or take a session that the caller opened and will close; see ``open``."""
+        exchange, consensus = NodeExchange.create(process), Consensus(process)
+        is_own = session is None
         try:
-            session = given or _opened(config, resume, ranks)
+            session = session or _open_session(config, resume, exchange, entry)
         except Exception as error:
-            # The other ranks wait for this one, and have to hear that it will not begin.
-            agreement.broadcast(str(error) or repr(error))
-            cls(None, ranks=ranks, agreement=agreement).close(error)
+            # The other ranks wait for this one, and must learn that the run will not begin.
+            consensus.broadcast(str(error) or repr(error))
+            cls(process, None, exchange=exchange, consensus=consensus).close(error)
             raise
-        agreement.broadcast("")
-        if given is None:
-            session.listeners.append(speak)
-        return cls(session, ranks=ranks, agreement=agreement, owns_session=given is None)
+        consensus.broadcast("")
+        if is_own:
+            session.listeners.append(print_notice)
+        return cls(process, session, exchange=exchange, consensus=consensus, owns_session=is_own)
 
     @classmethod
-    def join_as_worker(cls, config: RunConfig, place: ProcessRank) -> RankContext:
-        """Stand in on a rank other than 0: takes part in decisions, records nothing.
+    def join_as_worker(cls, config: RunConfig, process: ProcessRank) -> RankContext:
+        """Take part in decisions on a rank other than 0; it records nothing.
 
         Raises:
             InputError: if rank 0 could not open the run.
         """
-        ranks, agreement = NodeExchange.create(place), Consensus(place)
-        refusal = agreement.broadcast("")
+        exchange, consensus = NodeExchange.create(process), Consensus(process)
+        refusal = consensus.broadcast("")
         if refusal:
-            cls(None, ranks=ranks, agreement=agreement).close(None)
+            cls(process, None, exchange=exchange, consensus=consensus).close(None)
             raise InputError(refusal)
         meter = None
-        if ranks is not None and ranks.assignment is not None:
-            meter = EnergyMeter(host=config.host_metering, gpus=ranks.assignment.gpus)
+        if exchange is not None and exchange.assignment is not None:
+            meter = EnergyMeter(host=config.host_metering, gpus=exchange.assignment.gpus)
             meter.start()
-        return cls(None, ranks=ranks, meter=meter, agreement=agreement)
+        return cls(process, None, exchange=exchange, meter=meter, consensus=consensus)
 
     @property
     def gpus(self) -> tuple[str, ...] | None:
         """UUIDs of the GPUs that this rank meters and sets; None for all that it may use.
 
-        Empty on a rank whose machine another rank looks after.
+        Empty on a rank whose machine another rank meters.
         """
-        if self._ranks is None:
+        if self._exchange is None:
             return None
-        return self._ranks.assignment.gpus if self._ranks.assignment is not None else ()
+        assignment = self._exchange.assignment
+        return assignment.gpus if assignment is not None else ()
 
     def set_phase(self, name: str) -> None:
-        """Book what is used from now on under a phase."""
+        """Record what is used from now on under a phase."""
         if self.meter is not None:
             self.meter.set_phase(name)
 
     def exchange(self, step: int) -> None:
         """Learn, at steps that all ranks agree on, what other machines have used."""
-        if self._ranks is None or self.meter is None:
+        if self._exchange is None or self.meter is None:
             return
         now_ns = self.session.clock.now_ns() if self.session is not None else 0
-        self._take(self._ranks.exchange(step, self.meter, now_ns))
+        self._merge(self._exchange.exchange(step, self.meter, now_ns))
 
-    def failed(self, event: str, error: Exception) -> None:
-        """Something of ours broke: the record says so, and a budget no longer holds."""
-        note_failure(self.session, event, error)
+    def fail(self, event: str, error: Exception) -> None:
+        """Record a failure of our own; from then on a budget cannot be relied on."""
+        record_failure(self.session, event, error)
 
     def close(self, exception: BaseException | None) -> RunSession | None:
-        """Let go of the other ranks, and close the run if it was opened here.
+        """Leave the other ranks, and close the run if it was opened here.
 
         Args:
             exception: what ended training; None if it ended in an orderly way.
@@ -133,53 +154,48 @@ class RankContext:
         """
         self._finish_exchange(exception)
         self.consensus.destroy()
-        if self._ranks is not None:
-            self._ranks.destroy()
+        if self._exchange is not None:
+            self._exchange.destroy()
         if self.session is None or not self._owns_session:
             return None
         self.session.close(FINISHED if exception is None else outcome_of(exception))
         return self.session
 
     def _finish_exchange(self, exception: BaseException | None) -> None:
-        """Learn the last of it; not after an exception, which other ranks may not have had."""
-        if self._ranks is None or self.meter is None:
+        """Exchange the last reports; not after an exception, which other ranks may not have had."""
+        if self._exchange is None or self.meter is None:
             return
         self.meter.stop()
         if exception is None:
-            self._take(self._ranks.finish(self.meter))
-        elif self.session is not None and self._ranks.is_due:
-            why = "training ended by an exception, so other machines could not tell their last"
+            self._merge(self._exchange.finish(self.meter))
+        elif self.session is not None and self._exchange.is_due:
+            why = "training ended by an exception, so other machines could not send their last"
             self.session.record_gap("energy of other machines", why)
         if self.session is not None:
             self.session.end_remote_nodes()
 
-    def _take(self, reports: Sequence[NodeReport]) -> None:
+    def _merge(self, reports: Sequence[NodeReport]) -> None:
         if self.session is None:
             return
         for report in reports:
             self.session.merge_node_report(report)
-        if self._ranks is not None and self._ranks.broken:
-            self.session.record_gap("energy of other machines", self._ranks.broken)
-            self.session.meter_loss = self.session.meter_loss or self._ranks.broken
+        if self._exchange is not None and self._exchange.broken:
+            self.session.record_gap("energy of other machines", self._exchange.broken)
+            self.session.meter_loss = self.session.meter_loss or self._exchange.broken
 
 
-def speak(sentence: str) -> None:
-    """Tell people on the terminal, above a progress bar if there is one.
+def print_notice(sentence: str) -> None:
+    """Print a sentence on the terminal, above a progress bar if there is one.
 
     Training that waits for hours has to say so, whatever level its user logs at.
     """
     tqdm.write(f"carbon-trainer: {sentence}", file=sys.stderr)
 
 
-def state_of(session: RunSession, tokens: int, **more: Any) -> dict[str, Any]:
-    """Return what a checkpoint must carry of a run; plain types only."""
-    return {**session.checkpoint_state(), "tokens": tokens, **more}
-
-
-def _opened(
-    config: RunConfig, resume: ResumePoint | None, ranks: NodeExchange | None
+def _open_session(
+    config: RunConfig, resume: ResumePoint | None, exchange: NodeExchange | None, entry: str
 ) -> RunSession:
     meter = None
-    if ranks is not None and ranks.assignment is not None:
-        meter = EnergyMeter(host=config.host_metering, gpus=ranks.assignment.gpus)
-    return RunSession.open(config, resume=resume, entry="callback", meter=meter)
+    if exchange is not None and exchange.assignment is not None:
+        meter = EnergyMeter(host=config.host_metering, gpus=exchange.assignment.gpus)
+    return RunSession.open(config, resume=resume, entry=entry, meter=meter)

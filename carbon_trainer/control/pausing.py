@@ -1,113 +1,88 @@
-"""A pause of seconds or of days, in process: all ranks stand still together and answer signals."""
+"""A pause of seconds or of days, in process: all ranks pause together and answer signals."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from carbon_trainer.clock import Clock, SystemClock
 from carbon_trainer.control.actions import Action, Pause, Train
 from carbon_trainer.ledger.facts import Decision
-
-if TYPE_CHECKING:
-    from carbon_trainer.runs.session import RunSession
+from carbon_trainer.runs.session import RunSession
 
 SLICE_S = 0.5
-"""How long ranks sleep at a time, seconds: signals are to be answered within one."""
+"""How long ranks sleep at a time, seconds: a signal is answered within one."""
 
-TRAIN, PAUSE = "train", "pause"
+PAUSE = "pause"
+"""The phase of a pause."""
 
 
-class Driver:
-    """One rank's training, whichever framework does it, as far as it can be paused.
+class PauseState:
+    """Whether and how long a run has paused.
 
     Args:
-        recorder: the run's record; None on ranks that keep none.
-        waited_ns: how long earlier segments of the run have stood still.
+        paused_ns: how long earlier segments of the run have paused.
 
     Attributes:
-        training_phase: what steps are booked under.
-        waiting: whether it stands still.
-        waiting_since_ns: since when.
-        waited_ns: how long it has stood still before, all segments of the run together.
-        disturbed: whether something else than steps took place since the last one.
+        is_paused: whether it is paused now.
+        paused_ns: how long it has paused before this pause, all segments of the run together.
     """
 
-    def __init__(self, recorder: RunSession | None, waited_ns: int = 0) -> None:
-        self.recorder = recorder
-        self.training_phase = TRAIN
-        self.waiting = False
-        self.waiting_since_ns: int | None = None
-        self.waited_ns = waited_ns
-        self.disturbed = True
+    def __init__(self, paused_ns: int = 0) -> None:
+        self.is_paused = False
+        self.paused_ns = paused_ns
+        self._since_ns: int | None = None
 
-    def waited_until(self, now_ns: int) -> int:
-        """Return how long it has waited in all, nanoseconds."""
-        since_ns = self.waiting_since_ns
-        return self.waited_ns + (0 if since_ns is None else now_ns - since_ns)
+    def total_ns(self, now_ns: int) -> int:
+        """Return how long it has paused in all, nanoseconds."""
+        return self.paused_ns + (0 if self._since_ns is None else now_ns - self._since_ns)
 
-    def set_phase(self, name: str) -> None:
-        """Book what is used from now on under a phase."""
-        raise NotImplementedError
+    def begin(self, now_ns: int) -> None:
+        """Count from here."""
+        self.is_paused, self._since_ns = True, now_ns
+
+    def end(self, now_ns: int) -> int:
+        """Return how long this pause was, nanoseconds."""
+        total_ns = self.total_ns(now_ns)
+        lasted_ns, self.paused_ns = total_ns - self.paused_ns, total_ns
+        self.is_paused, self._since_ns = False, None
+        return lasted_ns
 
 
 def run_pause(
-    driver: Driver,
-    action: Action,
-    decided: Callable[[], Action | None],
-    ended: Callable[[], str | None] = lambda: None,
+    pause: Pause,
+    state: PauseState,
+    session: RunSession | None,
+    set_phase: Callable[[str], None],
+    next_action: Callable[[], Action | None],
 ) -> Action:
-    """Stand still as long as the action is a pause.
+    """Pause until all ranks decide otherwise.
 
     Args:
-        driver: this rank's training.
-        action: what was decided.
-        decided: says what all ranks do next; None for waiting on. Asked in each slice; that is a
+        pause: what was decided.
+        state: counts the time.
+        session: the run's record; None on ranks that keep none.
+        set_phase: records what is used from then on under a phase.
+        next_action: what all ranks do next; None for pausing on. Asked in each slice; that is a
             collective over a gloo group of ours: the ranks keep in touch, and no group of
             training's is waited in, so that none can time out.
-        ended: says why a single process has to go on, whatever is decided; None for no reason.
 
     Returns:
-        What is to be done then: never a pause.
+        What ends the pause.
     """
-    while isinstance(action, Pause):
-        driver.disturbed = driver.waiting = True
-        action = _hold(driver, action, decided, ended)
-        driver.waiting = False
-    return action
-
-
-def _hold(
-    driver: Driver,
-    pause: Pause,
-    decided: Callable[[], Action | None],
-    ended: Callable[[], str | None],
-) -> Action:
-    session = driver.recorder
     clock: Clock = session.clock if session is not None else SystemClock()
-    began_ns = clock.now_ns()
-    driver.waiting_since_ns = began_ns
-    driver.set_phase(PAUSE)
+    state.begin(clock.now_ns())
+    set_phase(PAUSE)
     if session is not None:
         session.waiting_until_ns = pause.until_ns
-        session.record(
-            Decision(decision="pause", why=pause.why, figures={"until_ns": pause.until_ns})
-        )
+        figures = {"until_ns": pause.until_ns}
+        session.record(Decision(decision="pause", why=pause.why, figures=figures))
     action: Action | None = None
     while action is None:
         clock.wait(SLICE_S)
-        action = decided()
-        why = ended() if action is None else None
-        if why is not None:
-            action = Train(why)
-    driver.set_phase(driver.training_phase)
-    driver.waited_ns, driver.waiting_since_ns = driver.waited_until(clock.now_ns()), None
+        action = next_action()
+    lasted_ns = state.end(clock.now_ns())
     if session is not None:
-        _record_end(session, action, clock.now_ns() - began_ns)
+        session.waiting_until_ns = None
+        why = action.why if isinstance(action, Train) else "it was stopped"
+        session.record(Decision(decision="go on", why=why, figures={"waited_s": lasted_ns / 1e9}))
     return action
-
-
-def _record_end(session: RunSession, ended: Action, waited_ns: int) -> None:
-    session.waiting_until_ns = None
-    why = ended.why if isinstance(ended, Train) else "it was stopped"
-    session.record(Decision(decision="go on", why=why, figures={"waited_s": waited_ns / 1e9}))

@@ -1,13 +1,13 @@
-"""Follows a run's plan, whichever framework trains it: power settings are measured, then obeyed."""
+"""Follows a run's plan in any framework; measures first what the plan is made from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.control.actions import Action, Pause, Power, Stop, Train
-from carbon_trainer.control.pausing import Driver
+from carbon_trainer.control.pausing import PauseState
 from carbon_trainer.control.plan_follower import (
     Constraints,
     Directive,
@@ -23,6 +23,7 @@ from carbon_trainer.control.shifting_facts import (
     plan_fact,
 )
 from carbon_trainer.durations import ns_of, time_of
+from carbon_trainer.errors import InputError
 from carbon_trainer.grid.series import iso
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.planning.plan import Plan
@@ -37,55 +38,58 @@ from carbon_trainer.power.throttle import Throttle
 from carbon_trainer.runs.outcome import RELEASED_STATUS, Outcome, asked_to_resume
 from carbon_trainer.runs.session import RunSession
 
-LOOK_NS = NS_PER_S // 2
-"""How often the schedule is asked while training."""
+NO_END = "a deadline needs a training with an end: give it max_steps"
+"""What is wrong where a plan is to be made and nobody knows how many steps there are."""
+
+DIRECTIVE_INTERVAL_NS = NS_PER_S // 2
+"""How often the plan is asked for a directive while training."""
 
 
 class PlanController:
-    """Says when a run trains, at which power, and when it waits or makes room.
+    """Decides when a run trains, at which power, and when it pauses or releases its machine.
 
     In the first minutes each power setting is measured in training itself, unless a run of the
     same kind has done so before. On the rank that records.
 
     Args:
-        driver: the training that is shifted.
-        session: its record; its config has a deadline.
+        session: the run's record; its config has a deadline.
+        pause: counts how long the run has paused.
         kind: what decides power and speed beside devices and mechanism: model, batch, precision.
         throttle: turns power down; None where that is not wanted.
         round_steps: steps after which their costs repeat, for trainers whose steps differ.
         executor: where plans are made; a thread of its own by default.
-        anew: measure power settings even where a run before has.
+        remeasure: measure power settings even where an earlier run has.
 
     Raises:
-        InputError: if the deadline is none.
+        InputError: if the deadline is not a valid time.
     """
 
     def __init__(
         self,
-        driver: Driver,
         session: RunSession,
+        pause: PauseState,
         kind: Mapping[str, str | float | None],
         throttle: Throttle | None,
         *,
         round_steps: int = 1,
         executor: Executor | None = None,
-        anew: bool = False,
+        remeasure: bool = False,
     ) -> None:
         config = session.config
-        self._driver = driver
         self._session = session
+        self._pause = pause
         self._throttle = throttle
         self._round_steps = round_steps
         self._executor = executor
-        self._anew = anew
+        self._remeasure = remeasure
         deadline_ns = ns_of(time_of(config.deadline or "", "--deadline"))
-        self._terms: Constraints | None = constraints_of(session, deadline_ns)
+        self._constraints: Constraints | None = constraints_of(session, deadline_ns)
         self._cache = PowerProfileCache(config.runs_dir / "cache" / "levels")
         self._key = levels_key(session, kind, throttle)
         self._schedule: Schedule | None = None
         self._profiler: PowerProfiler | None = None
         self._disturbed = True
-        self._next_look_ns = 0
+        self._next_directive_ns = 0
         self._idle_from: tuple[int, int] | None = None
         self._idle_ns = 0
 
@@ -97,74 +101,74 @@ class PlanController:
     @property
     def has_measured(self) -> bool:
         """Whether it has measured the power settings, or found that it cannot."""
-        return self._schedule is not None or self._terms is None
+        return self._schedule is not None or self._constraints is None
 
-    def step_done(self, *, disturbed: bool) -> None:
-        """An optimizer step has ended.
+    def step_end(self, *, disturbed: bool) -> None:
+        """Take note that an optimizer step has ended.
 
         Args:
             disturbed: something else took place since the step before, such as a validation.
         """
         self._disturbed |= disturbed
 
-    def propose(self, steps_left: Callable[[], int]) -> Action | None:
+    def propose(self, steps_left: int | None) -> Action | None:
         """Follow the plan; measure first what it is made from. None for going on.
 
         Args:
-            steps_left: tells the optimizer steps to do.
+            steps_left: optimizer steps to do; None where that is not known.
 
         Raises:
-            InputError: if ``steps_left`` does.
+            InputError: if the steps to do are not known.
         """
-        if self._terms is None:
+        if self._constraints is None:
             return None
-        driver, session = self._driver, self._session
+        if steps_left is None:
+            raise InputError(NO_END)
+        session, pause = self._session, self._pause
         now_ns = session.clock.now_ns()
         if self._schedule is None:
             return self._prepare(now_ns)
-        if now_ns < self._next_look_ns and not driver.waiting:
+        if now_ns < self._next_directive_ns and not pause.is_paused:
             return None
-        self._next_look_ns = now_ns + LOOK_NS
-        if driver.waiting and asked_to_resume(session.run_dir):
-            session.record(Decision(decision="resume now", why="somebody asked for it"))
+        self._next_directive_ns = now_ns + DIRECTIVE_INTERVAL_NS
+        if pause.is_paused and asked_to_resume(session.run_dir):
+            session.record(Decision(decision="resume now", why="it was asked to resume now"))
             self._schedule.resume_now(session.waiting_until_ns or now_ns)
-        position = RunState(
-            now_ns, steps_left(), driver.waited_until(now_ns), budgets_left(session)
-        )
-        return self._action(self._schedule.next_directive(position), now_ns)
+        state = RunState(now_ns, steps_left, pause.total_ns(now_ns), budgets_left(session))
+        return self._action(self._schedule.next_directive(state), now_ns)
 
     def close(self) -> None:
-        """Let go of the planner's thread."""
+        """End the planner's thread."""
         if self._schedule is not None:
             self._schedule.close()
 
     # Inside
 
-    def _action(self, course: Directive, now_ns: int) -> Action | None:
-        driver, session = self._driver, self._session
-        if course.action is RunAction.RELEASE:
-            return self._release(course, now_ns)
-        if course.action is RunAction.PAUSE:
-            if driver.waiting:
-                session.waiting_until_ns = course.until_ns
+    def _action(self, directive: Directive, now_ns: int) -> Action | None:
+        session = self._session
+        if directive.action is RunAction.RELEASE:
+            return self._release(directive, now_ns)
+        if directive.action is RunAction.PAUSE:
+            if self._pause.is_paused:
+                session.waiting_until_ns = directive.until_ns
                 return None
             session.notify(
-                f"pausing until {iso(course.until_ns)}: {course.why}. To go on now: carbon-train "
-                f"runs resume-now {session.run_id}"
+                f"pausing until {iso(directive.until_ns)}: {directive.why}. To resume now: "
+                f"carbon-train runs resume-now {session.run_id}"
             )
-            return Pause(course.until_ns, course.why)
-        if driver.waiting:
-            session.notify(f"going on: {course.why}")
-            return Train(course.why)
-        return self._power(course.power_fraction)
+            return Pause(directive.until_ns, directive.why)
+        if self._pause.is_paused:
+            session.notify(f"resuming: {directive.why}")
+            return Train(directive.why)
+        return self._power(directive.power_fraction)
 
-    def _release(self, course: Directive, now_ns: int) -> Stop:
-        # Until it comes back it waits, and a checkpoint must know of that.
-        self._driver.waited_ns += max(0, course.until_ns - now_ns)
-        reason = f"released until {iso(course.until_ns)}: {course.why}"
+    def _release(self, directive: Directive, now_ns: int) -> Stop:
+        # The time until it comes back counts as paused, and a checkpoint must know of that.
+        self._pause.paused_ns += max(0, directive.until_ns - now_ns)
+        reason = f"released until {iso(directive.until_ns)}: {directive.why}"
         self._session.notify(reason)
         outcome = Outcome("released", RELEASED_STATUS, reason)
-        return Stop(outcome, {"until_ns": course.until_ns})
+        return Stop(outcome, {"until_ns": directive.until_ns})
 
     def _power(self, power_fraction: float) -> Power | None:
         throttle = self._throttle
@@ -173,22 +177,22 @@ class PlanController:
         return Power(power_fraction, throttle.mechanism)
 
     def _prepare(self, now_ns: int) -> Action | None:
-        """Find the power settings' table, or measure it, and begin to plan."""
+        """Find the profile of the power settings, or measure it, and begin to plan."""
         session = self._session
         if self._profiler is None:
             throttle = self._throttle
             power_fractions = throttle.power_fractions if throttle is not None else (1.0,)
             mechanism = throttle.mechanism if throttle is not None else "none"
             self._profiler = PowerProfiler(mechanism, power_fractions, self._round_steps)
-            known = None if self._anew else self._cache.get(self._key)
-            if known is not None:
-                session.notify("power settings and their speed are known from a run before")
-                self._begin(known)
+            cached = None if self._remeasure else self._cache.get(self._key)
+            if cached is not None:
+                session.notify("power settings and their speed are known from an earlier run")
+                self._begin(cached)
                 return None
             session.notify(f"measuring {len(power_fractions)} power settings, a few steps each")
         profiler = self._profiler
-        if self._driver.waiting:
-            return self._hold(profiler, now_ns)
+        if self._pause.is_paused:
+            return self._measure_idle(profiler, now_ns)
         if self._disturbed:
             profiler.discard_current()
         self._disturbed = False
@@ -197,11 +201,11 @@ class PlanController:
             self._idle_from = None
             self._idle_ns = now_ns + round(IDLE_SETTLE_S * NS_PER_S)
             return Pause(
-                self._idle_ns + round(IDLE_S * NS_PER_S), "to measure the power of waiting"
+                self._idle_ns + round(IDLE_S * NS_PER_S), "to measure the power of a pause"
             )
         return self._power(profiler.power_fraction)
 
-    def _hold(self, profiler: PowerProfiler, now_ns: int) -> Train | None:
+    def _measure_idle(self, profiler: PowerProfiler, now_ns: int) -> Train | None:
         used_mj = self._session.used_mj()
         if self._idle_from is None:
             if now_ns >= self._idle_ns:
@@ -211,20 +215,21 @@ class PlanController:
         if since_s < IDLE_S:
             return None
         profiler.record_idle(since_s, used_mj - self._idle_from[1])
-        table = profiler.profile(now_ns)
-        self._cache.put(self._key, table)
-        self._begin(table)
-        return Train("the power of waiting is measured")
+        profile = profiler.profile(now_ns)
+        self._cache.put(self._key, profile)
+        self._begin(profile)
+        return Train("the power of a pause is measured")
 
-    def _begin(self, table: PowerProfile) -> None:
-        session, terms, forecasts = self._session, self._terms, self._session.forecasts
-        if terms is None or forecasts is None:
+    def _begin(self, profile: PowerProfile) -> None:
+        session, constraints = self._session, self._constraints
+        forecasts = session.forecasts
+        if constraints is None or forecasts is None:
             return
-        if table.full.power_w <= 0:
-            self._terms = None
+        if profile.full.power_w <= 0:
+            self._constraints = None
             session.notify("no device's energy can be read here, so nothing can be planned")
             return
-        session.record(levels_fact(table))
+        session.record(levels_fact(profile))
 
         def say(sentence: str) -> None:
             session.notify(sentence)
@@ -234,5 +239,10 @@ class PlanController:
             session.record(plan_fact(session, plan, at_once))
 
         self._schedule = Schedule(
-            terms, table, forecasts.newest, say=say, planned=planned, executor=self._executor
+            constraints,
+            profile,
+            forecasts.newest,
+            say=say,
+            planned=planned,
+            executor=self._executor,
         )

@@ -11,7 +11,7 @@ from carbon_trainer.power.throttle import DUTY_CYCLE, Mechanism, Throttle
 from carbon_trainer.runs.session import RunSession
 
 SLICE_S = 0.2
-"""How long it sleeps at a time between steps, seconds: signals are to be answered soon."""
+"""How long it sleeps at a time between steps, seconds: a signal is answered within one."""
 
 
 class PowerController:
@@ -30,15 +30,15 @@ class PowerController:
             gpus = [source.describe().device for source in discover_gpus()]
         self._session = session
         self._step_ended_s: float | None = None
-        self.throttle = Throttle(gpus, mechanism=mechanism, say=self.say)
+        self.throttle = Throttle(gpus, mechanism=mechanism, say=self.notify)
         self._mechanism = self.throttle.mechanism
 
-    def power(self, power_fraction: float, mechanism: str) -> None:
+    def apply(self, power_fraction: float, mechanism: str) -> None:
         """Train at another setting from now on.
 
         Args:
             power_fraction: the setting, as a fraction of what was found.
-            mechanism: how the rank that records does it.
+            mechanism: how rank 0 does it.
         """
         self._mechanism = mechanism
         throttle = self.throttle
@@ -55,32 +55,34 @@ class PowerController:
                 )
             )
 
-    def step_done(self, *, disturbed: bool, called: Callable[[], bool] = lambda: False) -> None:
+    def step_end(
+        self, *, disturbed: bool, has_signal: Callable[[], object] = lambda: False
+    ) -> None:
         """Space steps out where that is how power is turned down.
 
         Args:
             disturbed: something else took place since the step before.
-            called: whether a signal is to be answered.
+            has_signal: whether a signal has to be answered.
         """
         if self.throttle.mechanism != DUTY_CYCLE or self._mechanism != DUTY_CYCLE:
             return
         now_s = time.monotonic()
         if self._step_ended_s is not None and not disturbed:
-            _sleep(self.throttle.pause_between_steps_s(now_s - self._step_ended_s), called)
+            _sleep(self.throttle.pause_between_steps_s(now_s - self._step_ended_s), has_signal)
         self._step_ended_s = time.monotonic()
 
     def close(self) -> None:
-        """Put everything back."""
+        """Restore what was found."""
         self.throttle.restore()
 
-    def say(self, sentence: str) -> None:
-        """Tell people and the record."""
+    def notify(self, sentence: str) -> None:
+        """Tell people, and record it."""
         if self._session is not None:
             self._session.notify(sentence)
             self._session.record(Decision(decision="power", why=sentence))
 
 
-def _sleep(seconds: float, called: Callable[[], bool]) -> None:
+def _sleep(seconds: float, has_signal: Callable[[], object]) -> None:
     until_s = time.monotonic() + seconds
-    while (left_s := until_s - time.monotonic()) > 0 and not called():
+    while (left_s := until_s - time.monotonic()) > 0 and not has_signal():
         time.sleep(min(left_s, SLICE_S))

@@ -7,13 +7,10 @@ it neither waits for the GPU nor gets between the collectives of training.
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.distributed as dist
-
-from carbon_trainer.distributed.groups import join_group, leave_group
 from carbon_trainer.distributed.node_metering import (
     ExchangeInterval,
     MeteringAssignment,
@@ -22,11 +19,12 @@ from carbon_trainer.distributed.node_metering import (
     assign_metering,
     report_of,
 )
+from carbon_trainer.distributed.process import ProcessRank, create_group
 from carbon_trainer.energy.sources.nvml import discover_gpus
 from carbon_trainer.hardware import machine
 
 if TYPE_CHECKING:
-    from carbon_trainer.distributed.process import ProcessRank
+    from carbon_trainer.distributed.groups import ProcessGroup
     from carbon_trainer.energy.meter import EnergyMeter
 
 log = logging.getLogger(__name__)
@@ -36,32 +34,44 @@ TIMEOUT = timedelta(seconds=120)
 
 
 class NodeExchange:
-    """This process's place among the others."""
+    """Exchanges what machines have metered, between the ranks that meter.
 
-    def __init__(self, rank: int, duty: MeteringAssignment | None, group: Any) -> None:
+    Make one with ``create``, on every rank at the same time.
+
+    Attributes:
+        rank: this process's number.
+        assignment: what it meters; None where another rank meters its machine.
+    """
+
+    def __init__(
+        self, rank: int, assignment: MeteringAssignment | None, group: ProcessGroup | None
+    ) -> None:
         self.rank = rank
-        self.assignment = duty
+        self.assignment = assignment
         self._group = group
-        self._cadence = ExchangeInterval()
+        self._interval = ExchangeInterval()
         self._broken = ""
 
     @classmethod
-    def create(cls, place: ProcessRank) -> NodeExchange | None:
+    def create(cls, process: ProcessRank) -> NodeExchange | None:
         """Agree on who meters what; None where the run is one process.
 
         Every rank must call it at the same time.
         """
-        if place.world_size == 1 or not dist.is_available() or not dist.is_initialized():
+        group = create_group(process, TIMEOUT)
+        if group is None:
             return None
-        everyone = join_group(TIMEOUT)
-        mine = RankInfo(place.rank, place.node, _gpus(place.device))
-        members: list[Any] = [None] * place.world_size
-        dist.all_gather_object(members, mine, group=everyone)
-        meters = sorted({min(m.rank for m in members if m.node == one.node) for one in members})
-        group = join_group(TIMEOUT, meters)
-        leave_group(everyone)
-        duty = assign_metering(place.rank, members)
-        return cls(place.rank, duty, group if duty and len(meters) > 1 else None)
+        ranks = group.gather(RankInfo(process.rank, process.node, _gpus(process)))
+        first_ranks: dict[str, int] = {}
+        for info in ranks:
+            first_ranks.setdefault(info.node, info.rank)
+        meters = sorted(first_ranks.values())
+        # Every rank has to make the group, also those that are not in it.
+        meter_group = create_group(process, TIMEOUT, meters)
+        group.destroy()
+        assignment = assign_metering(process.rank, ranks)
+        is_used = assignment is not None and len(meters) > 1
+        return cls(process.rank, assignment, meter_group if is_used else None)
 
     @property
     def is_due(self) -> bool:
@@ -74,23 +84,25 @@ class NodeExchange:
         Returns:
             The other machines' reports; none on ranks that do not keep the record.
         """
-        if not self.is_due or not self._cadence.is_due(step):
+        if not self.is_due or not self._interval.is_due(step):
             return []
-        wait_steps = self._cadence.propose(step, now_ns) if self.rank == 0 else 0
-        told = self._gather(meter, wait_steps, final=False)
-        self._cadence.accept(step, max((wait for wait, _ in told), default=1))
-        return [report for _, report in told if report is not None]
+        wait_steps = self._interval.propose(step, now_ns) if self.rank == 0 else 0
+        gathered = self._gather(meter, wait_steps, final=False)
+        self._interval.accept(step, max((steps for steps, _ in gathered), default=1))
+        return [report for _, report in gathered if report is not None]
 
     def finish(self, meter: EnergyMeter) -> list[NodeReport]:
         """Exchange the last reports, after ``meter`` was stopped."""
         if not self.is_due:
             return []
-        return [report for _, report in self._gather(meter, 0, final=True) if report is not None]
+        gathered = self._gather(meter, 0, final=True)
+        return [report for _, report in gathered if report is not None]
 
     def destroy(self) -> None:
-        """Let go of the others, for good."""
+        """Leave the other ranks, for good."""
         group, self._group = self._group, None
-        leave_group(group)
+        if group is not None:
+            group.destroy()
 
     @property
     def broken(self) -> str:
@@ -100,28 +112,28 @@ class NodeExchange:
     def _gather(
         self, meter: EnergyMeter, wait_steps: int, *, final: bool
     ) -> list[tuple[int, NodeReport | None]]:
-        duty = self.assignment
-        if duty is None:
+        assignment, group = self.assignment, self._group
+        if assignment is None or group is None:
             return []
-        # The one that keeps the record needs no report of its own.
+        # The rank that keeps the record needs no report of its own.
         report = None
-        if self.rank != duty.meters[0]:
-            report = report_of(meter, duty.node, machine.host_name(), final=final)
-        told: list[Any] = [None] * len(duty.meters)
+        if self.rank != assignment.meters[0]:
+            report = report_of(meter, assignment.node, machine.host_name(), final=final)
         try:
-            dist.all_gather_object(told, (wait_steps, report), group=self._group)
+            return group.gather((wait_steps, report))
         except RuntimeError as error:
             self._broken = " ".join(str(error).split())[:200]
             log.warning("other machines' energy is no longer known: %s", self._broken)
             return []
-        return told
 
 
-def _gpus(device: torch.device) -> tuple[str, ...]:
-    """Return the UUIDs of the GPUs that this rank uses: its own, or all it sees on a CPU run."""
+def _gpus(process: ProcessRank) -> tuple[str, ...]:
+    """Return the UUIDs of the GPUs that a rank uses: its own, or all it sees on a CPU run."""
     visible = tuple(source.describe().device for source in discover_gpus())
-    if device.type != "cuda" or device.index is None:
+    device = process.device
+    if device is None or device.type != "cuda" or device.index is None:
         return visible
+    torch: Any = sys.modules["torch"]
     uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
     own = f"GPU-{uuid}"
     if own in visible:

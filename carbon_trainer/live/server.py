@@ -49,6 +49,29 @@ class LiveServer:
             ) from error
         self.url = f"http://{address}:{self._server.server_port}/metrics"
 
+    @classmethod
+    def start(
+        cls, session: RunSession, port: int = PORT, address: str = ADDRESS
+    ) -> LiveServer | None:
+        """Serve a run's figures; a port that is taken costs a warning, never the training.
+
+        Args:
+            session: the run.
+            port: TCP port; 0 takes a free one.
+            address: the address to listen on.
+
+        Returns:
+            The server; None if there is none.
+        """
+        try:
+            server = cls(port, address)
+        except InputError as error:
+            log.warning("%s The run goes on without.", error)
+            return None
+        server.watch(session)
+        log.info("live figures: %s", server.url)
+        return server
+
     def watch(self, session: RunSession) -> None:
         """Serve this run's figures."""
         self._collector.watch(session)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """The last two are how schedulers such as Slurm tell that a job is about to be pre-empted."""
@@ -88,3 +88,49 @@ class Interrupts:
         self.received = number
         if not self._deferred or second_time:
             raise Interrupted(number)
+
+
+class HeldSignals:
+    """Signals that would end a script at once, held until its checkpoint is saved.
+
+    For scripts that we do not start ourselves: only signals that nobody handles are held, so that
+    a handler of the script, of its framework or of its scheduler stays. A second signal is
+    answered at once.
+
+    Attributes:
+        received: the signal that has come; 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._previous: dict[int, Any] = {}
+
+    def hold(self) -> None:
+        """Hold signals from here on; only Python's main thread can."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in HANDLED:
+            handler = signal.getsignal(number)
+            if handler in (signal.SIG_DFL, signal.default_int_handler):
+                self._previous[number] = handler
+                signal.signal(number, self._receive)
+
+    def release(self) -> None:
+        """Hold no more, and deliver the signal that was held: the script ends as it would have."""
+        self._restore()
+        received, self.received = self.received, 0
+        if received:
+            signal.raise_signal(received)
+
+    def _restore(self) -> None:
+        previous, self._previous = self._previous, {}
+        for number, handler in previous.items():
+            # A handler that was installed meanwhile stays. Bound methods are equal, not identical.
+            if signal.getsignal(number) == self._receive:
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        is_second = self.received != 0
+        self.received = number
+        if is_second:
+            self.release()

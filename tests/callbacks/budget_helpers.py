@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from carbon_trainer.callbacks.budget import validation_follows
+from carbon_trainer.callbacks.lightning_face import validation_follows
 from tests.callbacks.training import TinyModule
 from tests.simulation.source import ConstantSource
 

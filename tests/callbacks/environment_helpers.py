@@ -16,4 +16,4 @@ class LosesTheMeter(Callback):
     def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.at_step:
             (ours,) = [one for one in trainer.callbacks if isinstance(one, CarbonCallback)]
-            ours._lead.session.meter_loss = "the device is gone"
+            ours.run.meter_loss = "the device is gone"

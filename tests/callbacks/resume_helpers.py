@@ -11,12 +11,12 @@ from carbon_trainer.runs.outcome import Outcome
 
 
 class StopAt(Callback):
-    """Asks the lead to stop after a step, as a budget or a signal does."""
+    """Asks the driver to stop after a step, as a budget or a signal does."""
 
     def __init__(self, aware: CarbonAware, step: int) -> None:
         self.aware, self.step = aware, step
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.step and not trainer.should_stop:
-            assert self.aware._lead is not None
-            self.aware._lead.stop(trainer, Outcome("interrupted", 130, "told to"))
+            assert self.aware._driver is not None
+            self.aware._driver.stop(Outcome("interrupted", 130, "told to"))

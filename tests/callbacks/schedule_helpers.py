@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from carbon_trainer.callbacks import CarbonSchedule
 from carbon_trainer.callbacks.base import CarbonCallback
+from carbon_trainer.control.actions import Action
+from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.runs.outcome import RESUME_NOW
 from carbon_trainer.runs.session import RunSession
@@ -36,8 +36,8 @@ class IdleInPauses(CarbonCallback):
         super().__init__(session=session)
         self._gpu = gpu
 
-    def propose(self, lead: Any, trainer: Any, batch_index: int) -> None:
-        if lead.waiting:
+    def propose(self, driver: TrainingDriver) -> None:
+        if driver.pause.is_paused:
             self._gpu.idle()
 
 
@@ -47,13 +47,12 @@ class Watched(CarbonSchedule):
     first: Plan | None = None
     paused = 0
 
-    def propose(self, lead: Any, trainer: Any, batch_index: int) -> Any:
-        action = super().propose(lead, trainer, batch_index)
+    def propose(self, driver: TrainingDriver) -> Action | None:
         if self.first is None:
             self.first = self.plan
-        if lead.waiting and self.plan is not None:
+        if driver.pause.is_paused and self.plan is not None:
             self.paused += 1
-        return action
+        return super().propose(driver)
 
 
 class Validating(Working):
@@ -66,7 +65,7 @@ class Validating(Working):
 class Impatient(Watched):
     """Somebody asks for the run after it has waited for a while."""
 
-    def propose(self, lead: Any, trainer: Any, batch_index: int) -> Any:
-        if self.paused == 1000:
-            (lead.session.run_dir / RESUME_NOW).touch()
-        return super().propose(lead, trainer, batch_index)
+    def propose(self, driver: TrainingDriver) -> Action | None:
+        if self.paused == 1000 and driver.session is not None:
+            (driver.session.run_dir / RESUME_NOW).touch()
+        return super().propose(driver)

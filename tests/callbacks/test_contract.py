@@ -121,7 +121,7 @@ def test_a_bug_of_ours_is_logged_once_and_recorded_and_training_goes_on(
 
     callback = getattr(exported, name)()
     for part in callback.parts:
-        monkeypatch.setattr(part, "step_done", broken)
+        monkeypatch.setattr(part, "on_step_end", broken)
     module = TinyModule()
     with caplog.at_level(logging.WARNING, "carbon_trainer"):
         trainer(tmp_path, callback).fit(module, loader())

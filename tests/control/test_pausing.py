@@ -24,7 +24,7 @@ import lightning, torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch.utils.data import DataLoader, TensorDataset
 from carbon_trainer.callbacks import EnergyMetering
-from carbon_trainer.distributed.consensus import Pause, Train
+from carbon_trainer.control.actions import Pause, Train
 from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.clock import NS_PER_S
 from tests.callbacks.training import TinyModule
@@ -36,11 +36,11 @@ folder, pause_s, timeout_s = Path(sys.argv[1]), float(sys.argv[2]), float(sys.ar
 class PauseOnce(CarbonCallback):
     until_ns = None
 
-    def propose(self, lead, trainer, batch_index):
-        now_ns = lead.session.clock.now_ns()
-        if lead.waiting:
+    def propose(self, driver):
+        now_ns = driver.session.clock.now_ns()
+        if driver.pause.is_paused:
             return Train("the time is over") if now_ns >= self.until_ns else None
-        if self.until_ns is None and trainer.global_step >= 5:
+        if self.until_ns is None and driver.step >= 5:
             self.until_ns = now_ns + round(pause_s * NS_PER_S)
             return Pause(self.until_ns, "a test")
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,7 +139,7 @@ def test_generation_scoring_and_update_are_metered_apart_and_sum_to_the_whole(
     assert by_phase.sum() == pytest.approx(WATTS * seconds * 1000, rel=0.02)
 
 
-def test_what_a_version_of_trl_does_not_tell_is_booked_as_train_and_said(
+def test_what_a_version_of_trl_does_not_report_is_recorded_as_train(
     tmp_path: Path, gpu: Any
 ) -> None:
     from tests.callbacks.huggingface.helpers import PutBack
@@ -153,7 +154,7 @@ def test_what_a_version_of_trl_does_not_tell_is_booked_as_train_and_said(
     assert not {"scoring", "update"} & phases
     said = [fact.body["why"] for fact in ledger.facts(run_id) if fact.kind == "decision"]
     assert [why for why in said if "scoring" in why] == [
-        "this version of TRL does not tell when scoring begins and ends: it is booked as train"
+        "this version of TRL does not report when scoring begins and ends: it is recorded as train"
     ]
 
 
@@ -222,12 +223,12 @@ def test_a_validation_before_the_next_check_is_foreseen(
 
 
 def test_a_first_validation_is_estimated_from_its_batches(tmp_path: Path) -> None:
-    from carbon_trainer.callbacks.huggingface.arguments import first_validation_mj
+    from carbon_trainer.callbacks.huggingface.arguments import validation_steps
 
     trainer = tiny.plain(tmp_path, None, per_device_eval_batch_size=4)
-    assert first_validation_mj(trainer, 10) == 8 / 2 * 10
+    assert validation_steps(weakref.ref(trainer)) == 8 / 2
     answering = tiny.grpo(tmp_path, None, per_device_eval_batch_size=4, num_generations_eval=4)
-    assert first_validation_mj(answering, 10) == 4 * 4 / 2 * 10
+    assert validation_steps(weakref.ref(answering)) == 4 * 4 / 2
 
 
 def test_a_checkpoint_of_adapters_is_foreseen_as_small_as_it_is() -> None:

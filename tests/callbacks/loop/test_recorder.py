@@ -325,7 +325,7 @@ def test_a_run_that_cannot_be_closed_costs_the_loop_nothing(
     [
         ({"budgt_kwh": 1}, "RunRecorder has no setting 'budgt_kwh'. Did you mean budget_kwh"),
         ({"budget_kwh": -1}, "RunRecorder: budget_kwh is -1"),
-        ({"deadline": "3d"}, "RunRecorder has no setting 'deadline'"),
+        ({"dedline": "3d"}, "RunRecorder has no setting 'dedline'. Did you mean deadline"),
         ({"budget_cost": 1}, "price_per_kwh"),
     ],
 )
@@ -434,10 +434,10 @@ def test_what_cannot_be_used_ends_both_processes_with_one_sentence(tmp_path: Pat
     assert all("Did you mean GB" in one["refused"] for one in told)
 
 
-def test_processes_that_have_not_met_are_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_without_a_process_group_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from carbon_trainer import RunRecorder
 
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="they have not met yet"):
+    with pytest.raises(InputError, match="their process group does not exist yet"):
         RunRecorder().start()

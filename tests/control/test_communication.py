@@ -1,4 +1,4 @@
-"""Watching steps for communication: between real ranks, and never in the way of training."""
+"""Profiling steps for communication: between real ranks, and never in the way of training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from carbon_trainer.runs.session import RunSession
 from tests.distributed.test_exchange import train
 
 if TYPE_CHECKING:
-    from carbon_trainer.callbacks.communication import StepWatch
+    from carbon_trainer.control.communication import CommunicationProfiler
 
 pytestmark = pytest.mark.slow
 
@@ -30,13 +30,11 @@ def run(tmp_path: Path) -> Iterator[RunSession]:
 
 
 @pytest.fixture
-def watch(run: RunSession) -> StepWatch:
-    """Watches steps 9, 19 …"""
-    import torch
+def profiler(run: RunSession) -> CommunicationProfiler:
+    """Profiles steps 9, 19 …"""
+    from carbon_trainer.control.communication import CommunicationProfiler
 
-    from carbon_trainer.callbacks.communication import StepWatch
-
-    return StepWatch(run, 10, 2, "gloo", torch.device("cpu"))
+    return CommunicationProfiler(run, 10, 2, "gloo", on_gpu=False)
 
 
 def work() -> None:
@@ -60,7 +58,7 @@ class OlderEvent:
 def test_events_of_an_older_torch_have_the_same_roles() -> None:
     import torch
 
-    from carbon_trainer.callbacks.communication import _activity
+    from carbon_trainer.control.communication import _activity
 
     with torch.profiler.profile() as done, torch.profiler.record_function(STEP):
         work()
@@ -102,7 +100,7 @@ def test_two_ranks_tell_what_they_communicate_and_learn_the_same_bit_for_bit(
         assert 0 < one["exposed_ns"] <= one["communication_ns"] < one["step_ns"]
 
 
-def test_one_rank_watches_nothing(tmp_path: Path) -> None:
+def test_one_rank_profiles_nothing(tmp_path: Path) -> None:
     from carbon_trainer.callbacks import CommunicationShare
     from tests.callbacks.training import TinyModule, loader, session, trainer
 
@@ -112,12 +110,12 @@ def test_one_rank_watches_nothing(tmp_path: Path) -> None:
     assert facts_of(run).facts(run.run_id, CommunicationSampled) == []
 
 
-def test_a_watched_step_is_none_that_forecasts_are_made_from(tmp_path: Path) -> None:
-    from tests.callbacks.communication_helpers import Watched
+def test_nothing_is_predicted_from_a_profiled_step(tmp_path: Path) -> None:
     from tests.callbacks.training import TinyModule, loader, session, trainer
+    from tests.control.communication_helpers import Profiled
 
     run = session(tmp_path)
-    part = Watched(session=run)
+    part = Profiled(session=run)
     trainer(tmp_path, part, steps=24).fit(TinyModule(), loader(48))
     # The first step of all is none either.
     assert part.disturbed == [1, 9, 19]
@@ -133,58 +131,62 @@ def test_a_trainer_with_torchs_profiler_is_known(tmp_path: Path) -> None:
     assert not _has_own_profiler(trainer(tmp_path, profiler="simple"))
 
 
-def test_only_every_so_manieth_step_is_watched(run: RunSession, watch: StepWatch) -> None:
+def test_only_every_nth_step_is_profiled(run: RunSession, profiler: CommunicationProfiler) -> None:
     for step in range(1, 31):
-        watch.begin(step)
+        profiler.begin(step)
         work()
-        assert watch.end(step, disturbed=False) == (step % 10 == 9)
+        assert profiler.end(step, disturbed=False) == (step % 10 == 9)
     found = facts_of(run).facts(run.run_id, CommunicationSampled)
     assert [fact.body["step"] for fact in found] == [9, 19, 29]
     assert all(fact.body["step_ns"] > 0 == fact.body["communication_ns"] for fact in found)
-    assert watch.metrics()["communication/time_share"] == 0
+    assert profiler.metrics()["communication/time_share"] == 0
 
 
-def test_a_step_with_something_else_in_it_does_not_count(run: RunSession, watch: StepWatch) -> None:
-    watch.begin(9)
-    assert watch.end(9, disturbed=True)
-    assert watch.metrics() == {}
+def test_a_step_with_something_else_in_it_does_not_count(
+    run: RunSession, profiler: CommunicationProfiler
+) -> None:
+    profiler.begin(9)
+    assert profiler.end(9, disturbed=True)
+    assert profiler.metrics() == {}
     assert facts_of(run).facts(run.run_id, CommunicationSampled) == []
 
 
-def test_beside_the_users_own_profile_nothing_is_watched_and_that_is_said_once(
-    run: RunSession, watch: StepWatch
+def test_beside_the_users_own_profile_nothing_is_profiled_and_that_is_recorded_once(
+    run: RunSession, profiler: CommunicationProfiler
 ) -> None:
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU]) as own:
         for step in (9, 19):
-            watch.begin(step)
+            profiler.begin(step)
             work()
-            assert not watch.end(step, disturbed=False)
+            assert not profiler.end(step, disturbed=False)
     assert any(event.name == "aten::matmul" for event in own.events() or [])
     (said,) = facts_of(run).facts(run.run_id, Incomplete)
     assert said.body["why"] == "another profiler is at work"
 
 
-def test_what_breaks_in_watching_ends_watching_and_nothing_else(
-    run: RunSession, watch: StepWatch, monkeypatch: pytest.MonkeyPatch
+def test_what_breaks_in_profiling_ends_profiling_and_nothing_else(
+    run: RunSession, profiler: CommunicationProfiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "carbon_trainer.callbacks.communication.communication_time", lambda events: 1 / 0
+        "carbon_trainer.control.communication.communication_time", lambda events: 1 / 0
     )
     for step in (9, 19):
-        watch.begin(step)
-        watch.end(step, disturbed=False)
+        profiler.begin(step)
+        profiler.end(step, disturbed=False)
     assert run.meter_loss is None
     (said,) = facts_of(run).facts(run.run_id, Incomplete)
     assert said.body["why"].startswith("ZeroDivisionError")
 
 
-def test_a_step_that_an_exception_ends_leaves_no_profile_behind(watch: StepWatch) -> None:
+def test_a_step_that_an_exception_ends_leaves_no_profile_behind(
+    profiler: CommunicationProfiler,
+) -> None:
     import torch
 
-    watch.begin(9)
+    profiler.begin(9)
     assert torch.autograd._profiler_enabled()
-    watch.let_go()
+    profiler.close()
     assert not torch.autograd._profiler_enabled()
-    assert not watch.end(9, disturbed=False)
+    assert not profiler.end(9, disturbed=False)
