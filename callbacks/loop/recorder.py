@@ -285,6 +285,14 @@ class RunRecorder:
         """Return what the run has used until now; None before, and where no record is kept."""
         return None if self.session is None else self.session.snapshot()
 
+    def metrics(self) -> dict[str, float]:
+        """Return figures for a logger, names with units: those that Lightning's loggers get.
+
+        What a step and a token used is the mean since the call before. Empty before the run, and
+        where no record is kept.
+        """
+        return self._run.driver.metrics() if self._run is not None else {}
+
     # Its state, as Fabric, Accelerate and torch.save take it
 
     def state_dict(self) -> dict[str, Any]:

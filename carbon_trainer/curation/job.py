@@ -189,7 +189,7 @@ def _prepare(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
     config, position = work.config, work.position
     check = _checks(work, session)
     limit = HardLimit(lambda: _is_over(session, LOOK_S + CLOSING_S), LOOK_S)
-    with work.interrupts.deferred(), limit:
+    with work.interrupts.holding(), limit:
         sources = find_sources(work.settings, config.text_field, work.say, check)
         key = made_from(config, sources)
         if position.made_from not in ("", key):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from carbon_trainer.grid.intensity import Intensity
 from carbon_trainer.units import kwh_from_mj
@@ -75,3 +78,74 @@ class Snapshot:
     emissions_kgco2e: float
     cost: float | None
     power_w: float
+
+
+class Accounting:
+    """Turns a run's energy into emissions and cost, each part by the factor of its time.
+
+    Args:
+        factor: the factor that is in force at first.
+    """
+
+    def __init__(self, factor: EmissionFactor) -> None:
+        # One object, so that a reader in another thread never sees half of a change.
+        self._state = ZERO, factor
+
+    @property
+    def factor(self) -> EmissionFactor:
+        """What turns energy into emissions and cost at present."""
+        return self._state[1]
+
+    @property
+    def accrued(self) -> AccruedUsage:
+        """What had been used when the present factor came into force."""
+        return self._state[0]
+
+    def snapshot(self, used_mj: int, power_w: float) -> Snapshot:
+        """Return what a run has used.
+
+        Args:
+            used_mj: the machines' energy until now, millijoules.
+            power_w: their present power.
+        """
+        accrued, factor = self._state
+        since_mj = used_mj - accrued.energy_mj
+        cost = factor.cost(since_mj)
+        return Snapshot(
+            energy_mj=used_mj,
+            energy_kwh=factor.facility_kwh(used_mj),
+            emissions_kgco2e=accrued.emissions_kgco2e + factor.emissions_kgco2e(since_mj),
+            cost=None if cost is None else accrued.cost + cost,
+            power_w=power_w,
+        )
+
+    def change_intensity(self, intensity: Intensity, used: Snapshot) -> None:
+        """Account what is used from now on by another intensity.
+
+        Args:
+            intensity: the grid's, from now on.
+            used: what was used until now, which keeps the intensity of its own time.
+        """
+        accrued = AccruedUsage(used.energy_mj, used.emissions_kgco2e, used.cost or 0.0)
+        self._state = accrued, dataclasses.replace(self.factor, intensity=intensity)
+
+    def take_earlier(
+        self, energy_by_intensity: Iterable[tuple[Mapping[str, Any], int]], energy_mj: int
+    ) -> None:
+        """Take what earlier segments have used.
+
+        Args:
+            energy_by_intensity: facts of intensities, each with the energy (mJ) of its time.
+            energy_mj: all their energy, millijoules; what no fact accounts for takes the present
+                factor.
+        """
+        factor, emitted_kg, cost, accounted_mj = self.factor, 0.0, 0.0, 0
+        for fact, part_mj in energy_by_intensity:
+            kwh = kwh_from_mj(part_mj) * float(fact["pue"])
+            emitted_kg += kwh * float(fact["intensity_gco2e_per_kwh"]) / 1000
+            cost += kwh * float(fact["price_per_kwh"] or 0.0)
+            accounted_mj += part_mj
+        rest_mj = energy_mj - accounted_mj
+        emitted_kg += factor.emissions_kgco2e(rest_mj)
+        cost += factor.cost(rest_mj) or 0.0
+        self._state = AccruedUsage(energy_mj, emitted_kg, cost), factor

@@ -40,7 +40,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._deferred = False
+        self._is_held = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Self:
@@ -61,32 +61,32 @@ class Interrupts:
             self._previous.setdefault(number, previous)
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """Only note signals meanwhile; whoever asked for it looks at ``received``."""
+    def holding(self) -> Iterator[None]:
+        """Only note signals meanwhile; the caller looks at ``received``."""
         self.hold()
         try:
             yield
         finally:
-            self._deferred = False
+            self._is_held = False
 
     def hold(self) -> None:
-        """Only note signals from here on, until ``answer``."""
-        self._deferred = True
+        """Only note signals from here on, until ``raise_pending``."""
+        self._is_held = True
 
     def raise_pending(self) -> None:
-        """Answer signals at once from here on, and one that was noted meanwhile now.
+        """Raise signals at once from here on, and one that was noted meanwhile now.
 
         Raises:
             Interrupted: if one was.
         """
-        self._deferred = False
+        self._is_held = False
         if self.received is not None:
             raise Interrupted(self.received)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         second_time = self.received is not None
         self.received = number
-        if not self._deferred or second_time:
+        if not self._is_held or second_time:
             raise Interrupted(number)
 
 

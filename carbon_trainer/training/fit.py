@@ -471,7 +471,7 @@ def _run(
     from carbon_trainer.data.module import TextDataModule
 
     checkpoint = resume.checkpoint if resume else None
-    with interrupts.deferred():
+    with interrupts.holding():
         trainer.fit(
             module,
             datamodule=TextDataModule(

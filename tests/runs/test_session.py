@@ -100,7 +100,7 @@ def test_the_heartbeat_is_never_older_than_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The recorder's own beat is minutes away.
-    monkeypatch.setattr("carbon_trainer.runs.session.POLL_INTERVAL_S", 600.0)
+    monkeypatch.setattr("carbon_trainer.runs.background.POLL_INTERVAL_S", 600.0)
     run = _open(tmp_path)
     for _ in range(6000):
         if run.used_mj() > 20_000:

@@ -136,6 +136,17 @@ class WorkingGpu(SimulatedGpu):
         self._draw.switch(self._clock.now_ns() - self.origin_ns, 70.0)
 
 
+class RestingClock(WorldClock):
+    """While the thread that drives it waits, the GPU has no work."""
+
+    gpu: WorkingGpu | None = None
+
+    def wait(self, seconds: float, until: threading.Event | None = None) -> bool:
+        if self.gpu is not None and until is None:
+            self.gpu.idle()
+        return super().wait(seconds, until)
+
+
 class Inline(Executor):
     """Does what it is given at once, in the same thread."""
 

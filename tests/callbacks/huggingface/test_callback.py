@@ -20,7 +20,13 @@ import pytest
 from carbon_trainer.callbacks.huggingface.state import read_state
 from carbon_trainer.control.budget import RECENT_STEPS
 from carbon_trainer.errors import InputError
-from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete, Progress, RunClosed
+from carbon_trainer.ledger.facts import (
+    CheckpointSaved,
+    CommunicationSampled,
+    Incomplete,
+    Progress,
+    RunClosed,
+)
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from tests.callbacks.huggingface import trainings as tiny
@@ -509,7 +515,7 @@ from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
 from tests.callbacks.huggingface import trainings as tiny
 
 torch.set_num_threads(1)
-folder, budget_kwh = Path(sys.argv[1]), float(sys.argv[2])
+folder, steps, settings = Path(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
 
 
 class Slow(TrainerCallback):
@@ -518,9 +524,9 @@ class Slow(TrainerCallback):
 
 
 callback = CarbonAwareCallback(
-    runs_dir=folder / "runs", host_metering=False, zone="FR", budget_kwh=budget_kwh
+    runs_dir=folder / "runs", host_metering=False, zone="FR", **settings
 )
-trainer = tiny.plain(folder, callback, max_steps=5000, logging_steps=1000)
+trainer = tiny.plain(folder, callback, max_steps=steps, logging_steps=1000)
 trainer.add_callback(Slow())
 trainer.train()
 told = {"step": trainer.state.global_step, "status": callback.outcome.status}
@@ -551,7 +557,7 @@ def run_two_ranks(script: str, *args: str) -> None:
 
 def test_two_ranks_on_two_machines_stop_together_before_their_budget(tmp_path: Path) -> None:
     budget_kwh = 5000.0 / J_PER_KWH
-    run_two_ranks(RANK, str(tmp_path), str(budget_kwh))
+    run_two_ranks(RANK, str(tmp_path), "5000", json.dumps({"budget_kwh": budget_kwh}))
     told = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)]
     assert told[0] == told[1]
     assert told[0]["status"] == "budget"
@@ -565,3 +571,12 @@ def test_two_ranks_on_two_machines_stop_together_before_their_budget(tmp_path: P
     assert {"rng_state_0.pth", "rng_state_1.pth"} <= {
         path.name for path in Path(saved.body["path"]).iterdir()
     }
+
+
+def test_two_ranks_record_what_they_communicate(tmp_path: Path) -> None:
+    run_two_ranks(RANK, str(tmp_path), "25", json.dumps({"communication_every": 10}))
+    ledger, run_id = record(tmp_path)
+    samples = [fact.body for fact in ledger.facts(run_id, CommunicationSampled)]
+    assert [sample["step"] for sample in samples] == [9, 19]
+    for sample in samples:
+        assert 0 < sample["exposed_ns"] <= sample["communication_ns"] < sample["step_ns"]

@@ -30,7 +30,7 @@ from tests.callbacks.test_schedule import (  # noqa: F401 - the fixture is used 
     write_trace,
 )
 from tests.simulation.nvml import SimulatedNvml
-from tests.simulation.world import Inline, WorkingGpu, WorldClock
+from tests.simulation.world import Inline, RestingClock, WorkingGpu
 
 if TYPE_CHECKING:
     from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
@@ -39,17 +39,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 H = 3600 * 10**9
-
-
-class RestingClock(WorldClock):
-    """While training waits, the GPU has no work."""
-
-    gpu: WorkingGpu | None = None
-
-    def wait(self, seconds: float, until: Any = None) -> bool:
-        if self.gpu is not None and until is None:
-            self.gpu.idle()
-        return super().wait(seconds, until)
 
 
 @dataclass

@@ -40,7 +40,8 @@ def met(launcher: str, model: torch.nn.Module) -> tuple[torch.nn.Module, Backwar
 def main(launcher: str, settings: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     model, backward = met(launcher, torch.nn.Linear(8, 1))
-    batches = ({"input_ids": torch.zeros(2, 8)} for _ in range(5000))
+    steps = settings.pop("steps", 5000)
+    batches = ({"input_ids": torch.zeros(2, 8)} for _ in range(steps))
     told: dict[str, Any] = {"steps": 0}
     try:
         with RunRecorder(host_metering=False, **settings) as run:

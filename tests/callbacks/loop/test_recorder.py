@@ -15,7 +15,14 @@ import pytest
 
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.errors import InputError
-from carbon_trainer.ledger.facts import CheckpointSaved, Incomplete, Progress, Resumed, RunClosed
+from carbon_trainer.ledger.facts import (
+    CheckpointSaved,
+    CommunicationSampled,
+    Incomplete,
+    Progress,
+    Resumed,
+    RunClosed,
+)
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.runs.session import RunSession
@@ -427,6 +434,15 @@ def test_two_processes_are_one_run_and_stop_together_before_the_budget(
     used_kwh = rows["energy_mj"].sum() / 3.6e9
     assert 0.3 * budget_kwh < used_kwh <= budget_kwh
     assert ledger.facts(run_id, Incomplete) == []
+
+
+def test_two_processes_record_what_they_communicate(tmp_path: Path) -> None:
+    _start(tmp_path, "torch", {"communication_every": 10, "steps": 25})
+    ledger = Ledger.open(tmp_path / "carbon_runs" / "ledger.sqlite", create=False)
+    facts = ledger.facts(_only_run(ledger), CommunicationSampled)
+    assert [fact.body["step"] for fact in facts] == [9, 19]
+    for fact in facts:
+        assert 0 < fact.body["exposed_ns"] <= fact.body["communication_ns"] < fact.body["step_ns"]
 
 
 def test_what_cannot_be_used_ends_both_processes_with_one_sentence(tmp_path: Path) -> None:
