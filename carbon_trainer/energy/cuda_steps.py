@@ -1,4 +1,8 @@
-"""Marks of steps in the GPU's own time: the Python thread runs ahead of what it has launched."""
+"""Times of steps on the GPU: the Python thread runs ahead of the work that it has launched.
+
+CUDA events are recorded by the GPU when it gets to them. They are never waited for: each end of a
+step asks which of the earlier ones have been reached meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -6,142 +10,144 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from carbon_trainer.energy.steps import StepMarks
+from carbon_trainer.energy.steps import StepTimes
 
 NS_PER_MS = 1_000_000
-PENDING_AT_MOST = 4096
-"""Steps whose end the GPU has not reached; more than this are marked in the thread's time."""
+MAX_PENDING = 4096
+"""Steps whose end the GPU has not reached; older ones then get the thread's time."""
 
 CLOCK_DRIFT = 2e-4
-"""How far the GPU's clock may run from the host's, relative: twice what crystals are sold for."""
+"""How far the GPU's clock may drift from the host's, relative: twice what crystals are sold for."""
 
 
 class GpuEvent(Protocol):
     """What of ``torch.cuda.Event(enable_timing=True)`` is used."""
 
     def record(self) -> object:
-        """Ask the GPU to note its time when it gets here."""
+        """Have the GPU record its time when it gets here."""
 
     def query(self) -> bool:
-        """Say whether it has; without waiting."""
+        """Return whether it has; without waiting."""
 
     def elapsed_time(self, end_event: Any) -> float:
         """Return milliseconds from this event to another."""
 
 
 class GpuClock:
-    """The host's time of what the GPU notes, without ever waiting for it.
+    """Converts the GPU's times to the host's, without ever waiting for the GPU.
 
-    An event happens after it was asked for and before it is seen to have happened. Each event so
-    gives two bounds of the offset between the clocks; the narrowest pair of late is kept, and
-    opened slowly by what the clocks may drift.
+    An event is recorded after the host launched it and before the host sees it reached. So each
+    event gives two bounds of the offset between the clocks; the narrowest recent pair is kept, and
+    widened slowly by what the clocks may drift.
     """
 
-    __slots__ = ("_at_ns", "_high_ns", "_low_ns", "_offset_ns")
+    __slots__ = ("_gpu_ns", "_high_ns", "_low_ns", "_offset_ns")
 
     def __init__(self) -> None:
         self._low_ns: float | None = None
         self._high_ns = 0.0
         self._offset_ns = 0.0
-        self._at_ns = 0.0
+        self._gpu_ns = 0.0
 
-    def host_ns(self, gpu_ns: float, asked_ns: int, seen_ns: int) -> int:
+    def host_ns(self, gpu_ns: float, launched_ns: int, reached_ns: int) -> int:
         """Return the host's time of an event.
 
         Args:
-            gpu_ns: its time by the GPU's clock, from any fixed beginning.
-            asked_ns: when it was asked for, host time.
-            seen_ns: when it was first seen to have happened, host time.
+            gpu_ns: its time by the GPU's clock, from any fixed origin.
+            launched_ns: when the host launched it, host time.
+            reached_ns: when the host first saw that it was reached, host time.
         """
-        low_ns, high_ns = asked_ns - gpu_ns, seen_ns - gpu_ns
+        low_ns, high_ns = launched_ns - gpu_ns, reached_ns - gpu_ns
         if self._low_ns is None:
             self._offset_ns = low_ns
         else:
-            drift_ns = CLOCK_DRIFT * max(0.0, gpu_ns - self._at_ns)
+            drift_ns = CLOCK_DRIFT * max(0.0, gpu_ns - self._gpu_ns)
             low_ns = max(low_ns, self._low_ns - drift_ns)
             high_ns = max(low_ns, min(high_ns, self._high_ns + drift_ns))
-        self._low_ns, self._high_ns, self._at_ns = low_ns, high_ns, gpu_ns
-        # A GPU that has caught up notes at once, so the lower bound is soon the offset itself;
-        # while it is behind, what is known stays until a bound says otherwise.
+        self._low_ns, self._high_ns, self._gpu_ns = low_ns, high_ns, gpu_ns
+        # An idle GPU records at once, so the lower bound is soon the offset itself; while the GPU
+        # is behind, the offset stays what it was until a bound contradicts it.
         self._offset_ns = min(max(self._offset_ns, low_ns), high_ns)
-        return min(max(asked_ns, round(gpu_ns + self._offset_ns)), seen_ns)
+        return min(max(launched_ns, round(gpu_ns + self._offset_ns)), reached_ns)
 
 
-class GpuMarks:
-    """Turns events into marks as the GPU gets to them.
+class CudaStepTimes:
+    """Turns events into times of steps as the GPU gets to them.
 
     Args:
-        marks: where steps are marked once both their ends are known.
+        step_times: where steps are added once both their ends are known.
         make_event: makes an event on the GPU whose steps are meant.
         now_ns: the time.
     """
 
     __slots__ = (
-        "_begin", "_clock", "_last", "_last_gpu_ns", "_make_event", "_marks", "_now_ns", "_pending",
-        "_spare",
+        "_begin", "_clock", "_last_event", "_last_gpu_ns", "_make_event", "_now_ns", "_pending",
+        "_pool", "_step_times",
     )  # fmt: skip
 
     def __init__(
-        self, marks: StepMarks, make_event: Callable[[], GpuEvent], now_ns: Callable[[], int]
+        self, step_times: StepTimes, make_event: Callable[[], GpuEvent], now_ns: Callable[[], int]
     ) -> None:
-        self._marks = marks
+        self._step_times = step_times
         self._make_event = make_event
         self._now_ns = now_ns
         self._clock = GpuClock()
-        self._spare: list[GpuEvent] = []
+        self._pool: list[GpuEvent] = []
         self._pending: deque[tuple[GpuEvent, int, GpuEvent, int]] = deque()
-        self._last: GpuEvent | None = None
+        self._last_event: GpuEvent | None = None
         self._last_gpu_ns = 0.0
         self._begin: tuple[GpuEvent, int] | None = None
 
     def begin(self) -> None:
-        """Mark where the GPU begins with what is launched from now on."""
-        self._begin = self._recorded()
+        """Record where the GPU begins with what is launched from now on."""
+        self._begin = self._record()
 
     def end(self) -> None:
-        """Mark where it ends; earlier steps that it has come to are settled."""
+        """Record where it ends, and add the earlier steps that it has finished."""
         if self._begin is None:
             return
-        (begin, begin_ns), (end, end_ns) = self._begin, self._recorded()
+        (begin, begin_ns), (end, end_ns) = self._begin, self._record()
         self._begin = None
         self._pending.append((begin, begin_ns, end, end_ns))
-        self.settle()
-        if len(self._pending) > PENDING_AT_MOST:
-            self._take_host_times()
+        self.add_finished()
+        if len(self._pending) > MAX_PENDING:
+            self._add_by_host_time()
 
-    def settle(self) -> None:
-        """Mark the steps that the GPU has come to by now."""
+    def add_finished(self) -> None:
+        """Add the steps that the GPU has finished by now."""
+        # In order, so one that is not finished ends the search: later ones are not either.
         while self._pending and self._pending[0][2].query():
             begin, begin_ns, end, end_ns = self._pending.popleft()
-            seen_ns = self._now_ns()
-            began_ns = self._clock.host_ns(self._gpu_ns(begin), begin_ns, seen_ns)
-            ended_ns = self._clock.host_ns(self._gpu_ns(end), end_ns, seen_ns)
-            self._marks.add(began_ns, max(began_ns, ended_ns))
+            reached_ns = self._now_ns()
+            start_ns = self._clock.host_ns(self._gpu_ns(begin), begin_ns, reached_ns)
+            stop_ns = self._clock.host_ns(self._gpu_ns(end), end_ns, reached_ns)
+            self._step_times.add(start_ns, max(start_ns, stop_ns))
 
     def finish(self) -> None:
-        """Mark what is left; the GPU will not come to it, or not in time."""
-        self.settle()
+        """Add the remaining steps; the GPU will not finish them, or not in time."""
+        self.add_finished()
         while self._pending:
-            self._take_host_times()
+            self._add_by_host_time()
 
-    def _take_host_times(self) -> None:
+    def _add_by_host_time(self) -> None:
         begin, begin_ns, end, end_ns = self._pending.popleft()
-        self._marks.add(begin_ns, end_ns)
-        self._spare += [begin, end]
+        self._step_times.add(begin_ns, end_ns)
+        self._pool += [begin, end]
 
-    def _recorded(self) -> tuple[GpuEvent, int]:
-        event = self._spare.pop() if self._spare else self._make_event()
-        asked_ns = self._now_ns()
+    def _record(self) -> tuple[GpuEvent, int]:
+        event = self._pool.pop() if self._pool else self._make_event()
+        launched_ns = self._now_ns()
         event.record()
-        return event, asked_ns
+        return event, launched_ns
 
     def _gpu_ns(self, event: GpuEvent) -> float:
         """Return the GPU's time of an event.
 
-        Summed from one event to the next: milliseconds in single precision lose theirs in hours.
+        Summed from one event to the next: ``elapsed_time`` returns milliseconds in single
+        precision, which over hours would no longer resolve them.
         """
-        if self._last is not None:
-            self._last_gpu_ns += self._last.elapsed_time(event) * NS_PER_MS
-            self._spare.append(self._last)
-        self._last = event
+        if self._last_event is not None:
+            self._last_gpu_ns += self._last_event.elapsed_time(event) * NS_PER_MS
+            self._pool.append(self._last_event)
+        self._last_event = event
         return self._last_gpu_ns

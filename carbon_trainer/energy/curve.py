@@ -14,34 +14,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.energy import interpolation as shape
+from carbon_trainer.energy import interpolation
 from carbon_trainer.energy.knots import COLUMNS, ENERGY, ESTIMATED_NS, UNKNOWN_NS, Int64, Knots
 from carbon_trainer.energy.sources.base import Method, Reading
 
 PEAK_MEMORY_NS = 60 * NS_PER_S
-PEAK_SPAN_NS = NS_PER_S // 10
-"""Shortest span whose mean power can be a peak: a change that was seen late by a few milliseconds
+MIN_PEAK_SPAN_NS = NS_PER_S // 10
+"""Shortest span whose mean power can be a peak: a change that was dated late by a few milliseconds
 makes the refresh after it look short and its power high."""
 
-KNOTS_FOR_SHAPE = 4
-"""A segment's course depends on the two before it and the one after it."""
+KNOTS_FOR_PROFILE = 4
+"""A segment's profile depends on the two before it and the one after it."""
 
 SETTLED_NS = NS_PER_S // 5
 """Span whose mean power is taken for the time before a device's first reading, and for what a reset
-has lost: the power of one refresh alone is off where that was seen late or early."""
+has lost: the power of a single refresh is wrong where that was dated late or early."""
 
 RECENT_NS = 3 * NS_PER_S
-FORGOTTEN_AT_ONCE = 512
+MIN_FORGOTTEN_KNOTS = 512
+"""Forgetting copies all that is kept, so it is not worth it for fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnergyEstimate:
-    """What was used between two instants.
+    """The energy between two instants.
 
     Attributes:
         energy_mj: millijoules.
-        sigma_mj: one sigma of its timing error, millijoules; the sensor's gain is not in it.
-        measured_s: seconds for which it is what the source said.
+        sigma_mj: one sigma of its timing error, millijoules, without the sensor's gain error.
+        measured_s: seconds for which the source reported it.
         estimated_s: seconds for which it is extrapolated or bridged.
         unknown_s: seconds for which nothing is known, and nothing is counted.
     """
@@ -55,11 +56,11 @@ class EnergyEstimate:
 
 @dataclass(frozen=True, slots=True)
 class CurveParts:
-    """What was used in many spans; arrays of one length.
+    """The energies of many spans; arrays of one length.
 
     Attributes:
         energy_mj: millijoules.
-        variance_mj2: squared timing error, one sigma.
+        variance_mj2: variance of the timing error.
         estimated_ns: nanoseconds that are extrapolated or bridged.
         unknown_ns: nanoseconds of which nothing is known.
     """
@@ -74,8 +75,8 @@ class EnergyCurve:
     """One device's cumulative energy. One thread appends; any may read.
 
     Args:
-        start_ns: the instant from which energy is asked for; the curve goes back to it.
-        stepped: the counter stands still between refreshes, so that only its changes tell a time.
+        start_ns: the instant from which energy is requested; the curve is extrapolated back to it.
+        stepped: the counter is constant between refreshes, so that only its changes can be dated.
     """
 
     __slots__ = (
@@ -111,58 +112,60 @@ class EnergyCurve:
         jitter_ns: int = 0,
         samples: Sequence[tuple[int, int]] = (),
     ) -> bool:
-        """Take a reading.
+        """Add a reading.
 
         Args:
             reading: newer than all before, else it is ignored.
             changed_ns: when the counter changed to it; by default when it was read.
-            jitter_ns: how far off that may be, one sigma.
-            samples: (instant, milliwatts) seen since the counter's last change, in order; they
-                shape what was used, the counter tells how much it was.
+            jitter_ns: one sigma of that instant.
+            samples: (instant, milliwatts) since the counter's last change, in order; they give the
+                profile, the counter gives the energy.
 
         Returns:
-            Whether it made a knot: a counter that stands still makes none.
+            Whether it made a knot: a counter that has not changed makes none.
         """
         with self._lock:
             if self._closed:
                 return False
-            when_ns = reading.time_ns if changed_ns is None else changed_ns
+            knot_ns = reading.time_ns if changed_ns is None else changed_ns
             if len(self._knots) and reading.time_ns <= self._last_ns:
                 return False
             if reading.energy_mj is not None:
-                when_ns = max(when_ns, self._last_ns + 1) if len(self._knots) else when_ns
-                return self._append_counter(reading, reading.energy_mj, when_ns, jitter_ns, samples)
+                # Changes are dated with an error, so one may seem earlier than the last knot.
+                knot_ns = max(knot_ns, self._last_ns + 1) if len(self._knots) else knot_ns
+                return self._append_counter(reading, reading.energy_mj, knot_ns, jitter_ns, samples)
             if reading.power_mw is not None:
                 return self._append_power(reading.time_ns, reading.power_mw, jitter_ns)
             return False
 
     def mark_lost(self, time_ns: int) -> None:
-        """Say that nothing is known of the device from an instant on."""
+        """Note that nothing is known of the device from an instant on."""
         with self._lock:
             if self._lost_ns is None and not self._closed:
                 self._lost_ns = max(time_ns, self._last_ns)
 
     def close(self) -> None:
-        """Take nothing any more: a driver that wakes up late must not change what was reported."""
+        """Accept nothing more: a driver that returns late must not change what was reported."""
         with self._lock:
             self._closed = True
 
     def forget_before(self, time_ns: int) -> None:
-        """Let go of knots that only matter for times before ``time_ns``."""
+        """Drop knots that only matter for times before ``time_ns``."""
         with self._lock:
-            first = int(np.searchsorted(self._knots.times, time_ns, "right")) - KNOTS_FOR_SHAPE
-            first = min(first, len(self._knots) - KNOTS_FOR_SHAPE)
-            if first >= FORGOTTEN_AT_ONCE:
-                self._at_start()
+            first = int(np.searchsorted(self._knots.times, time_ns, "right")) - KNOTS_FOR_PROFILE
+            first = min(first, len(self._knots) - KNOTS_FOR_PROFILE)
+            if first >= MIN_FORGOTTEN_KNOTS:
+                # Totals are counted from the start, whose knots go now.
+                self._row_at_start()
                 self._knots.forget_first(first)
 
     def _append_counter(
-        self, reading: Reading, counter_mj: int, when_ns: int, jitter_ns: int,
+        self, reading: Reading, counter_mj: int, knot_ns: int, jitter_ns: int,
         samples: Sequence[tuple[int, int]],
     ) -> bool:  # fmt: skip
         if self._counter_mj is None:
             self._counter_mj, self._power_mw = counter_mj, reading.power_mw
-            self._begin(when_ns, jitter_ns)
+            self._begin(knot_ns, jitter_ns)
             return True
         delta_mj = counter_mj - self._counter_mj
         if delta_mj == 0 and self._lost_ns is None:
@@ -170,18 +173,19 @@ class EnergyCurve:
         self._counter_mj, self._power_mw = counter_mj, reading.power_mw
         lost_ns, self._lost_ns = self._lost_ns, None
         if delta_mj >= 0:
-            self._push_shaped(when_ns, delta_mj, jitter_ns, samples)
+            self._push_measured(knot_ns, delta_mj, jitter_ns, samples)
         elif lost_ns is not None:
             self._bridge_loss(lost_ns, reading.time_ns)
         else:
-            # The counter was reset: what it had gone on to is lost, so the power before bridges, as
-            # far as to the refresh that was read, from which the counter's next change counts.
-            bridged_mj = round(self._settled_mw() * (when_ns - self._last_ns) / 1e9)
-            self._push(when_ns, bridged_mj, Method.ESTIMATED, jitter_ns)
+            # The counter was reset: what it counted after its last reading is lost, so the power
+            # before bridges the time up to the refresh that was read. Energy that was counted
+            # between the reset and that refresh is not added: the bridge has it already.
+            bridged_mj = round(self._settled_mw() * (knot_ns - self._last_ns) / 1e9)
+            self._push(knot_ns, bridged_mj, Method.ESTIMATED, jitter_ns)
         return True
 
     def _append_power(self, time_ns: int, power_mw: int, jitter_ns: int) -> bool:
-        before_mw, self._power_mw = self._power_mw, power_mw
+        previous_mw, self._power_mw = self._power_mw, power_mw
         lost_ns, self._lost_ns = self._lost_ns, None
         if len(self._knots) == 0:
             self._lost_ns = lost_ns
@@ -189,7 +193,7 @@ class EnergyCurve:
         elif lost_ns is not None:
             self._bridge_loss(lost_ns, time_ns)
         else:
-            mean_mw = ((before_mw or power_mw) + power_mw) / 2
+            mean_mw = ((previous_mw or power_mw) + power_mw) / 2
             delta_mj = round(mean_mw * (time_ns - self._last_ns) / 1e9)
             self._push(time_ns, delta_mj, Method.MEASURED, jitter_ns)
         return True
@@ -204,26 +208,27 @@ class EnergyCurve:
             self._push(time_ns, 0, Method.MEASURED, jitter_ns)
 
     def _bridge_loss(self, lost_ns: int, time_ns: int) -> None:
-        """The device was away and did not keep count: known power until it went, then nothing."""
+        """Bridge a loss over which nothing was counted: by power until the loss, then unknown."""
         if lost_ns > self._last_ns:
-            until_mj = round(self._segment_mw() * (lost_ns - self._last_ns) / 1e9)
-            self._push(lost_ns, until_mj, Method.ESTIMATED, 0)
+            tail_mj = round(self._last_segment_mw() * (lost_ns - self._last_ns) / 1e9)
+            self._push(lost_ns, tail_mj, Method.ESTIMATED, 0)
         self._push(time_ns, 0, Method.UNKNOWN, 0)
 
-    def _push_shaped(
+    def _push_measured(
         self, time_ns: int, delta_mj: int, jitter_ns: int, samples: Sequence[tuple[int, int]]
     ) -> None:
-        """Push a measured segment, cut where samples of power tell its course."""
-        given_mj = 0
-        for inner_ns, inner_mj in shape.cut(self._last_ns, time_ns, delta_mj, samples):
+        """Push a measured segment, split where samples of power show its profile."""
+        assigned_mj = 0
+        inner_knots = interpolation.split_by_samples(self._last_ns, time_ns, delta_mj, samples)
+        for inner_ns, inner_mj in inner_knots:
             self._push(inner_ns, inner_mj, Method.MEASURED, jitter_ns)
-            given_mj += inner_mj
-        self._push(time_ns, delta_mj - given_mj, Method.MEASURED, jitter_ns)
+            assigned_mj += inner_mj
+        self._push(time_ns, delta_mj - assigned_mj, Method.MEASURED, jitter_ns)
 
     def _push(self, time_ns: int, delta_mj: int, method: Method, jitter_ns: int) -> None:
         if self._knots.is_full:
-            self._at_start()
-            self._knots.thin()
+            self._row_at_start()
+            self._knots.decimate()
         row = self._last_row
         if len(self._knots):
             span_ns = time_ns - self._last_ns
@@ -232,14 +237,15 @@ class EnergyCurve:
                 row[ESTIMATED_NS] += span_ns
             elif method is Method.UNKNOWN:
                 row[UNKNOWN_NS] += span_ns
-            self._note_peak(time_ns, row[ENERGY])
+            self._update_peak(time_ns, row[ENERGY])
         self._recent.append((time_ns, row[ENERGY]))
         self._knots.push(time_ns, row, jitter_ns)
         self._last_ns = time_ns
 
-    def _note_peak(self, time_ns: int, energy_mj: int) -> None:
+    def _update_peak(self, time_ns: int, energy_mj: int) -> None:
         recent = self._recent
-        while len(recent) > 1 and time_ns - recent[1][0] >= PEAK_SPAN_NS:
+        # The oldest entry stays just old enough that the span from it to now can be a peak.
+        while len(recent) > 1 and time_ns - recent[1][0] >= MIN_PEAK_SPAN_NS:
             recent.popleft()
         since_ns, since_mj = recent[0]
         power_mw = (energy_mj - since_mj) * 1e9 / max(time_ns - since_ns, 1)
@@ -249,11 +255,11 @@ class EnergyCurve:
     # Reading
 
     @property
-    def known_until_ns(self) -> int | None:
+    def final_until_ns(self) -> int | None:
         """The instant up to which the curve is final; None before it has begun.
 
         A curve has begun when the power before its first knot is known. A stepped counter's last
-        segment is not final: the next one tells its course.
+        segment is not final: its profile depends on the next one.
         """
         with self._lock:
             if not self._has_begun():
@@ -269,44 +275,44 @@ class EnergyCurve:
             return self._last_ns
 
     @property
-    def is_told(self) -> bool:
-        """Whether the device has told something and is not lost now."""
+    def has_data(self) -> bool:
+        """Whether the device has been read and is not lost now."""
         with self._lock:
             return len(self._knots) > 0 and self._lost_ns is None
 
     @property
     def counter_mj(self) -> int | None:
-        """What the device's own counter showed at the last knot; None where it has none."""
+        """The device's own counter at the last knot; None where it has none."""
         with self._lock:
             return self._counter_mj
 
     def energy(self, begin_ns: int, end_ns: int) -> EnergyEstimate:
-        """Return what was used from ``begin_ns`` to ``end_ns``."""
+        """Return the energy from ``begin_ns`` to ``end_ns``."""
         begins, ends = np.array([begin_ns], np.int64), np.array([end_ns], np.int64)
         with self._lock:
-            used = self._cumulative(ends)[0] - self._cumulative(begins)[0]
+            row = self._cumulative(ends)[0] - self._cumulative(begins)[0]
             sigma_mj = float(np.sqrt(self._variances(begins, ends)[0]))
-        return _estimate(used, end_ns - begin_ns, sigma_mj)
+        return _estimate(row, end_ns - begin_ns, sigma_mj)
 
     def total(self, end_ns: int) -> EnergyEstimate:
-        """Return what was used from the start to ``end_ns``, however long ago it began."""
+        """Return the energy from the start to ``end_ns``, however long ago the start was."""
         ends = np.array([end_ns], np.int64)
         with self._lock:
             if len(self._knots) == 0:
                 unknown_s = (end_ns - self._start_ns) / NS_PER_S
                 return EnergyEstimate(0, 0.0, 0.0, 0.0, unknown_s)
-            used = self._cumulative(ends)[0] - self._at_start()
+            row = self._cumulative(ends)[0] - self._row_at_start()
             first = np.minimum(ends, self._knots.times[0])
             variance_mj2 = self._start_variance_mj2 + self._variances(first, ends)[0]
-        return _estimate(used, end_ns - self._start_ns, float(np.sqrt(variance_mj2)))
+        return _estimate(row, end_ns - self._start_ns, float(np.sqrt(variance_mj2)))
 
     def parts(self, begins_ns: Int64, ends_ns: Int64) -> CurveParts:
-        """Return what was used in many spans at once, arrays of one length."""
+        """Return the energies of many spans at once, arrays of one length."""
         with self._lock:
-            used = self._cumulative(ends_ns) - self._cumulative(begins_ns)
+            rows = self._cumulative(ends_ns) - self._cumulative(begins_ns)
             variances_mj2 = self._variances(begins_ns, ends_ns)
         return CurveParts(
-            used[:, ENERGY], variances_mj2, used[:, ESTIMATED_NS], used[:, UNKNOWN_NS]
+            rows[:, ENERGY], variances_mj2, rows[:, ESTIMATED_NS], rows[:, UNKNOWN_NS]
         )
 
     def energies_mj(self, times_ns: Int64) -> Int64:
@@ -320,15 +326,17 @@ class EnergyCurve:
         Args:
             now_ns: now.
             upper: take the highest recent power for the tail, and the last power for the time
-                that a lost device has been away, as budgets must.
+                that a lost device has been away, as budgets need it.
         """
         with self._lock:
             if len(self._knots) == 0:
                 return 0
             last_ns, last = self._last_ns, self._knots.rows[-1]
-            energy_mj = int(last[ENERGY]) - int(self._at_start()[ENERGY])
+            energy_mj = int(last[ENERGY]) - int(self._row_at_start()[ENERGY])
             end_ns = now_ns if self._lost_ns is None or upper else min(now_ns, self._lost_ns)
-            power_mw = max(self._peak_mw, self._segment_mw()) if upper else self._segment_mw()
+            power_mw = (
+                max(self._peak_mw, self._last_segment_mw()) if upper else self._last_segment_mw()
+            )
             tail_mj = round(max(0, end_ns - last_ns) * power_mw / 1e9)
             unknown_ns = int(last[UNKNOWN_NS]) if upper else 0
             return energy_mj + tail_mj + round(unknown_ns * power_mw / 1e9)
@@ -341,10 +349,10 @@ class EnergyCurve:
     def peak_power_w(self) -> float:
         """Return the highest power of about the last minute, watts."""
         with self._lock:
-            return max(self._peak_mw, self._segment_mw()) / 1000
+            return max(self._peak_mw, self._last_segment_mw()) / 1000
 
     def method_changes_ns(self, begin_ns: int, end_ns: int) -> list[int]:
-        """Return the instants in between at which known, estimated and unknown meet."""
+        """Return the instants in between at which measured, estimated or unknown changes."""
         with self._lock:
             times = self._knots.times
             if len(times) < 2:
@@ -352,14 +360,14 @@ class EnergyCurve:
             first = max(int(np.searchsorted(times, begin_ns, "right")) - 1, 0)
             last = min(int(np.searchsorted(times, end_ns, "left")) + 1, len(times))
             spans = np.diff(self._knots.rows[first:last, ESTIMATED_NS:], axis=0) > 0
-            meet = np.flatnonzero((spans[1:] != spans[:-1]).any(axis=1)) + first + 1
-            edges = {int(t) for t in times[meet]} | {int(times[0]), int(times[-1])}
+            changes = np.flatnonzero((spans[1:] != spans[:-1]).any(axis=1)) + first + 1
+            edges = {int(t) for t in times[changes]} | {int(times[0]), int(times[-1])}
             if self._lost_ns is not None:
                 edges.add(self._lost_ns)
             return sorted(t for t in edges if begin_ns < t < end_ns)
 
-    def _at_start(self) -> Int64:
-        """Return the curve's row at the start; kept from when the curve has begun."""
+    def _row_at_start(self) -> Int64:
+        """Return the curve's row at the start; fixed once the curve has begun."""
         if self._start_row is not None:
             return self._start_row
         start = np.array([self._start_ns], np.int64)
@@ -370,8 +378,8 @@ class EnergyCurve:
             self._start_variance_mj2 = float(self._variances(start, first)[0])
         return row
 
-    def _segment_mw(self) -> float:
-        """Return the power of the newest segment, or the one that was read where there is none."""
+    def _last_segment_mw(self) -> float:
+        """Return the power of the newest segment, or the power read where there is none."""
         n = len(self._knots)
         if n >= 2:
             unknown_ns = self._knots.rows[n - 1, UNKNOWN_NS] - self._knots.rows[n - 2, UNKNOWN_NS]
@@ -380,11 +388,11 @@ class EnergyCurve:
         return float(self._power_mw or 0)
 
     def _settled_mw(self) -> float:
-        """Return the mean power of the newest known moments."""
+        """Return the mean power of the last ``SETTLED_NS``, where that is known."""
         rows, n = self._knots.rows, len(self._knots)
         first = int(np.searchsorted(self._knots.times, self._last_ns - SETTLED_NS, "right")) - 1
         if first < 0 or rows[n - 1, UNKNOWN_NS] > rows[first, UNKNOWN_NS]:
-            return self._segment_mw()
+            return self._last_segment_mw()
         return self._mean_mw(min(first, n - 2), n - 1)
 
     def _recent_mw(self) -> float:
@@ -393,7 +401,7 @@ class EnergyCurve:
         return self._mean_mw(min(first, n - 2), n - 1)
 
     def _first_mw(self) -> float:
-        """Return the power before the first knot: the mean of the first moments after it."""
+        """Return the power before the first knot: the mean of ``SETTLED_NS`` after it."""
         n = len(self._knots)
         if n < 2:
             return float(self._power_mw or 0)
@@ -421,19 +429,19 @@ class EnergyCurve:
         if n == 1:
             rows = np.repeat(self._knots.rows, len(times_ns), axis=0)
         else:
-            rows = shape.cumulative(self._knots, times_ns, shaped=self._stepped)
+            rows = interpolation.cumulative(self._knots, times_ns, shaped=self._stepped)
         self._extrapolate(times_ns, rows)
         return rows
 
     def _extrapolate(self, times_ns: Int64, rows: NDArray[np.int64]) -> None:
-        """Go on beyond both ends by the neighbouring power, marked as estimated."""
+        """Extend rows beyond both ends by the neighbouring power, marked as estimated."""
         times = self._knots.times
         before_ns = np.minimum(times_ns - times[0], 0)
         rows[:, ENERGY] += np.floor(before_ns * (self._first_mw() / 1e9)).astype(np.int64)
         rows[:, ESTIMATED_NS] += before_ns
         end_ns = self._lost_ns if self._lost_ns is not None else np.iinfo(np.int64).max
         after_ns = np.maximum(np.minimum(times_ns, end_ns) - times[-1], 0)
-        rows[:, ENERGY] += np.floor(after_ns * (self._segment_mw() / 1e9)).astype(np.int64)
+        rows[:, ENERGY] += np.floor(after_ns * (self._last_segment_mw() / 1e9)).astype(np.int64)
         rows[:, ESTIMATED_NS] += after_ns
         if self._lost_ns is not None:
             rows[:, UNKNOWN_NS] += np.maximum(times_ns - self._lost_ns, 0)
@@ -441,10 +449,12 @@ class EnergyCurve:
     def _variances(self, begins_ns: Int64, ends_ns: Int64) -> NDArray[np.float64]:
         if len(self._knots) < 2:
             return np.zeros(len(begins_ns))
-        return shape.variances_mj2(self._knots, begins_ns, ends_ns, shaped=self._stepped)
+        return interpolation.variances_mj2(self._knots, begins_ns, ends_ns, shaped=self._stepped)
 
 
-def _estimate(used: Int64, span_ns: int, sigma_mj: float) -> EnergyEstimate:
-    energy_mj, estimated_ns, unknown_ns = (int(value) for value in used)
-    known_ns = span_ns - estimated_ns - unknown_ns
-    return EnergyEstimate(energy_mj, sigma_mj, known_ns / 1e9, estimated_ns / 1e9, unknown_ns / 1e9)
+def _estimate(row: Int64, span_ns: int, sigma_mj: float) -> EnergyEstimate:
+    energy_mj, estimated_ns, unknown_ns = (int(value) for value in row)
+    measured_ns = span_ns - estimated_ns - unknown_ns
+    return EnergyEstimate(
+        energy_mj, sigma_mj, measured_ns / 1e9, estimated_ns / 1e9, unknown_ns / 1e9
+    )

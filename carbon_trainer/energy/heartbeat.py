@@ -1,4 +1,4 @@
-"""How far metering had come, on disk each second, so that a killed run's energy can be found."""
+"""The state of metering, on disk each second, so that a killed run's energy can be recovered."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class DeviceSnapshot:
     Attributes:
         device: its id.
         component: which part of the machine it is.
-        method: how its figures come to be.
+        method: how its figures are obtained.
         start_ns: when its metering began.
         known_ns: up to when its energy was known.
-        energy_mj: what it had used from the one to the other.
+        energy_mj: its energy from the one to the other.
         power_mw: its last power.
-        peak_mw: its highest power of late.
+        peak_mw: its highest recent power.
         counter_mj: its own counter at ``known_ns``; None where it has none.
     """
 
@@ -41,19 +41,19 @@ class DeviceSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Who meters a run, and how far it had come.
+    """Which process meters a run, and how far it had come. The fields are the file's keys.
 
     Attributes:
         run_id: the run.
         host: the machine's name.
-        boot_id: tells one start of the machine from another.
-        pid_space: tells one container's process ids from another's.
+        boot_id: distinguishes one boot of the machine from another.
+        pid_space: distinguishes one container's process ids from another's.
         pid: the process.
         process_started: when that process began, seconds since the boot: ids are used again.
         time_ns: when this was written.
-        positions: the devices'.
+        positions: a snapshot of each device.
         since_seq: the run's last record before this process's own.
-        closed: whether metering has ended in order, and only the disk refused the records.
+        closed: whether metering has ended properly, and only the disk refused the records.
     """
 
     run_id: str
@@ -69,9 +69,9 @@ class Heartbeat:
 
 
 def write_heartbeat(path: Path, beat: Heartbeat) -> None:
-    """Put a heartbeat in place of the one before, whole or not at all.
+    """Replace the heartbeat before, atomically.
 
-    It outlives the process, not a power cut, so it need not be forced onto the disk.
+    It must survive the process, not a power cut, so it need not be forced onto the disk.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -81,17 +81,17 @@ def write_heartbeat(path: Path, beat: Heartbeat) -> None:
 
 
 def read_heartbeat(path: Path) -> Heartbeat:
-    """Read one.
+    """Read a heartbeat.
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is none, or of a version that is not known.
+        ValueError: if the file is not a heartbeat, or of an unknown version.
     """
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-        if body.pop("version") != VERSION:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document.pop("version") != VERSION:
             raise ValueError("its version is not known")
-        positions = tuple(DeviceSnapshot(**row) for row in body.pop("positions"))
-        return Heartbeat(**body, positions=positions)
+        snapshots = tuple(DeviceSnapshot(**row) for row in document.pop("positions"))
+        return Heartbeat(**document, positions=snapshots)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no heartbeat: {error}") from error
+        raise ValueError(f"it is not a heartbeat: {error}") from error

@@ -1,4 +1,4 @@
-"""Knots of a curve in growing arrays: an instant, cumulative columns, and how well it is known."""
+"""Knots of a curve in growing arrays: an instant, cumulative columns, and the instant's error."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 
-FIRST_CAPACITY = 1024
-KNOTS_AT_MOST = 1 << 18
-"""More knots than a curve keeps; where nobody drains it, its older half is thinned instead."""
+INITIAL_CAPACITY = 1024
+MAX_KNOTS = 1 << 18
+"""Where nothing drains a curve of so many knots, its older half is decimated."""
 
 ENERGY, ESTIMATED_NS, UNKNOWN_NS = 0, 1, 2
 COLUMNS = 3
@@ -24,9 +24,9 @@ class Knots:
     __slots__ = ("_count", "_jitter_ns", "_rows", "_times")
 
     def __init__(self) -> None:
-        self._times: Int64 = np.zeros(FIRST_CAPACITY, np.int64)
-        self._rows: NDArray[np.int64] = np.zeros((FIRST_CAPACITY, COLUMNS), np.int64)
-        self._jitter_ns: Int64 = np.zeros(FIRST_CAPACITY, np.int64)
+        self._times: Int64 = np.zeros(INITIAL_CAPACITY, np.int64)
+        self._rows: NDArray[np.int64] = np.zeros((INITIAL_CAPACITY, COLUMNS), np.int64)
+        self._jitter_ns: Int64 = np.zeros(INITIAL_CAPACITY, np.int64)
         self._count = 0
 
     def __len__(self) -> int:
@@ -44,18 +44,19 @@ class Knots:
 
     @property
     def jitter_ns(self) -> Int64:
-        """How far off an instant may be, one sigma, nanoseconds, shape (n,)."""
+        """One sigma of each instant, nanoseconds, shape (n,)."""
         return self._jitter_ns[: self._count]
 
     @property
     def is_full(self) -> bool:
         """Whether the next push would exceed what a curve keeps."""
-        return self._count >= KNOTS_AT_MOST
+        return self._count >= MAX_KNOTS
 
     def push(self, time_ns: int, row: Sequence[int], jitter_ns: int) -> None:
         """Append a knot."""
         n = self._count
         if n == len(self._times):
+            # np.resize repeats the old content in the new half; it lies beyond the count.
             size = 2 * n
             self._times = np.resize(self._times, size)
             self._jitter_ns = np.resize(self._jitter_ns, size)
@@ -63,14 +64,16 @@ class Knots:
         self._times[n], self._rows[n], self._jitter_ns[n] = time_ns, row, jitter_ns
         self._count = n + 1
 
-    def thin(self) -> None:
+    def decimate(self) -> None:
         """Drop every second knot of the older half."""
+        # The columns are cumulative, so any knot can go and the sums stay what they were; recent
+        # knots keep their resolution, which the energy of single steps needs.
         half = self._count // 2
-        self._keep(np.concatenate([np.arange(0, half, 2), np.arange(half, self._count)]))
+        self._retain(np.concatenate([np.arange(0, half, 2), np.arange(half, self._count)]))
 
     def forget_first(self, count: int) -> None:
         """Drop the oldest knots."""
-        self._keep(np.arange(count, self._count))
+        self._retain(np.arange(count, self._count))
 
     def powers_mw(self, segments: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return segments' mean powers, milliwatts; beyond the ends that of the nearest."""
@@ -84,7 +87,7 @@ class Knots:
         doubtful = (self._rows[at + 1, ESTIMATED_NS:] > self._rows[at, ESTIMATED_NS:]).any(axis=-1)
         return np.asarray((at == segments) & ~doubtful, np.bool_)
 
-    def _keep(self, chosen: NDArray[np.intp]) -> None:
+    def _retain(self, indices: NDArray[np.intp]) -> None:
         for column in (self._times, self._rows, self._jitter_ns):
-            column[: len(chosen)] = column[chosen]
-        self._count = len(chosen)
+            column[: len(indices)] = column[indices]
+        self._count = len(indices)

@@ -1,4 +1,4 @@
-"""Which phase of a run it was at an instant: preparing, training, validating."""
+"""The phases of a run over time: preparing, training, validating."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from bisect import bisect_right
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.energy.results import PhaseEnergy
 
-FIRST = "run"
+INITIAL_PHASE = "run"
 
 
 class Phases:
@@ -16,7 +16,7 @@ class Phases:
     __slots__ = ("_changes",)
 
     def __init__(self, start_ns: int) -> None:
-        self._changes: list[tuple[int, str]] = [(start_ns, FIRST)]
+        self._changes: list[tuple[int, str]] = [(start_ns, INITIAL_PHASE)]
 
     def __len__(self) -> int:
         return len(self._changes)
@@ -27,7 +27,7 @@ class Phases:
         return self._changes[-1][1]
 
     def set(self, time_ns: int, name: str) -> None:
-        """From an instant on it is another phase."""
+        """Start another phase at an instant."""
         self._changes.append((time_ns, name))
 
     def at(self, time_ns: int) -> str:
@@ -40,36 +40,37 @@ class Phases:
         return [ns for ns, _ in self._changes if begin_ns < ns < end_ns]
 
     def forget_before(self, time_ns: int) -> None:
-        """Let go of what only matters before an instant."""
-        old = bisect_right(self._changes, time_ns, key=_time) - 1
-        if old > 0:
-            del self._changes[:old]
+        """Drop changes that only matter before an instant."""
+        # The last change before the instant stays: it says which phase the instant is in.
+        outdated = bisect_right(self._changes, time_ns, key=_time) - 1
+        if outdated > 0:
+            del self._changes[:outdated]
 
 
 class PhaseTotals:
-    """What each phase has used, and for how long it lasted, in order of first use."""
+    """The energy and duration of each phase, in order of first use."""
 
-    __slots__ = ("_energy_mj", "_lasted_ns")
+    __slots__ = ("_duration_ns", "_energy_mj")
 
     def __init__(self) -> None:
         self._energy_mj: dict[str, int] = {}
-        self._lasted_ns: dict[str, int] = {}
+        self._duration_ns: dict[str, int] = {}
 
-    def add(self, name: str, energy_mj: int, lasted_ns: int) -> None:
+    def add(self, name: str, energy_mj: int, duration_ns: int) -> None:
         """Add a part of a phase."""
         self._energy_mj[name] = self._energy_mj.get(name, 0) + energy_mj
-        self._lasted_ns[name] = self._lasted_ns.get(name, 0) + lasted_ns
+        self._duration_ns[name] = self._duration_ns.get(name, 0) + duration_ns
 
     def copy(self) -> PhaseTotals:
         """Return a copy that can be added to."""
         copy = PhaseTotals()
-        copy._energy_mj, copy._lasted_ns = dict(self._energy_mj), dict(self._lasted_ns)
+        copy._energy_mj, copy._duration_ns = dict(self._energy_mj), dict(self._duration_ns)
         return copy
 
     def rows(self) -> tuple[PhaseEnergy, ...]:
         """Return a row for each phase."""
         return tuple(
-            PhaseEnergy(name, energy_mj, self._lasted_ns[name] / NS_PER_S)
+            PhaseEnergy(name, energy_mj, self._duration_ns[name] / NS_PER_S)
             for name, energy_mj in self._energy_mj.items()
         )
 

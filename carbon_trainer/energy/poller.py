@@ -1,4 +1,4 @@
-"""Reads one source into one curve, looking when something new is to be expected."""
+"""Reads one source into one curve, when something new is to be expected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from carbon_trainer.clock import NS_PER_S, Clock
-from carbon_trainer.energy.counter_polling import SHORTEST_WAIT_S, CounterLooks
+from carbon_trainer.energy.counter_polling import MIN_WAIT_S, CounterPoller
 from carbon_trainer.energy.curve import EnergyCurve
 from carbon_trainer.energy.sources.base import PowerSource, Reading, SourceInfo, SourceLostError
 
@@ -17,19 +17,19 @@ log = logging.getLogger(__name__)
 POWER_WAIT_S = 0.025
 """Power readings change each 20 to 100 ms; twice in the shortest is enough."""
 
-NOTHING_YET_WAIT_S = 0.25
-EARLY_NS = NS_PER_S // 2000
-DEAREST_GLANCE_S = 0.001
-"""A glance at power that takes longer does not tell of a moment."""
+NO_READING_WAIT_S = 0.25
+EARLY_TOLERANCE_NS = NS_PER_S // 2000
+MAX_SAMPLE_COST_S = 0.001
+"""A sample of power that takes longer belongs to no particular moment."""
 
-STILL_S = 5.0
-"""A counter that has not moved for so long has stopped: no device draws nothing."""
+STALL_S = 5.0
+"""A counter that has not changed for so long has stopped: no device draws zero power."""
 
-SLEPT_S = 5.0
-"""Power that was not looked at for longer is unknown; a counter has gone on by itself."""
+SUSPEND_S = 5.0
+"""Power that was not read for longer is unknown; a counter has gone on by itself."""
 
-FIRST_BACK_OFF_S = 1.0
-LONGEST_BACK_OFF_S = 30.0
+MIN_BACKOFF_S = 1.0
+MAX_BACKOFF_S = 30.0
 FINISH_S = 0.3
 """How long the end waits for the counter's next change, so that the last step is measured."""
 
@@ -43,40 +43,41 @@ TRANSIENT_ERRORS = 3
 
 @dataclass(frozen=True, slots=True)
 class MeterEvent:
-    """Something happened to a device's figures.
+    """A device was lost or is back.
 
     Attributes:
         time_ns: when.
         device: the device's id.
-        what: ``lost``, ``back``.
-        why: for people.
+        kind: ``lost``, ``back``.
+        reason: for people.
     """
 
     time_ns: int
     device: str
-    what: str
-    why: str
+    kind: str
+    reason: str
 
     @property
     def lost(self) -> bool:
         """Whether energy is unknown from now on."""
-        return self.what == "lost"
+        return self.kind == "lost"
 
 
 class Poller:
-    """One source, one curve. ``poll`` looks once and says when to look again.
+    """One source, one curve. ``poll`` reads once and returns when to read again.
 
     Args:
         source: what to read; opened by the first ``poll``.
-        curve: where to.
+        curve: where readings go.
         clock: the time.
-        notify: is told when the device is lost and when it is back.
-        step_s: tells how long the steps are whose energy is asked for, seconds; None before any.
+        notify: called when the device is lost and when it is back.
+        step_s: returns the length of the steps whose energy is requested, seconds; None before any.
     """
 
     __slots__ = (
-        "_asked_ns", "_back_off_s", "_clock", "_failures", "_info", "_look_ns", "_looks", "_lost",
-        "_notify", "_opened", "_polled_ns", "_power_ns", "_still", "curve", "read_cost_s", "source",
+        "_backoff_s", "_call_start_ns", "_clock", "_counter", "_failures", "_info", "_is_stalled",
+        "_last_power_ns", "_last_read_ns", "_lost", "_next_poll_ns", "_notify", "_opened", "curve",
+        "read_cost_s", "source",
     )  # fmt: skip
 
     def __init__(
@@ -91,87 +92,91 @@ class Poller:
         self.curve = curve
         self._clock = clock
         self._notify = notify
-        self._looks = CounterLooks(curve, clock, step_s)
+        self._counter = CounterPoller(curve, clock, step_s)
         self._info = source.describe()
         self._opened = False
         self._lost = False
-        self._still = False
-        self._asked_ns: int | None = None
+        self._is_stalled = False
+        self._call_start_ns: int | None = None
         self._failures = 0
-        self._back_off_s = FIRST_BACK_OFF_S
-        self._power_ns: int | None = None
-        self._polled_ns = 0
-        self._look_ns = 0
+        self._backoff_s = MIN_BACKOFF_S
+        self._last_power_ns: int | None = None
+        self._last_read_ns = 0
+        self._next_poll_ns = 0
         self.read_cost_s = 0.0
 
     @property
     def refresh_s(self) -> float | None:
         """How often the counter changes, as learnt so far, seconds."""
-        return self._looks.refresh_s or self._info.refresh_s
+        return self._counter.refresh_s or self._info.refresh_s
 
     def describe(self) -> SourceInfo:
-        """Return who the source is, with the refresh period as learnt."""
+        """Return the source's description, with the refresh period as learnt."""
         return dataclasses.replace(self.source.describe(), refresh_s=self.refresh_s)
 
     def poll(self) -> float:
-        """Look once; return how long to wait before the next look, seconds."""
+        """Read once; return how long to wait before the next call, seconds."""
         try:
-            if self._opened and self._clock.now_ns() < self._look_ns - EARLY_NS:
-                return self._glance()
+            if self._opened and self._clock.now_ns() < self._next_poll_ns - EARLY_TOLERANCE_NS:
+                return self._sample_power()
             reading = self._read()
         except SourceLostError as error:
-            return self._on_lost(str(error))
+            return self._on_error(str(error))
         except Exception as error:
             log.debug("reading %s", self.source, exc_info=True)
-            return self._on_lost(f"{type(error).__name__}: {error}")
+            return self._on_error(f"{type(error).__name__}: {error}")
         self._failures = 0
-        self._polled_ns = self._clock.now_ns()
+        self._last_read_ns = self._clock.now_ns()
         if reading is None:
-            return NOTHING_YET_WAIT_S
-        if self._lost and not self._still:
-            self._on_back(reading)
-        wait_s = self._take(reading)
-        self._look_ns = self._clock.now_ns() + round(wait_s * NS_PER_S)
-        return min(wait_s, self._glance_s())
+            return NO_READING_WAIT_S
+        if self._lost and not self._is_stalled:
+            self._mark_recovered(reading)
+        wait_s = self._add_reading(reading)
+        self._next_poll_ns = self._clock.now_ns() + round(wait_s * NS_PER_S)
+        return min(wait_s, self._sample_interval_s())
 
     def check_hung(self) -> None:
-        """Count the device as lost while a call into its driver does not return; any thread."""
-        asked_ns = self._asked_ns
-        if asked_ns is None or self._lost:
+        """Count the device as lost while a call into its driver does not return; any thread.
+
+        The poller's own thread cannot notice, as it is the one that hangs. It writes
+        ``_call_start_ns`` and this only reads it, so there is no lock for a hung call to hold.
+        """
+        call_start_ns = self._call_start_ns
+        if call_start_ns is None or self._lost:
             return
-        waited_s = (self._clock.now_ns() - asked_ns) / NS_PER_S
+        waited_s = (self._clock.now_ns() - call_start_ns) / NS_PER_S
         if waited_s > (HUNG_READ_S if self._opened else HUNG_OPEN_S):
-            self._lose(f"its driver has not answered for {waited_s:.0f} s", asked_ns)
+            self._mark_lost(f"its driver has not answered for {waited_s:.0f} s", call_start_ns)
 
     @property
-    def patience_s(self) -> float:
-        """How much later than asked for a look does as well, seconds."""
-        return self._looks.patience_s
+    def slack_s(self) -> float:
+        """How much later than at the returned time a poll does as well, seconds."""
+        return self._counter.slack_s
 
     def has_read_past(self, end_ns: int) -> bool:
-        """Say whether an instant has been read past, as far as it can be."""
+        """Return whether an instant has been read past, as far as it can be."""
         if not self._opened or self._lost:
             return True
         if not self._info.stepped:
-            return self._polled_ns >= end_ns
-        return (self.curve.known_until_ns or 0) >= end_ns
+            return self._last_read_ns >= end_ns
+        return (self.curve.final_until_ns or 0) >= end_ns
 
-    def hurry(self) -> None:
-        """Have the next poll read rather than glance."""
-        self._look_ns = 0
+    def force_read(self) -> None:
+        """Have the next poll read the source rather than sample its power."""
+        self._next_poll_ns = 0
 
     def finish(self) -> None:
         """Take the last readings, past the counter's next change, and close the source."""
         end_ns = self._clock.now_ns()
         deadline_ns = end_ns + round(FINISH_S * NS_PER_S)
         while not self.has_read_past(end_ns) and self._clock.now_ns() <= deadline_ns:
-            self.hurry()
+            self.force_read()
             self._clock.wait(min(self.poll(), FINISH_S))
         self.close()
 
     def close(self) -> None:
-        """Close the source, which may then tell its last."""
-        self._looks.flush()
+        """Close the source, and take the last reading of one that has it only then."""
+        self._counter.flush()
         try:
             self.source.close()
             # A source that gathers in the background knows its end only when it is closed.
@@ -185,89 +190,92 @@ class Poller:
             self.curve.append(last)
 
     def _read(self) -> Reading | None:
-        self._asked_ns = self._clock.now_ns()
+        # Opening and reading are timed apart, as only opening may take a minute.
+        self._call_start_ns = self._clock.now_ns()
         try:
             if not self._opened:
                 self.source.open()
                 self._info = self.source.describe()
                 self._opened = True
-            self._asked_ns = began_ns = self._clock.now_ns()
+            self._call_start_ns = start_ns = self._clock.now_ns()
             reading = self.source.read()
-            self.read_cost_s = (self._clock.now_ns() - began_ns) / NS_PER_S
+            self.read_cost_s = (self._clock.now_ns() - start_ns) / NS_PER_S
             return reading
         finally:
-            self._asked_ns = None
+            self._call_start_ns = None
 
-    def _take(self, reading: Reading) -> float:
+    def _add_reading(self, reading: Reading) -> float:
         if reading.energy_mj is None:
-            self._mark_sleep(reading)
-            # A uniform window of this length: its standard deviation.
+            self._mark_suspend(reading)
+            # The power is a mean over the window: it may belong to any moment of it, so its instant
+            # has the standard deviation of a uniform distribution.
             self.curve.append(reading, jitter_ns=round(reading.window_ns / 12**0.5))
             return max(POWER_WAIT_S, 3 * self.read_cost_s)
         if not self._info.stepped:
             self.curve.append(reading)
+            # Such sources return the newest of a background's readings, which costs nothing.
             refresh_s = self._info.refresh_s
-            return refresh_s / 4 if refresh_s else NOTHING_YET_WAIT_S
-        wait_s = self._looks.take(reading, self.read_cost_s)
-        self._check_still(reading)
+            return refresh_s / 4 if refresh_s else NO_READING_WAIT_S
+        wait_s = self._counter.add_reading(reading, self.read_cost_s)
+        self._check_stall(reading)
         return wait_s
 
-    def _check_still(self, reading: Reading) -> None:
-        """A counter that has stopped tells nothing, until it moves again."""
-        moved_ns = self._looks.moved_ns
-        is_still = moved_ns is not None and reading.time_ns - moved_ns > STILL_S * NS_PER_S
-        if is_still and moved_ns is not None and not self._lost:
-            self._still = True
-            self._lose(f"its counter has stood still for {STILL_S:.0f} s", moved_ns)
-        elif self._still and not is_still:
-            self._still = False
-            self._on_back(reading)
+    def _check_stall(self, reading: Reading) -> None:
+        """Count a counter that has stopped as lost, until it changes again."""
+        changed_ns = self._counter.last_change_ns
+        is_stalled = changed_ns is not None and reading.time_ns - changed_ns > STALL_S * NS_PER_S
+        if is_stalled and changed_ns is not None and not self._lost:
+            self._is_stalled = True
+            self._mark_lost(f"its counter has not changed for {STALL_S:.0f} s", changed_ns)
+        elif self._is_stalled and not is_stalled:
+            self._is_stalled = False
+            self._mark_recovered(reading)
 
-    def _mark_sleep(self, reading: Reading) -> None:
-        """Power that nobody looked at for long, as while the machine slept, is not known."""
-        before_ns, self._power_ns = self._power_ns, reading.time_ns
-        if before_ns is not None and reading.time_ns - before_ns > SLEPT_S * NS_PER_S:
-            slept_s = (reading.time_ns - before_ns) / NS_PER_S
-            self._lose(f"nothing could be read for {slept_s:.0f} s", before_ns)
-            self._on_back(reading)
+    def _mark_suspend(self, reading: Reading) -> None:
+        """Mark power as unknown over a long gap, as while the machine was suspended."""
+        previous_ns, self._last_power_ns = self._last_power_ns, reading.time_ns
+        if previous_ns is not None and reading.time_ns - previous_ns > SUSPEND_S * NS_PER_S:
+            suspended_s = (reading.time_ns - previous_ns) / NS_PER_S
+            self._mark_lost(f"nothing could be read for {suspended_s:.0f} s", previous_ns)
+            self._mark_recovered(reading)
 
-    def _glance_s(self) -> float:
-        return self._looks.glance_s() if self._info.glances else float("inf")
+    def _sample_interval_s(self) -> float:
+        return self._counter.sample_interval_s() if self._info.glances else float("inf")
 
-    def _glance(self) -> float:
-        """Look at the power between two looks at the counter."""
-        began_ns = self._clock.now_ns()
-        power_mw = self.source.glance()
+    def _sample_power(self) -> float:
+        """Sample the power between two readings of the counter."""
+        start_ns = self._clock.now_ns()
+        power_mw = self.source.sample_power()
         now_ns = self._clock.now_ns()
-        if power_mw is not None and now_ns - began_ns < DEAREST_GLANCE_S * NS_PER_S:
-            self._looks.add_sample((began_ns + now_ns) // 2, power_mw)
-        left_s = (self._look_ns - now_ns) / NS_PER_S
-        return max(SHORTEST_WAIT_S, min(left_s, self._glance_s()))
+        if power_mw is not None and now_ns - start_ns < MAX_SAMPLE_COST_S * NS_PER_S:
+            self._counter.add_sample((start_ns + now_ns) // 2, power_mw)
+        remaining_s = (self._next_poll_ns - now_ns) / NS_PER_S
+        return max(MIN_WAIT_S, min(remaining_s, self._sample_interval_s()))
 
-    def _on_lost(self, why: str) -> float:
+    def _on_error(self, reason: str) -> float:
         self._failures += 1
         if self._opened and self._failures < TRANSIENT_ERRORS:
-            return NOTHING_YET_WAIT_S
+            return NO_READING_WAIT_S
         if not self._lost:
-            since_ns = self._looks.looked_ns or self._power_ns or self._clock.now_ns()
-            self._lose(why, since_ns)
+            since_ns = self._counter.last_poll_ns or self._last_power_ns or self._clock.now_ns()
+            self._mark_lost(reason, since_ns)
         if self._opened:
             self.source.close()
             self._opened = False
-        self._looks.reset()
-        self._power_ns = None
-        self._still = False
-        wait_s, self._back_off_s = self._back_off_s, min(2 * self._back_off_s, LONGEST_BACK_OFF_S)
+        self._counter.reset()
+        self._last_power_ns = None
+        self._is_stalled = False
+        wait_s, self._backoff_s = self._backoff_s, min(2 * self._backoff_s, MAX_BACKOFF_S)
         return wait_s
 
-    def _lose(self, why: str, since_ns: int) -> None:
+    def _mark_lost(self, reason: str, since_ns: int) -> None:
         self._lost = True
         self.curve.mark_lost(since_ns)
         device = self.source.describe().device
-        self._notify(MeterEvent(self._clock.now_ns(), device, "lost", why))
+        self._notify(MeterEvent(self._clock.now_ns(), device, "lost", reason))
 
-    def _on_back(self, reading: Reading) -> None:
+    def _mark_recovered(self, reading: Reading) -> None:
         self._lost = False
-        self._back_off_s = FIRST_BACK_OFF_S
-        why = "it answers again"
-        self._notify(MeterEvent(reading.time_ns, self.source.describe().device, "back", why))
+        self._backoff_s = MIN_BACKOFF_S
+        device = self.source.describe().device
+        self._notify(MeterEvent(reading.time_ns, device, "back", "it answers again"))

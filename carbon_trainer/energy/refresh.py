@@ -1,9 +1,9 @@
-"""When a counter refreshes: its period and phase, learnt from looking at it.
+"""When a counter refreshes: its period and phase, learnt by polling it.
 
-A look tells that the counter has changed since the look before, so each change lies between two
-instants. Close looks at a dozen changes tell the rhythm; then changes are foretold, and it is
-enough to look once in a refresh, and now and then just before and just after a foretold change:
-what contradicts the rhythm corrects it, as in a phase-locked loop.
+A poll shows that the counter has changed since the poll before, so each change lies between two
+instants. Frequent polls over a dozen changes reveal the period; then changes are predicted, and it
+is enough to poll once per refresh, and now and then just before and just after a predicted change:
+what contradicts the prediction corrects it, as in a phase-locked loop.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ import numpy as np
 from carbon_trainer.clock import NS_PER_S
 
 CHANGES_TO_LOCK = 12
-STEADY_SHARE = 0.15
-"""A refresh whose changes stray more than this share of its period has no steady rhythm."""
+STEADY_FRACTION = 0.15
+"""A refresh whose changes scatter by more than this fraction of its period is not steady."""
 
-LOOSE_SHARE = 0.5
-"""Two looks further apart than this share of the period tell little of the change's instant."""
+LOOSE_FRACTION = 0.5
+"""Two polls further apart than this fraction of the period say little of the change's instant."""
 
-SHORT_GAPS = 0.25
+PERIOD_QUANTILE = 0.25
 """The quantile of gaps that is taken for one period: some gaps may be several."""
 
-GIVEN_UP_AFTER = 60
-"""A counter without a rhythm after so many changes has none."""
+MAX_LEARNING_CHANGES = 60
+"""A counter whose changes have not become predictable after so many is taken for irregular."""
 
-NARROWEST_NS = NS_PER_S // 2000
-WIDEST_SHARE = 0.25
-NARROWER, WIDER = 0.75, 1.6
-"""How the window around a foretold change follows what is seen."""
+MIN_WINDOW_NS = NS_PER_S // 2000
+MAX_WINDOW_FRACTION = 0.25
+SHRINK_FACTOR, GROWTH_FACTOR = 0.75, 1.6
+"""How the window around a predicted change follows the observations."""
 
-JITTER_SHARE = 0.2
-"""One sigma of a foretold change, as a share of its window: it is seldom near the window's edge."""
+JITTER_FRACTION = 0.2
+"""One sigma of a predicted change, as a fraction of its window: few are near the window's edge."""
 
 PERIOD_GAIN = 0.3
-"""Share of a correction that is taken to come from the period, not the phase."""
+"""The fraction of a correction that is attributed to the period, not the phase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,12 @@ class Change:
     jitter_ns: int
 
 
-class Rhythm:
-    """The refresh of one counter. Looks are given in order."""
+class RefreshTracker:
+    """Learns and follows the refresh of one counter. Its changes are added in order of time."""
 
     __slots__ = (
-        "_anchor_ns", "_corrected_ns", "_locked", "_period_ns", "_seen", "_spans", "_window_ns",
+        "_anchor_ns", "_change_count", "_corrected_ns", "_locked", "_period_ns", "_spans",
+        "_window_ns",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -61,138 +62,147 @@ class Rhythm:
         self._corrected_ns = 0
         self._window_ns = 0.0
         self._locked = False
-        self._seen = 0
+        self._change_count = 0
 
     @property
     def period_ns(self) -> float | None:
-        """The refresh period; None until a few changes have been seen."""
+        """The refresh period; None until a few changes have been observed."""
         return self._period_ns
 
     @property
     def is_locked(self) -> bool:
-        """Whether changes come so steadily that they can be foretold."""
+        """Whether changes are so regular that they can be predicted."""
         return self._locked
 
     @property
     def is_learning(self) -> bool:
-        """Whether close looks may still find a rhythm."""
-        return not self._locked and self._seen < GIVEN_UP_AFTER
+        """Whether frequent polls may still reveal the period."""
+        return not self._locked and self._change_count < MAX_LEARNING_CHANGES
 
     @property
     def window_ns(self) -> float:
-        """How far from a foretold change a look is clear of it."""
+        """How far from a predicted change a poll is certain to lie before or after it."""
         return self._window_ns
 
     @property
-    def is_rough(self) -> bool:
-        """Whether looks from both sides of a change may still narrow the window."""
-        return self._window_ns > max(2 * NARROWEST_NS, 0.02 * (self._period_ns or 0.0))
+    def is_coarse(self) -> bool:
+        """Whether polls on both sides of a change may still narrow the window."""
+        return self._window_ns > max(2 * MIN_WINDOW_NS, 0.02 * (self._period_ns or 0.0))
 
-    def saw(self, after_ns: int, until_ns: int) -> Change:
-        """Take a change that happened between two looks; return when it did."""
-        self._seen += 1
+    def observe(self, after_ns: int, until_ns: int) -> Change:
+        """Add a change that happened between two polls; return when it happened."""
+        self._change_count += 1
         if self._locked and self._period_ns:
             return self._follow(after_ns, until_ns, self._period_ns)
-        if self._period_ns is None or until_ns - after_ns <= LOOSE_SHARE * self._period_ns:
+        if self._period_ns is None or until_ns - after_ns <= LOOSE_FRACTION * self._period_ns:
             self._learn(after_ns, until_ns)
-        return _between(self._oldest_ns(after_ns, until_ns), until_ns)
+        return _between(self._earliest_ns(after_ns, until_ns), until_ns)
 
     def date_reset(self, after_ns: int, until_ns: int, *, has_refreshed: bool) -> Change:
-        """Date a counter's reset between two looks; the period is not updated from it.
+        """Date a counter's reset between two polls; the period is not updated from it.
 
         Args:
-            after_ns: the look before.
-            until_ns: the look that showed it.
+            after_ns: the poll before.
+            until_ns: the poll that showed it.
             has_refreshed: whether it has counted something since.
 
         Returns:
             The refresh that was read, or the reset itself where there was none since.
         """
         if not self._locked:
-            return _between(self._oldest_ns(after_ns, until_ns), until_ns)
-        refresh_ns = max(after_ns, self.before(until_ns))
+            return _between(self._earliest_ns(after_ns, until_ns), until_ns)
+        refresh_ns = max(after_ns, self.predicted_before(until_ns))
         if has_refreshed:
-            return Change(refresh_ns, round(self._window_ns * JITTER_SHARE))
+            return Change(refresh_ns, round(self._window_ns * JITTER_FRACTION))
         return _between(refresh_ns, until_ns)
 
-    def found(self, after_ns: int, until_ns: int) -> Change:
-        """Take a change that was looked for closely, as it was not where it was foretold."""
+    def resync(self, after_ns: int, until_ns: int) -> Change:
+        """Add a change that was searched for, as it was not where it was predicted."""
         if not self._locked or self._period_ns is None:
-            return self.saw(after_ns, until_ns)
-        self._seen += 1
+            return self.observe(after_ns, until_ns)
+        self._change_count += 1
         middle_ns = (after_ns + until_ns) // 2
-        foretold_ns = self.before(middle_ns + self._period_ns / 2)
-        time_ns = min(max(foretold_ns, after_ns), until_ns)
-        self._correct(foretold_ns, time_ns, self._period_ns)
+        # The nearest prediction, be it before or after: an early change belongs to the next one.
+        predicted_ns = self.predicted_before(middle_ns + self._period_ns / 2)
+        time_ns = min(max(predicted_ns, after_ns), until_ns)
+        self._correct(predicted_ns, time_ns, self._period_ns)
         return Change(time_ns, round((until_ns - after_ns) / 12**0.5))
 
-    def missed(self) -> None:
-        """A foretold change has not come in its window."""
+    def miss(self) -> None:
+        """Note that a predicted change has not come within its window."""
         self._widen()
 
-    def before(self, time_ns: float) -> int:
-        """Return the last foretold change that is not after an instant; only when locked."""
+    def predicted_before(self, time_ns: float) -> int:
+        """Return the last predicted change that is not after an instant; only when locked."""
         period_ns = self._period_ns or 1.0
-        turns = (time_ns - self._anchor_ns) // period_ns
-        return self._anchor_ns + round(turns * period_ns)
+        periods = (time_ns - self._anchor_ns) // period_ns
+        return self._anchor_ns + round(periods * period_ns)
 
     def forget(self) -> None:
-        """Begin to learn anew: the counter was away."""
+        """Start to learn again, as after the counter was away."""
         self._spans.clear()
         self._locked = False
-        self._seen = 0
+        self._change_count = 0
 
-    def _oldest_ns(self, after_ns: int, until_ns: int) -> int:
-        """Return when a change between two looks was at the earliest."""
+    def _earliest_ns(self, after_ns: int, until_ns: int) -> int:
+        """Return the earliest instant at which a change between two polls can have happened."""
         if self._period_ns is None:
             return after_ns
         # It is no older than a period, else it would have changed again.
         return max(after_ns, until_ns - round(self._period_ns))
 
     def _follow(self, after_ns: int, until_ns: int, period_ns: float) -> Change:
-        foretold_ns = self.before(until_ns)
-        if foretold_ns <= self._anchor_ns:
-            # That change was seen before, so this is the next, and early.
-            foretold_ns = self._anchor_ns + round(period_ns)
-        time_ns = min(max(foretold_ns, after_ns), until_ns)
-        if time_ns != foretold_ns:
-            self._correct(foretold_ns, time_ns, period_ns)
-            off_ns = abs(time_ns - foretold_ns)
-            return Change(time_ns, round(max(self._window_ns * JITTER_SHARE, off_ns)))
+        predicted_ns = self.predicted_before(until_ns)
+        if predicted_ns <= self._anchor_ns:
+            # That change was observed before, so this is the next, and early.
+            predicted_ns = self._anchor_ns + round(period_ns)
+        time_ns = min(max(predicted_ns, after_ns), until_ns)
+        if time_ns != predicted_ns:
+            self._correct(predicted_ns, time_ns, period_ns)
+            error_ns = abs(time_ns - predicted_ns)
+            return Change(time_ns, round(max(self._window_ns * JITTER_FRACTION, error_ns)))
         self._anchor_ns = time_ns
-        if until_ns - after_ns <= LOOSE_SHARE * period_ns:
-            self._window_ns = max(NARROWER * self._window_ns, NARROWEST_NS)
-        return Change(time_ns, round(self._window_ns * JITTER_SHARE))
+        # Agreement is evidence only where the polls were close enough to have contradicted it.
+        if until_ns - after_ns <= LOOSE_FRACTION * period_ns:
+            self._window_ns = max(SHRINK_FACTOR * self._window_ns, MIN_WINDOW_NS)
+        return Change(time_ns, round(self._window_ns * JITTER_FRACTION))
 
-    def _correct(self, foretold_ns: int, time_ns: int, period_ns: float) -> None:
-        """Move the phase to where the change must have been, and the period a little with it."""
-        turns = max(1, round((foretold_ns - self._corrected_ns) / period_ns))
+    def _correct(self, predicted_ns: int, time_ns: int, period_ns: float) -> None:
+        """Move the phase to where the change must have been, and the period a little with it.
+
+        Both terms of a phase-locked loop: the phase takes the whole error, so that it never stays
+        contradicted; the period takes a part of it, spread over the periods since the last
+        correction, as the error has built up over all of them.
+        """
+        periods = max(1, round((predicted_ns - self._corrected_ns) / period_ns))
         self._anchor_ns = self._corrected_ns = time_ns
-        self._period_ns = period_ns + PERIOD_GAIN * (time_ns - foretold_ns) / turns
+        self._period_ns = period_ns + PERIOD_GAIN * (time_ns - predicted_ns) / periods
         self._widen()
 
     def _widen(self) -> None:
-        self._window_ns = max(WIDER * self._window_ns, 2 * NARROWEST_NS)
-        if self._window_ns > WIDEST_SHARE * (self._period_ns or 0.0):
+        self._window_ns = max(GROWTH_FACTOR * self._window_ns, 2 * MIN_WINDOW_NS)
+        # Windows of neighbouring changes that nearly touch predict nothing any more.
+        if self._window_ns > MAX_WINDOW_FRACTION * (self._period_ns or 0.0):
             self.forget()
 
     def _learn(self, after_ns: int, until_ns: int) -> None:
         self._spans.append((after_ns, until_ns))
+        # Relative to the first: nanoseconds since the epoch do not fit a float exactly.
         middles = (np.array(self._spans, np.int64) - self._spans[0][0]).mean(axis=1)
         if len(middles) < 4:
             return
         period_ns = _period(middles)
-        turns = np.round((middles - middles[0]) / period_ns)
-        slope_ns, first_ns = np.polyfit(turns, middles, 1)
-        strays_ns = float(np.std(middles - (first_ns + slope_ns * turns)))
+        periods = np.round((middles - middles[0]) / period_ns)
+        slope_ns, first_ns = np.polyfit(periods, middles, 1)
+        scatter_ns = float(np.std(middles - (first_ns + slope_ns * periods)))
         self._period_ns = float(slope_ns) if slope_ns > 0 else period_ns
         if len(middles) < CHANGES_TO_LOCK:
             return
-        if strays_ns <= STEADY_SHARE * period_ns:
-            self._anchor_ns = self._spans[0][0] + round(first_ns + slope_ns * turns[-1])
+        if scatter_ns <= STEADY_FRACTION * period_ns:
+            self._anchor_ns = self._spans[0][0] + round(first_ns + slope_ns * periods[-1])
             self._corrected_ns = self._anchor_ns
-            self._window_ns = max(2 * strays_ns, 2 * NARROWEST_NS)
-            self._locked = self._window_ns <= WIDEST_SHARE * period_ns
+            self._window_ns = max(2 * scatter_ns, 2 * MIN_WINDOW_NS)
+            self._locked = self._window_ns <= MAX_WINDOW_FRACTION * period_ns
         self._spans.clear()
 
 
@@ -202,7 +212,7 @@ def _between(after_ns: int, until_ns: int) -> Change:
 
 
 def _period(middles_ns: np.ndarray) -> float:
-    """Return the period of changes of which some may not have been seen."""
+    """Return the period of changes of which some may have been missed."""
     gaps_ns = np.diff(middles_ns)
-    turns = np.maximum(1, np.round(gaps_ns / np.quantile(gaps_ns, SHORT_GAPS)))
-    return float(gaps_ns.sum() / turns.sum())
+    periods = np.maximum(1, np.round(gaps_ns / np.quantile(gaps_ns, PERIOD_QUANTILE)))
+    return float(gaps_ns.sum() / periods.sum())

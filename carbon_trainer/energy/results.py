@@ -1,4 +1,4 @@
-"""What a meter tells: of a step, a device, a phase, the whole, an interval."""
+"""The results of a meter: of a step, a device, a phase, the whole, an interval."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from carbon_trainer.energy.sources.base import Component, Method, SourceInfo
 
 @dataclass(frozen=True, slots=True)
 class StepEnergy:
-    """What one step used, all devices together.
+    """The energy of one step, all devices together.
 
     Attributes:
         begin_ns: its first instant.
         end_ns: its last.
         energy_j: joules.
-        sigma_j: one sigma of its timing error, joules; sensors' gain is stated by each device.
+        sigma_j: one sigma of its timing error, joules; each device states its gain error.
         method: measured only if every device's figure is, all of the time; unknown if a device
-            was away, so that the figure lacks what it used.
-        measured_j: the part that measuring devices told, joules.
+            was lost, so that its energy is missing.
+        measured_j: the part that measuring devices reported, joules.
     """
 
     begin_ns: int
@@ -33,13 +33,13 @@ class StepEnergy:
 
 @dataclass(frozen=True, slots=True)
 class DeviceEnergy:
-    """What one device used, and how well that is known.
+    """The energy of one device, and its uncertainty.
 
     Attributes:
         info: which device; its ``uncertainty`` is the sensor's gain, relative.
         energy_mj: millijoules.
         sigma_mj: one sigma of the timing error, millijoules.
-        measured_s: seconds that the source told of.
+        measured_s: seconds that the source reported.
         estimated_s: seconds that are extrapolated or bridged.
         unknown_s: seconds of which nothing is known.
     """
@@ -59,7 +59,7 @@ class DeviceEnergy:
 
 @dataclass(frozen=True, slots=True)
 class PhaseEnergy:
-    """What all devices used in one phase, and for how long it lasted in all."""
+    """The energy of all devices in one phase, and its total duration."""
 
     name: str
     energy_mj: int
@@ -68,13 +68,13 @@ class PhaseEnergy:
 
 @dataclass(frozen=True, slots=True)
 class EnergySummary:
-    """What was used from the start until ``end_ns``.
+    """The energy from the start until ``end_ns``.
 
     Attributes:
         begin_ns: when metering started.
         end_ns: when it stopped, or now.
         devices: a row each; empty if there was nothing to read.
-        steps: steps marked.
+        steps: number of steps.
         phases: a row each, in order of first use; they sum to the whole.
     """
 
@@ -96,23 +96,23 @@ class EnergySummary:
 
     @property
     def seconds(self) -> float:
-        """How long was metered, seconds."""
+        """The metered duration, seconds."""
         return (self.end_ns - self.begin_ns) / NS_PER_S
 
     def __str__(self) -> str:
         total = f"{self.energy_j:,.1f} J in {self.seconds:,.2f} s, {self.steps:,} steps"
-        rows = [_device_line(row) for row in self.devices] or ["nothing could be metered"]
+        lines = [_device_line(row) for row in self.devices] or ["nothing could be metered"]
         if len(self.phases) > 1:
-            rows += [
+            lines += [
                 f"{row.name}: {row.energy_mj / 1000:,.1f} J in {row.seconds:,.2f} s"
                 for row in self.phases
             ]
-        return "\n".join([total, *rows])
+        return "\n".join([total, *lines])
 
 
 @dataclass(frozen=True, slots=True)
 class MeteredInterval:
-    """What one device used between two instants in one phase, known in one way."""
+    """The energy of one device between two instants in one phase, by one method."""
 
     device: str
     component: Component
@@ -126,7 +126,7 @@ class MeteredInterval:
 
 
 def method_of(part: EnergyEstimate, info: SourceInfo) -> Method:
-    """Return how a device's figure over some time came to be."""
+    """Return how a device's figure over some time was obtained."""
     if part.unknown_s > 0:
         return Method.UNKNOWN
     return Method.ESTIMATED if part.estimated_s > 0 else info.method
@@ -136,8 +136,8 @@ def _device_line(row: DeviceEnergy) -> str:
     gain = f"gain ± {row.info.uncertainty:.0%}"
     timing = f"timing ± {row.sigma_mj / 1000:,.1f} J"
     gaps = [
-        f"{seconds:,.1f} s {what}"
-        for seconds, what in ((row.estimated_s, "estimated"), (row.unknown_s, "unknown"))
+        f"{seconds:,.1f} s {method}"
+        for seconds, method in ((row.estimated_s, "estimated"), (row.unknown_s, "unknown"))
         if seconds >= 0.05
     ]
     figure = f"{row.info.label}: {row.energy_mj / 1000:,.1f} J"

@@ -1,4 +1,4 @@
-"""Marks of steps: when each began and ended, in room that does not grow."""
+"""When steps began and ended, in memory that does not grow."""
 
 from __future__ import annotations
 
@@ -9,50 +9,51 @@ from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 
-MARKS_KEPT = 100_000
-"""Steps whose marks are kept; older ones are in the intervals that were drained."""
+MAX_STEPS = 100_000
+"""Steps whose times are kept; older ones are in the intervals that were drained."""
 
-STEPS_LOOKED_AT = 4
+STEPS_FOR_SHORTEST = 4
 
 
-class StepMarks:
-    """The newest steps' marks in a ring. One thread adds; any may read."""
+class StepTimes:
+    """The times of the newest steps, in a ring. One thread adds; any may read."""
 
     __slots__ = ("_begins", "_ends", "count")
 
     def __init__(self) -> None:
-        self._begins = array("q", bytes(8 * MARKS_KEPT))
-        self._ends = array("q", bytes(8 * MARKS_KEPT))
+        self._begins = array("q", bytes(8 * MAX_STEPS))
+        self._ends = array("q", bytes(8 * MAX_STEPS))
         self.count = 0
 
     def add(self, begin_ns: int, end_ns: int) -> None:
-        """Take a step; two writes and no lock."""
-        place = self.count % MARKS_KEPT
-        self._begins[place] = begin_ns
-        self._ends[place] = end_ns
+        """Add a step; two writes and no lock."""
+        slot = self.count % MAX_STEPS
+        self._begins[slot] = begin_ns
+        self._ends[slot] = end_ns
+        # Last: a reader takes only as many steps as are counted, and these are complete.
         self.count += 1
 
-    def kept(self) -> tuple[Int64, Int64]:
-        """Return copies of the kept begins and ends, oldest first."""
+    def recent(self) -> tuple[Int64, Int64]:
+        """Return copies of the begins and ends of the kept steps, oldest first."""
         count = self.count
         begins, ends = np.array(self._begins, np.int64), np.array(self._ends, np.int64)
-        if count <= MARKS_KEPT:
+        if count <= MAX_STEPS:
             return begins[:count], ends[:count]
-        shift = -(count % MARKS_KEPT)
+        shift = -(count % MAX_STEPS)
         return np.roll(begins, shift), np.roll(ends, shift)
 
-    def ended_by(self, times_ns: list[int]) -> list[int]:
-        """Return how many steps have ended by each instant, forgotten ones too."""
+    def counts_ended(self, times_ns: list[int]) -> list[int]:
+        """Return how many steps have ended by each instant, dropped ones too."""
         count = self.count
-        _, ends = self.kept()
-        before = count - len(ends)
-        found = np.searchsorted(ends, np.array(times_ns, np.int64), "right")
-        return [before + int(number) for number in found]
+        _, ends = self.recent()
+        dropped = count - len(ends)
+        positions = np.searchsorted(ends, np.array(times_ns, np.int64), "right")
+        return [dropped + int(position) for position in positions]
 
     def shortest_s(self) -> float | None:
         """Return the shortest of the last few steps, seconds; None before the first."""
         count = self.count
         if count == 0:
             return None
-        places = [(count - 1 - back) % MARKS_KEPT for back in range(min(count, STEPS_LOOKED_AT))]
-        return min(self._ends[place] - self._begins[place] for place in places) / 1e9
+        slots = [(count - 1 - age) % MAX_STEPS for age in range(min(count, STEPS_FOR_SHORTEST))]
+        return min(self._ends[slot] - self._begins[slot] for slot in slots) / 1e9

@@ -74,7 +74,7 @@ class BackgroundRecorder:
         heartbeat = Heartbeat(
             session.run_id, machine.host_name(), self._process.boot_id, pid_space(),
             self._process.pid, self._process.started_s, session.clock.now_ns(),
-            session.meter.positions(), self._first_seq, closed,
+            session.meter.snapshots(), self._first_seq, closed,
         )  # fmt: skip
         try:
             with self._heartbeat_lock:
@@ -115,12 +115,12 @@ class BackgroundRecorder:
         session = self._session
         for event in events:
             if event.lost:
-                session.record_gap(f"{where}{event.device}: {event.what}", event.why)
-                session.meter_loss = f"{where}{event.device}: {event.why}"
+                session.record_gap(f"{where}{event.device}: {event.kind}", event.reason)
+                session.meter_loss = f"{where}{event.device}: {event.reason}"
             else:
                 session.meter_loss = None
-                decision = f"{where}{event.device}: {event.what}"
-                session.record(Decision(decision=decision, why=event.why))
+                decision = f"{where}{event.device}: {event.kind}"
+                session.record(Decision(decision=decision, why=event.reason))
 
     # The thread
 
@@ -142,7 +142,7 @@ class BackgroundRecorder:
 
         A device that is never read does not keep it so for long.
         """
-        devices = self._session.meter.positions()
+        devices = self._session.meter.snapshots()
         are_read = devices and all(
             device.known_ns > device.start_ns
             and (device.counter_mj is not None or device.component != "gpu")

@@ -131,8 +131,8 @@ def test_doctor_tells_of_a_driver_that_hangs(
     carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
-    monkeypatch.setattr("carbon_trainer.cli.actions.doctor.LIST_WITHIN_S", 0.2)
-    monkeypatch.setattr(doctor, "LIST_WITHIN_S", 0.2)
+    monkeypatch.setattr("carbon_trainer.cli.actions.doctor.LISTING_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(doctor, "LISTING_TIMEOUT_S", 0.2)
     monkeypatch.setattr(doctor, "describe_nvml", lambda: released.wait(60))
     ended = carbon_train("doctor")
     released.set()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from carbon_trainer.clock import VirtualClock
-from carbon_trainer.energy.cuda_steps import PENDING_AT_MOST, GpuMarks
+from carbon_trainer.energy.cuda_steps import MAX_PENDING, CudaStepTimes
 from carbon_trainer.energy.meter import EnergyMeter
-from carbon_trainer.energy.steps import StepMarks
+from carbon_trainer.energy.steps import StepTimes
 from tests.simulation.source import ConstantSource
 
 MS = 1_000_000
@@ -55,11 +55,11 @@ class Event:
         return float(np.float32((end_event.at_ns - self.at_ns) * (1 + self.stream.drift) / MS))
 
 
-def marked(steps: int, launch_ms: float, python_ms: float) -> tuple[StepMarks, list[int], Stream]:
+def marked(steps: int, launch_ms: float, python_ms: float) -> tuple[StepTimes, list[int], Stream]:
     """Launch steps from a thread that is quicker, or slower, than the GPU."""
     clock = VirtualClock()
-    stream, marks = Stream(clock), StepMarks()
-    gpu, ends = GpuMarks(marks, lambda: Event(stream), clock.now_ns), []
+    stream, marks = Stream(clock), StepTimes()
+    gpu, ends = CudaStepTimes(marks, lambda: Event(stream), clock.now_ns), []
     for _ in range(steps):
         gpu.begin()
         clock.advance(python_ms / 1000)
@@ -76,14 +76,14 @@ def marked(steps: int, launch_ms: float, python_ms: float) -> tuple[StepMarks, l
 
 def test_a_steps_window_is_the_gpus_not_the_threads() -> None:
     marks, ends, _ = marked(500, launch_ms=30, python_ms=1)
-    _, told = marks.kept()
+    _, told = marks.recent()
     assert len(told) == 500
     assert max(abs(told - ends)) < 2 * MS
 
 
 def test_where_the_gpu_waits_for_the_thread_both_agree() -> None:
     marks, ends, _ = marked(500, launch_ms=1, python_ms=10)
-    _, told = marks.kept()
+    _, told = marks.recent()
     assert max(abs(told - ends)) < 2 * MS
 
 
@@ -94,16 +94,16 @@ def test_events_are_used_again() -> None:
 
 def test_a_gpu_that_never_gets_there_is_not_waited_for() -> None:
     clock = VirtualClock()
-    stream, marks = Stream(clock), StepMarks()
-    gpu = GpuMarks(marks, lambda: Event(stream), clock.now_ns)
+    stream, marks = Stream(clock), StepTimes()
+    gpu = CudaStepTimes(marks, lambda: Event(stream), clock.now_ns)
     stream.launch(1e9)
-    for _ in range(PENDING_AT_MOST + 10):
+    for _ in range(MAX_PENDING + 10):
         gpu.begin()
         clock.advance(0.001)
         gpu.end()
     assert marks.count == 10
     gpu.finish()
-    assert marks.count == PENDING_AT_MOST + 10
+    assert marks.count == MAX_PENDING + 10
 
 
 def test_the_meter_takes_its_steps_from_events() -> None:
@@ -115,7 +115,7 @@ def test_the_meter_takes_its_steps_from_events() -> None:
         stream.launch(50)
     clock.advance(0.1)
     meter.stop()
-    begins, ends = meter._marks.kept()
+    begins, ends = meter._step_times.recent()
     assert (ends - begins).tolist() == pytest.approx([50 * MS], rel=0.02)
 
 
@@ -130,5 +130,5 @@ def test_a_gpu_that_cannot_mark_leaves_it_to_the_thread(caplog: pytest.LogCaptur
             pass
     assert meter.stop().steps == 3
     assert [record.message for record in caplog.records] == [
-        "steps are marked in the thread's time: RuntimeError: no device"
+        "steps are timed on the CPU, not the GPU: RuntimeError: no device"
     ]

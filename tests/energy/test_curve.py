@@ -54,7 +54,7 @@ def test_after_the_last_knot_the_neighbouring_power_holds_and_is_estimated() -> 
     late = curve.energy(0, 3 * S)
     assert late.energy_mj == 300
     assert (late.measured_s, late.estimated_s) == (1, 2)
-    assert curve.known_until_ns == 1 * S
+    assert curve.final_until_ns == 1 * S
 
 
 def test_power_is_integrated_by_trapezoids() -> None:

@@ -69,11 +69,11 @@ def test_a_permission_that_vanishes_is_told_with_its_reason_and_comes_back() -> 
     one.run(5)
     one.gpu.forbidden = True
     one.run(5)
-    assert [event.what for event in one.events] == ["lost"]
-    assert "Insufficient Permissions" in one.events[0].why
+    assert [event.kind for event in one.events] == ["lost"]
+    assert "Insufficient Permissions" in one.events[0].reason
     one.gpu.forbidden = False
     one.run(10)
-    assert one.events[-1].what == "back"
+    assert one.events[-1].kind == "back"
     end_ns = one.clock.now_ns()
     assert one.curve.total(end_ns).energy_mj == pytest.approx(
         one.true_mj(one.begin_ns, end_ns), rel=0.005
@@ -110,11 +110,11 @@ def test_a_counter_that_stands_still_is_no_silent_zero() -> None:
     one.run(5)
     one.gpu.refresh_s = 1e6
     one.run(10)
-    assert "stood still" in one.events[0].why
+    assert "not changed" in one.events[0].reason
     assert one.curve.total(one.clock.now_ns()).unknown_s > 9
     one.gpu.refresh_s = 0.02
     one.run(5)
-    assert one.events[-1].what == "back"
+    assert one.events[-1].kind == "back"
     assert one.curve.total(one.clock.now_ns()).unknown_s == 0
 
 
@@ -126,7 +126,7 @@ def test_a_suspended_machine_leaves_integrated_power_unknown() -> None:
     whole = one.curve.total(one.clock.now_ns())
     assert whole.unknown_s == pytest.approx(3600, abs=1)
     assert whole.energy_mj == pytest.approx(400 * 10 * 1000, rel=0.02)
-    assert [event.what for event in one.events] == ["lost", "back"]
+    assert [event.kind for event in one.events] == ["lost", "back"]
 
 
 def test_a_suspended_machine_does_not_stop_a_counter() -> None:
@@ -185,8 +185,8 @@ class Hanging(ConstantSource):
 
 @pytest.mark.slow
 def test_a_driver_that_hangs_leaves_its_company(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carbon_trainer.energy.sampler.STUCK_S", 0.1)
-    monkeypatch.setattr("carbon_trainer.energy.sampler.WATCH_S", 0.05)
+    monkeypatch.setattr("carbon_trainer.energy.sampler.HUNG_POLL_S", 0.1)
+    monkeypatch.setattr("carbon_trainer.energy.sampler.WATCHDOG_INTERVAL_S", 0.05)
     monkeypatch.setattr("carbon_trainer.energy.sampler.JOIN_S", 2.0)
     hung, well = Hanging("GPU-hung"), Hanging("GPU-well")
     meter = EnergyMeter([hung, well])
@@ -231,7 +231,7 @@ def test_a_modules_cpu_is_not_counted_twice() -> None:
         time.sleep(0.5)
         summary = meter.stop()
     (row,) = summary.devices
-    assert "CPU and memory are in it" in row.info.note
+    assert "includes CPU and memory" in row.info.note
     assert row.info.includes_cpu
 
 

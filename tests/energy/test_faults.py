@@ -69,7 +69,7 @@ def test_a_driver_that_hangs_in_mid_run_is_told_before_the_end() -> None:
     assert events == []
     clock.advance(6)
     poller.check_hung()
-    assert [event.what for event in events] == ["lost"]
+    assert [event.kind for event in events] == ["lost"]
     source.released.set()
     thread.join(30)
 
@@ -91,14 +91,14 @@ def test_the_end_is_measured_up_to_the_counters_next_change(refresh_s: float) ->
     end_ns = driven.clock.now_ns()
     with driven.library.install():
         driven.poller.finish()
-    assert (driven.curve.known_until_ns or 0) >= end_ns
+    assert (driven.curve.final_until_ns or 0) >= end_ns
 
 
 @pytest.mark.slow
 def test_a_meter_that_nobody_drains_keeps_its_total_in_bounded_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("carbon_trainer.energy.knots.KNOTS_AT_MOST", 2048)
+    monkeypatch.setattr("carbon_trainer.energy.knots.MAX_KNOTS", 2048)
     curve = EnergyCurve(0)
     for second in range(20_000):
         curve.append(Reading(second * S, second * 100, None))

@@ -11,7 +11,7 @@ import pytest
 from carbon_trainer.clock import VirtualClock
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.sources.base import Method, Reading, SourceInfo, SourceLostError
-from carbon_trainer.energy.steps import MARKS_KEPT
+from carbon_trainer.energy.steps import MAX_STEPS
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import SquareWave
 from tests.simulation.source import ConstantSource
@@ -174,11 +174,11 @@ def test_nothing_to_meter_is_said() -> None:
 def test_marks_of_very_many_steps_take_no_more_room() -> None:
     meter = EnergyMeter([ConstantSource()])
     meter.start()
-    for _ in range(MARKS_KEPT + 50):
+    for _ in range(MAX_STEPS + 50):
         meter.step_begin()
         meter.step_end()
-    assert len(meter._marks.kept()[0]) == MARKS_KEPT
-    assert meter.stop().steps == MARKS_KEPT + 50
+    assert len(meter._step_times.recent()[0]) == MAX_STEPS
+    assert meter.stop().steps == MAX_STEPS + 50
 
 
 def test_the_upper_estimate_is_not_below_the_estimate() -> None:

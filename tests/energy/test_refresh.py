@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carbon_trainer.energy.refresh import Rhythm
+from carbon_trainer.energy.refresh import RefreshTracker
 from tests.energy.drive import Driven
 from tests.simulation.nvml import SimulatedGpu
 from tests.simulation.power import Constant
@@ -16,13 +16,15 @@ from tests.simulation.power import Constant
 MS = 1_000_000
 
 
-def taught(period_ns: int, first_ns: int, changes: int, look_ns: int) -> tuple[Rhythm, list[int]]:
+def taught(
+    period_ns: int, first_ns: int, changes: int, look_ns: int
+) -> tuple[RefreshTracker, list[int]]:
     """Look each ``look_ns`` at a counter that changes steadily; return the changes as placed."""
-    rhythm, placed = Rhythm(), []
+    rhythm, placed = RefreshTracker(), []
     for turn in range(changes):
         change_ns = first_ns + turn * period_ns
         after_ns = change_ns // look_ns * look_ns
-        placed.append(rhythm.saw(after_ns, after_ns + look_ns).time_ns)
+        placed.append(rhythm.observe(after_ns, after_ns + look_ns).time_ns)
     return rhythm, placed
 
 
@@ -51,10 +53,10 @@ def test_a_change_is_placed_between_the_looks_that_saw_it(first_ns: int) -> None
 
 
 def test_changes_without_a_rhythm_are_not_foretold() -> None:
-    choose, rhythm, now_ns = random.Random(1), Rhythm(), 0
+    choose, rhythm, now_ns = random.Random(1), RefreshTracker(), 0
     for _ in range(100):
         now_ns += choose.randint(10 * MS, 100 * MS)
-        rhythm.saw(now_ns - 2 * MS, now_ns)
+        rhythm.observe(now_ns - 2 * MS, now_ns)
     assert not rhythm.is_locked
     assert not rhythm.is_learning
 

@@ -37,8 +37,8 @@ class ConstantSource:
         energy_mj = round((now_ns - self._opened_ns) * self.power_w / 1e6)
         return Reading(now_ns, energy_mj, round(self.power_w * 1000))
 
-    def glance(self) -> None:
-        """It tells no power between its readings."""
+    def sample_power(self) -> None:
+        """It reports no power between its readings."""
 
     def describe(self) -> SourceInfo:
         return SourceInfo(

@@ -10,7 +10,7 @@ from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.metering import sources_of
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.acceptance.sensors import Sensors, Watched, watch
-from carbon_trainer.energy.probe import watch_devices
+from carbon_trainer.energy.probe import probe_devices
 from carbon_trainer.energy.sources.nvml import describe_nvml
 
 REFRESH_TOLERANCE = 0.1
@@ -78,7 +78,7 @@ def _compare_refresh(uuid: str, counter: Watched | None, findings: Findings) -> 
             "the GPU has an energy counter that changes", False, "it has none, or it stands still"
         )
         return
-    (device,) = watch_devices(sources_of(uuid))
+    (device,) = probe_devices(sources_of(uuid))
     learnt_s = device.refresh_s
     findings.figure("counter's refresh", seen_s * 1000, "ms", note="median of its changes")
     findings.figure(

@@ -15,13 +15,13 @@ from rich.table import Table
 
 from carbon_trainer.cli.actions.location import runs_folder
 from carbon_trainer.energy.probe import (
-    LIST_WITHIN_S,
-    WatchedDevice,
-    answer_within,
-    find_sources,
-    watch_devices,
+    LISTING_TIMEOUT_S,
+    DeviceProbe,
+    call_with_timeout,
+    probe_devices,
 )
 from carbon_trainer.energy.sources.base import Component, Method
+from carbon_trainer.energy.sources.discovery import discover_sources
 from carbon_trainer.energy.sources.host import host_sources
 from carbon_trainer.energy.sources.nvml import GpuDescription, NvmlDescription, describe_nvml
 from carbon_trainer.errors import InputError, LedgerError
@@ -88,19 +88,19 @@ def _restore() -> None:
         raise InputError("; ".join(failures) + ". Run it as root.")
 
 
-def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:
+def device_findings() -> tuple[list[Finding], list[tuple[str, DeviceProbe]]]:
     """Watch every device, and say how each is metered.
 
     Returns:
         What was found, and the devices that were watched with their names for people.
     """
-    nvml = answer_within(LIST_WITHIN_S, describe_nvml)
-    sources = None if nvml is None else answer_within(LIST_WITHIN_S, find_sources)
+    nvml = call_with_timeout(LISTING_TIMEOUT_S, describe_nvml)
+    sources = None if nvml is None else call_with_timeout(LISTING_TIMEOUT_S, discover_sources)
     if nvml is None or sources is None:
         silent = _silent_driver("NVML" if nvml is None else "a GPU's driver")
-        named = _named(watch_devices(host_sources()), NvmlDescription(None, ()))
+        named = _named(probe_devices(host_sources()), NvmlDescription(None, ()))
         return [silent, *(_watched_finding(name, one) for name, one in named)], named
-    named = _named(watch_devices(sources), nvml)
+    named = _named(probe_devices(sources), nvml)
     by_uuid = {one.info.device: (name, one) for name, one in named}
     listed = {gpu.uuid for gpu in nvml.gpus}
     findings = gpu_findings(nvml, {uuid: one for uuid, (_, one) in by_uuid.items()})
@@ -108,7 +108,7 @@ def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:
     return [*findings, *(_watched_finding(name, one) for name, one in others)], named
 
 
-def device_table(rows: list[tuple[str, WatchedDevice]]) -> Table:
+def device_table(rows: list[tuple[str, DeviceProbe]]) -> Table:
     """Lay out how each device is metered and what that costs, as aligned text."""
     table = Table(box=None, pad_edge=False)
     for heading in ("device", "method", "refresh", "a read", "at most", "power", "±", "figure"):
@@ -119,7 +119,7 @@ def device_table(rows: list[tuple[str, WatchedDevice]]) -> Table:
     return table
 
 
-def _cells(one: WatchedDevice) -> tuple[str, ...]:
+def _cells(one: DeviceProbe) -> tuple[str, ...]:
     info = one.info
     figure = "; ".join(text for text in (info.name, info.note) if text)
     if one.problem is not None and one.reads == 0:
@@ -128,14 +128,14 @@ def _cells(one: WatchedDevice) -> tuple[str, ...]:
         str(info.method) if one.problem is None else "unknown",
         _refresh(one),
         _milliseconds(one.read_median_s),
-        _milliseconds(one.read_most_s),
+        _milliseconds(one.read_max_s),
         "" if one.power_w is None else f"{one.power_w:,.1f} W",
         f"{info.uncertainty:.0%}",
         figure if one.problem is None else one.problem,
     )
 
 
-def _refresh(one: WatchedDevice) -> str:
+def _refresh(one: DeviceProbe) -> str:
     if one.refresh_s is None:
         return "not learnt"
     # What the meter has not learnt itself was seen between two looks at the power.
@@ -146,7 +146,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.3g} ms" if seconds < 0.9995 else f"{seconds * 1000:,.0f} ms"
 
 
-def _named(seen: list[WatchedDevice], nvml: NvmlDescription) -> list[tuple[str, WatchedDevice]]:
+def _named(seen: list[DeviceProbe], nvml: NvmlDescription) -> list[tuple[str, DeviceProbe]]:
     """Give each device its name: a GPU NVML's index, another its place among the others."""
     names = {gpu.uuid: f"GPU {index}" for index, gpu in enumerate(nvml.gpus)}
     others = [
@@ -159,7 +159,7 @@ def _named(seen: list[WatchedDevice], nvml: NvmlDescription) -> list[tuple[str, 
     return [(names[one.info.device], one) for one in seen]
 
 
-def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, WatchedDevice]) -> list[Finding]:
+def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, DeviceProbe]) -> list[Finding]:
     """Say of each NVIDIA GPU how it is metered.
 
     Args:
@@ -183,7 +183,7 @@ def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, WatchedDevice]) ->
 
 
 def _gpu_finding(
-    index: int, gpu: GpuDescription, driver: str | None, watched: WatchedDevice | None
+    index: int, gpu: GpuDescription, driver: str | None, watched: DeviceProbe | None
 ) -> Finding:
     subject = f"GPU {index}"
     facts = [f"{gpu.name}, {gpu.memory_bytes / 2**30:.0f} GiB, {gpu.uuid}, driver {driver}"]
@@ -200,9 +200,7 @@ def _gpu_finding(
     return _watched_finding(subject, watched, facts)
 
 
-def _watched_finding(
-    subject: str, one: WatchedDevice, facts: Sequence[str] | None = None
-) -> Finding:
+def _watched_finding(subject: str, one: DeviceProbe, facts: Sequence[str] | None = None) -> Finding:
     info = one.info
     if info.component is not Component.GPU:
         return _host_finding(subject, one)
@@ -224,12 +222,12 @@ def _watched_finding(
 
 def _silent_driver(name: str) -> Finding:
     return Finding(
-        "GPUs", "problem", f"{name} has not answered for {LIST_WITHIN_S:.0f} s",
+        "GPUs", "problem", f"{name} has not answered for {LISTING_TIMEOUT_S:.0f} s",
         "runs would hang as well: look at the driver's log (dmesg), or restart the machine",
     )  # fmt: skip
 
 
-def _host_finding(subject: str, one: WatchedDevice) -> Finding:
+def _host_finding(subject: str, one: DeviceProbe) -> Finding:
     info = one.info
     if one.problem is not None:
         return Finding(

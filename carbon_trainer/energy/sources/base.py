@@ -1,4 +1,4 @@
-"""What every source of energy readings looks like to the sampler."""
+"""The interface of every source of energy readings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Method(StrEnum):
-    """How a figure came to be. An estimate is never shown as a measurement."""
+    """How a figure was obtained. An estimate is never shown as a measurement."""
 
     MEASURED = "measured"
     ESTIMATED = "estimated"
@@ -26,40 +26,41 @@ class Component(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One look at a device.
+    """One reading of a device.
 
     Attributes:
-        time_ns: when it was true, nanoseconds since the epoch (UTC).
+        time_ns: when it was valid, nanoseconds since the epoch (UTC).
         energy_mj: the device's own cumulative counter, millijoules; None where it has none.
-        power_mw: power, milliwatts; None where the device does not tell.
-        took_ns: how long the look took; it was true somewhere within, half before ``time_ns``.
-        window_ns: the span whose mean the power is, half before ``time_ns``.
+        power_mw: power, milliwatts; None where the device does not report it.
+        latency_ns: how long the call took; the value is of some moment within, ``time_ns`` is the
+            middle.
+        window_ns: the span over which the power is averaged, ``time_ns`` is the middle.
     """
 
     time_ns: int
     energy_mj: int | None
     power_mw: int | None
-    took_ns: int = 0
+    latency_ns: int = 0
     window_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """Who a source is and how far it can be trusted.
+    """What a source measures and how accurate it is; recorded in the ledger, so fields stay.
 
     Attributes:
-        name: how the figure is made, for people: ``NVML energy counter``.
-        component: the part of the machine it speaks of.
+        name: how the figure is obtained, for people: ``NVML energy counter``.
+        component: the part of the machine that it measures.
         device: the device's stable id: a GPU's UUID, ``cpu``, ``ram``.
         label: the device's name for people: ``NVIDIA H100 80GB HBM3``.
         method: measured or estimated.
         refresh_s: how often the figure changes, seconds, as known so far; None if not yet known.
         uncertainty: relative one-sigma error of the sensor's gain or of the model (0.05 is 5 %).
-        stepped: whether its counter stands still between refreshes, so that only its changes tell
-            a time.
-        glances: whether its power can be looked at quickly between refreshes.
-        includes_cpu: whether the CPU beside it is in the figure already.
-        note: what a reader must know besides, e.g. that a MIG slice's figure is the whole card's.
+        stepped: whether its counter is constant between refreshes, so that only its changes can be
+            dated.
+        glances: whether its power can be sampled quickly between refreshes.
+        includes_cpu: whether the figure includes the CPU beside it.
+        note: what a reader must also know, e.g. that a MIG slice's figure is the whole card's.
     """
 
     name: str
@@ -76,14 +77,14 @@ class SourceInfo:
 
 
 class SourceLostError(Exception):
-    """The device does not answer any more; what it used from now on is unknown."""
+    """The device does not answer any more; what it uses from now on is unknown."""
 
 
 class PowerSource(Protocol):
-    """Something that tells what one device has used."""
+    """Something that reports what one device has used."""
 
     def open(self) -> None:
-        """Get ready; may take seconds and is called in the sampler's thread.
+        """Prepare for reading; may take seconds and is called in the sampler's thread.
 
         Raises:
             SourceLostError: if there is nothing to read from.
@@ -93,18 +94,18 @@ class PowerSource(Protocol):
         """Return the newest reading, or None where there is none yet.
 
         Raises:
-            SourceLostError: if the device has gone.
+            SourceLostError: if the device is lost.
         """
 
-    def glance(self) -> int | None:
-        """Return the power at this moment, milliwatts, quickly; None where it is not told.
+    def sample_power(self) -> int | None:
+        """Return the power at this moment, milliwatts, quickly; None where it is not reported.
 
         Raises:
-            SourceLostError: if the device has gone.
+            SourceLostError: if the device is lost.
         """
 
     def describe(self) -> SourceInfo:
-        """Say who this is; known before ``open``, sharper after it."""
+        """Return what the source measures; known before ``open``, more precisely after it."""
 
     def close(self) -> None:
-        """Let go of the device; may be called twice."""
+        """Release the device; may be called twice."""

@@ -1,4 +1,4 @@
-"""CPU and memory through CodeCarbon, by its public output hook, when we ask for it."""
+"""CPU and memory through CodeCarbon and its public output hook, measured on demand."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVERY_S = 1.0
+INTERVAL_S = 1.0
 NEVER_S = 365 * 86_400.0
-"""CodeCarbon's own timer would race with ``flush``, and what fails in it stays unseen."""
+"""CodeCarbon's own timer would race with ``flush``, and hide the errors in it."""
 
 RAPL_UNCERTAINTY = 0.05
 MODEL_UNCERTAINTY = 0.5
-"""Relative error, one sigma, assumed for load x rated power and for 5 W a memory module: a
-comparison of tools found CodeCarbon at about twice what counters say (CCGrid 2023)."""
+"""Relative error, one sigma, assumed for load x rated power and for 5 W per memory module: a
+comparison of tools found CodeCarbon at about twice the counters' figures (CCGrid 2023)."""
 
 COUNTER_MODES = {"intel_rapl": "RAPL", "windows_emi": "EMI", "apple_powermetrics": "powermetrics"}
-"""CodeCarbon's modes of a CPU that read a counter or sensor, with their names for people."""
+"""CodeCarbon's CPU modes that read a counter or sensor, with their names for people."""
 
 
 class HostTracker:
-    """One CodeCarbon tracker that serves the CPU's and the memory's source.
+    """The CodeCarbon tracker that the CPU's and the memory's source share.
 
     Args:
         clock: the time.
@@ -69,7 +69,7 @@ class HostTracker:
                 try:
                     self._tracker = self._start()
                 except Exception as error:
-                    # CodeCarbon probes hardware in many ways, each of which may fail in its own.
+                    # CodeCarbon probes hardware in many ways, which fail with many exceptions.
                     self._users -= 1
                     raise SourceLostError(
                         f"CodeCarbon does not start: {type(error).__name__}: {error}"
@@ -91,22 +91,22 @@ class HostTracker:
         """Return a component's newest reading, a fresh one each second; None once released.
 
         Raises:
-            SourceLostError: if CodeCarbon gives nothing; it swallows its own errors.
+            SourceLostError: if CodeCarbon returns nothing; it swallows its own errors.
         """
         with self._lock:
-            last = self._readings.get(component)
+            previous = self._readings.get(component)
             now_ns = self._clock.now_ns()
-            is_due = last is None or now_ns - last.time_ns >= EVERY_S * NS_PER_S
+            is_due = previous is None or now_ns - previous.time_ns >= INTERVAL_S * NS_PER_S
             if self._tracker is None or not is_due:
-                return last
+                return previous
             self._measure(self._tracker)
-            fresh = self._readings.get(component)
-        if fresh is None or fresh is last:
-            raise SourceLostError("CodeCarbon gives no figures")
-        return fresh
+            reading = self._readings.get(component)
+        if reading is None or reading is previous:
+            raise SourceLostError("CodeCarbon returns no figures")
+        return reading
 
-    def take(self, data: Any) -> None:
-        """Take CodeCarbon's cumulative energies, kWh."""
+    def add_emissions(self, data: Any) -> None:
+        """Add CodeCarbon's cumulative energies, kWh."""
         for component, energy_kwh, power_w in (
             (Component.CPU, data.cpu_energy, data.cpu_power),
             (Component.RAM, data.ram_energy, data.ram_power),
@@ -116,10 +116,10 @@ class HostTracker:
             )
 
     def _measure(self, tracker: OfflineEmissionsTracker) -> None:
-        """Have CodeCarbon measure; it does so at once, and may tell of it much later.
+        """Have CodeCarbon measure; it does so at once, but may report it much later.
 
-        Two readings at the times of telling could lie so close together that the energy between
-        them would be a power of kilowatts.
+        Two readings dated by the reports could lie so close together that the energy between them
+        would be a power of kilowatts.
         """
         self._measured_ns = self._clock.now_ns()
         tracker.flush()
@@ -134,11 +134,11 @@ class HostTracker:
             """Passes each measurement on."""
 
             def out(self, total: Any, delta: Any) -> None:
-                owner.take(total)
+                owner.add_emissions(total)
 
-        # Its own words stay off the terminal; what matters is said by us.
+        # Its messages stay off the terminal; its errors are reported as those of a source.
         logging.getLogger("codecarbon").setLevel(logging.CRITICAL)
-        # Every output is named, so that no file or variable of the user's can turn one on.
+        # Every output is set, so that no file or variable of the user's can turn one on.
         tracker = OfflineEmissionsTracker(
             country_iso_code="FRA",
             measure_power_secs=NEVER_S,
@@ -165,7 +165,7 @@ class HostTracker:
 
 
 class HostSource:
-    """CPU or memory, as CodeCarbon tells it.
+    """CPU or memory, as CodeCarbon measures it.
 
     Args:
         tracker: shared by both.
@@ -192,12 +192,12 @@ class HostSource:
         """Return the newest reading; None before the first."""
         return self._tracker.reading(self._component)
 
-    def glance(self) -> int | None:
-        """Return nothing: CodeCarbon tells energies once a second."""
+    def sample_power(self) -> int | None:
+        """Return None: CodeCarbon measures energies once a second."""
         return None
 
     def describe(self) -> SourceInfo:
-        """Say how the figure is made."""
+        """Return how the figure is obtained."""
         if self._component is Component.RAM:
             return self._info("CodeCarbon, 5 W a memory module", Method.ESTIMATED, "memory")
         counter = COUNTER_MODES.get(self._tracker.cpu_mode)
@@ -209,7 +209,7 @@ class HostSource:
         )
 
     def close(self) -> None:
-        """Let go of CodeCarbon."""
+        """Release CodeCarbon, which stops with its last user."""
         if self._open:
             self._open = False
             self._tracker.release()
@@ -222,7 +222,7 @@ class HostSource:
             device=str(self._component),
             label=label,
             method=method,
-            refresh_s=EVERY_S,
+            refresh_s=INTERVAL_S,
             uncertainty=RAPL_UNCERTAINTY if measured else MODEL_UNCERTAINTY,
         )
 
@@ -234,7 +234,8 @@ def host_sources(clock: Clock | None = None) -> list[HostSource]:
 
 
 def _cpu(tracker: Any) -> tuple[str, str]:
-    """Return how CodeCarbon tells the CPU's power, and its model; private names, so guarded."""
+    """Return CodeCarbon's mode of the CPU, and the CPU's model."""
+    # Private attributes, which another version may not have: the figure is right without them.
     for hardware in getattr(tracker, "_hardware", []):
         if type(hardware).__name__ in ("CPU", "AppleSiliconChip"):
             mode = "apple_powermetrics" if "Apple" in type(hardware).__name__ else ""

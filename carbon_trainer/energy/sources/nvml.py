@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pynvml
+
 from carbon_trainer.clock import Clock, SystemClock
 from carbon_trainer.energy.sources.base import (
     Component,
@@ -17,7 +19,7 @@ from carbon_trainer.energy.sources.base import (
     SourceLostError,
 )
 from carbon_trainer.energy.sources.nvml_sensors import instant_mw, is_module, power_window_ns
-from carbon_trainer.energy.sources.visible_devices import Visible, visible_gpus
+from carbon_trainer.energy.sources.visible_devices import VisibleGpu, visible_gpus
 
 log = logging.getLogger(__name__)
 
@@ -26,61 +28,63 @@ SENSOR_UNCERTAINTY = 0.05
 eight boards, most within 5 % (data of arXiv 2312.02741, SC24)."""
 
 QUICK_READ_NS = 10_000_000
-"""A counter answers in one to seven milliseconds; what takes longer was held up."""
+"""A counter answers in one to seven milliseconds; what takes longer was delayed."""
 
 READ_ATTEMPTS = 3
 
-MODULE_NOTE = "the figure is the whole module's: its CPU and memory are in it"
+MODULE_NOTE = "the figure is the whole module's: it includes CPU and memory"
 """Grace Hopper's and Grace Blackwell's counter (ml-energy/zeus pull request 172)."""
 
 MIG_NOTE = "this process uses a MIG slice; the figure is the whole card's"
 
 
 class NvmlSource:
-    """One GPU. Which figure it gives is found out by asking, when it is opened.
+    """One GPU. Which figures it supports is queried when it is opened.
 
     Args:
-        visible: which GPU.
+        gpu: which GPU.
         label: its name for people.
         clock: the time.
         is_module: whether a CPU shares its module, its power and its counter.
     """
 
     __slots__ = (
-        "_clock", "_counts", "_glances", "_handle", "_is_module", "_label", "_visible",
+        "_clock", "_gpu", "_handle", "_has_counter", "_has_instant_power", "_is_module", "_label",
         "_window_ns",
     )  # fmt: skip
 
     def __init__(
-        self, visible: Visible, label: str, clock: Clock | None = None, *, is_module: bool = False
+        self, gpu: VisibleGpu, label: str, clock: Clock | None = None, *, is_module: bool = False
     ) -> None:
-        self._visible = visible
+        self._gpu = gpu
         self._label = label
         self._clock = clock or SystemClock()
         self._handle: Any = None
-        self._counts = True
-        self._glances = False
+        self._has_counter = True
+        self._has_instant_power = False
         self._is_module = is_module
         self._window_ns = 0
 
     def open(self) -> None:
-        """Find the device and what it can tell.
+        """Find the device and the figures that it supports.
 
         Raises:
-            SourceLostError: if it is not there or tells nothing.
+            SourceLostError: if it is not there or reports nothing.
         """
-        import pynvml
-
         try:
+            # NVML counts its users, so CodeCarbon's and PyTorch's shutdown leave this one alone.
             pynvml.nvmlInit()
-            self._handle = pynvml.nvmlDeviceGetHandleByUUID(self._visible.uuid)
+            # By UUID: indices change where a GPU falls off the bus and NVML is initialized again.
+            self._handle = pynvml.nvmlDeviceGetHandleByUUID(self._gpu.uuid)
         except pynvml.NVMLError as error:
             raise SourceLostError(f"NVML: {error}") from error
-        self._counts = _answers(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
-        if not self._counts and not _answers(pynvml.nvmlDeviceGetPowerUsage, self._handle):
-            raise SourceLostError("NVML tells neither energy nor power of this device")
-        self._glances = self._counts and _answers(instant_mw, self._handle)
-        self._window_ns = 0 if self._counts else power_window_ns(self._handle, self._label)
+        self._has_counter = _is_supported(pynvml.nvmlDeviceGetTotalEnergyConsumption, self._handle)
+        if not self._has_counter and not _is_supported(
+            pynvml.nvmlDeviceGetPowerUsage, self._handle
+        ):
+            raise SourceLostError("NVML reports neither energy nor power of this device")
+        self._has_instant_power = self._has_counter and _is_supported(instant_mw, self._handle)
+        self._window_ns = 0 if self._has_counter else power_window_ns(self._handle, self._label)
 
     def read(self) -> Reading | None:
         """Return the counter, or power where there is none.
@@ -88,81 +92,75 @@ class NvmlSource:
         Raises:
             SourceLostError: if the device does not answer.
         """
-        import pynvml
-
         if self._handle is None:
             return None
         try:
-            if self._counts:
+            if self._has_counter:
                 counter = pynvml.nvmlDeviceGetTotalEnergyConsumption
-                time_ns, energy_mj, took_ns = self._timed(counter)
-                return Reading(time_ns, energy_mj, None, took_ns)
-            time_ns, power_mw, took_ns = self._timed(pynvml.nvmlDeviceGetPowerUsage)
-            # A mean over the last second speaks of the moment half a second ago.
+                time_ns, energy_mj, latency_ns = self._timed(counter)
+                return Reading(time_ns, energy_mj, None, latency_ns)
+            time_ns, power_mw, latency_ns = self._timed(pynvml.nvmlDeviceGetPowerUsage)
+            # A mean over the last second belongs to the moment half a second ago.
             time_ns -= self._window_ns // 2
-            return Reading(time_ns, None, power_mw, took_ns, self._window_ns)
+            return Reading(time_ns, None, power_mw, latency_ns, self._window_ns)
         except pynvml.NVMLError as error:
             raise SourceLostError(f"NVML: {error}") from error
 
-    def glance(self) -> int | None:
-        """Return the power at this moment, milliwatts; None where the device does not tell.
+    def sample_power(self) -> int | None:
+        """Return the power at this moment, milliwatts; None where the device does not report it.
 
         Raises:
             SourceLostError: if the device does not answer.
         """
-        import pynvml
-
-        if self._handle is None or not self._glances:
+        if self._handle is None or not self._has_instant_power:
             return None
         try:
             return instant_mw(self._handle)
         except pynvml.NVMLError as error:
             raise SourceLostError(f"NVML: {error}") from error
 
-    def _timed(self, ask: Callable[[Any], int]) -> tuple[int, int, int]:
-        """Return when an answer was true, the answer, and how long it took.
+    def _timed(self, query: Callable[[Any], int]) -> tuple[int, int, int]:
+        """Return when a value was valid, the value, and the call's latency.
 
-        Another thread may hold the interpreter between the call and the look at the clock, so the
-        quickest of a few calls is taken, and the middle of it.
+        Another thread may hold the interpreter between the call and the reading of the clock, so
+        the quickest of a few calls is taken, and the middle of it.
         """
-        looks = []
+        attempts = []
         for _ in range(READ_ATTEMPTS):
-            before_ns = self._clock.now_ns()
-            answer = int(ask(self._handle))
-            took_ns = self._clock.now_ns() - before_ns
-            looks.append((took_ns, before_ns + took_ns // 2, answer))
-            if took_ns <= QUICK_READ_NS:
+            start_ns = self._clock.now_ns()
+            value = int(query(self._handle))
+            latency_ns = self._clock.now_ns() - start_ns
+            attempts.append((latency_ns, start_ns + latency_ns // 2, value))
+            if latency_ns <= QUICK_READ_NS:
                 break
-        took_ns, time_ns, answer = min(looks)
-        return time_ns, answer, took_ns
+        latency_ns, time_ns, value = min(attempts)
+        return time_ns, value, latency_ns
 
     def describe(self) -> SourceInfo:
-        """Say which GPU this is and which figure it gives."""
+        """Return which GPU this is and which figure it gives."""
         return SourceInfo(
-            name="NVML energy counter" if self._counts else "NVML power, integrated",
+            name="NVML energy counter" if self._has_counter else "NVML power, integrated",
             component=Component.GPU,
-            device=self._visible.uuid,
+            device=self._gpu.uuid,
             label=self._label,
             method=Method.MEASURED,
             refresh_s=None,
             uncertainty=SENSOR_UNCERTAINTY,
             note="; ".join(self._notes()),
-            stepped=self._counts,
-            glances=self._glances,
+            stepped=self._has_counter,
+            glances=self._has_instant_power,
             includes_cpu=self._is_module,
         )
 
     def _notes(self) -> list[str]:
-        notes = [MIG_NOTE] if self._visible.mig else []
+        notes = [MIG_NOTE] if self._gpu.mig else []
         notes += [MODULE_NOTE] if self._is_module else []
         if self._window_ns:
             notes.append(f"its power is a mean over {self._window_ns / 1e9:g} s")
         return notes
 
     def close(self) -> None:
-        """Let go of NVML; its count of users is its own."""
-        import pynvml
-
+        """Release NVML, which shuts down with its last user."""
         if self._handle is not None:
             self._handle = None
             try:
@@ -173,16 +171,16 @@ class NvmlSource:
 
 @dataclass(frozen=True, slots=True)
 class GpuDescription:
-    """What ``doctor`` tells of a GPU.
+    """What ``doctor`` shows of a GPU.
 
     Attributes:
         uuid: its UUID.
         name: its name.
         memory_bytes: its memory.
         visible: whether this process may use it.
-        power_limit_w: the present power limit; None if not told.
-        limit_range_w: the least and most that it may be set to; None if not told.
-        mig: whether it is cut into MIG slices.
+        power_limit_w: the present power limit; None if not reported.
+        limit_range_w: the lowest and highest limit; None if not reported.
+        mig: whether it is partitioned into MIG slices.
     """
 
     uuid: str
@@ -196,7 +194,7 @@ class GpuDescription:
 
 @dataclass(frozen=True, slots=True)
 class NvmlDescription:
-    """What ``doctor`` tells of NVML: the driver, its GPUs, or why there are none."""
+    """What ``doctor`` shows of NVML: the driver, its GPUs, or why there are none."""
 
     driver: str | None
     gpus: tuple[GpuDescription, ...]
@@ -207,8 +205,6 @@ def discover_gpus(
     environ: Mapping[str, str] | None = None, clock: Clock | None = None
 ) -> list[NvmlSource]:
     """Return a source for each GPU that this process may use; none where NVML is not there."""
-    import pynvml
-
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
@@ -221,8 +217,8 @@ def discover_gpus(
             os.environ if environ is None else environ, list(handles), _mig_parents(handles)
         )
         return [
-            NvmlSource(one, labels[one.uuid], clock, is_module=is_module(handles[one.uuid]))
-            for one in visible
+            NvmlSource(gpu, labels[gpu.uuid], clock, is_module=is_module(handles[gpu.uuid]))
+            for gpu in visible
         ]
     except pynvml.NVMLError as error:
         log.warning("NVML is there, but its devices cannot be listed: %s", error)
@@ -232,19 +228,17 @@ def discover_gpus(
 
 
 def describe_nvml(environ: Mapping[str, str] | None = None) -> NvmlDescription:
-    """Say what NVML tells of this machine, by asking only; nothing is set."""
-    import pynvml
-
+    """Return what NVML reports of this machine; only queries, nothing is set."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
         return NvmlDescription(None, (), str(error))
     try:
         handles = _handles()
-        seen = visible_gpus(
+        visible = visible_gpus(
             os.environ if environ is None else environ, list(handles), _mig_parents(handles)
         )
-        uuids = {one.uuid for one in seen}
+        uuids = {gpu.uuid for gpu in visible}
         gpus = tuple(_describe(uuid, handle, uuid in uuids) for uuid, handle in handles.items())
         return NvmlDescription(str(pynvml.nvmlSystemGetDriverVersion()), gpus)
     except pynvml.NVMLError as error:
@@ -254,12 +248,10 @@ def describe_nvml(environ: Mapping[str, str] | None = None) -> NvmlDescription:
 
 
 def _describe(uuid: str, handle: Any, visible: bool) -> GpuDescription:
-    import pynvml
-
-    limit_mw = _asked(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
-    range_mw = _asked(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
-    memory = _asked(pynvml.nvmlDeviceGetMemoryInfo, handle)
-    mig_mode = _asked(pynvml.nvmlDeviceGetMigMode, handle)
+    limit_mw = _query(pynvml.nvmlDeviceGetPowerManagementLimit, handle)
+    range_mw = _query(pynvml.nvmlDeviceGetPowerManagementLimitConstraints, handle)
+    memory = _query(pynvml.nvmlDeviceGetMemoryInfo, handle)
+    mig_mode = _query(pynvml.nvmlDeviceGetMigMode, handle)
     return GpuDescription(
         uuid=uuid,
         name=str(pynvml.nvmlDeviceGetName(handle)),
@@ -272,8 +264,6 @@ def _describe(uuid: str, handle: Any, visible: bool) -> GpuDescription:
 
 
 def _handles() -> dict[str, Any]:
-    import pynvml
-
     handles = {}
     for index in range(pynvml.nvmlDeviceGetCount()):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -282,24 +272,20 @@ def _handles() -> dict[str, Any]:
 
 
 def _mig_parents(handles: Mapping[str, Any]) -> dict[str, str]:
-    import pynvml
-
     parents = {}
     for uuid, handle in handles.items():
-        for index in range(_asked(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        for index in range(_query(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
             try:
                 slice_handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
                 parents[str(pynvml.nvmlDeviceGetUUID(slice_handle))] = uuid
             except pynvml.NVMLError:
-                # Slots without a slice in them answer NOT_FOUND.
+                # Empty slots answer NOT_FOUND.
                 continue
     return parents
 
 
-def _asked(function: Any, handle: Any) -> Any:
-    """Return what a device answers, or None where it does not support the question."""
-    import pynvml
-
+def _query(function: Any, handle: Any) -> Any:
+    """Return the result of a query, or None where the device does not support it."""
     try:
         return function(handle)
     except pynvml.NVMLError as error:
@@ -307,5 +293,5 @@ def _asked(function: Any, handle: Any) -> Any:
         return None
 
 
-def _answers(function: Any, handle: Any) -> bool:
-    return _asked(function, handle) is not None
+def _is_supported(function: Any, handle: Any) -> bool:
+    return _query(function, handle) is not None

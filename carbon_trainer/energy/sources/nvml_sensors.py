@@ -1,30 +1,29 @@
-"""What NVML's sensors mean on different GPUs: averaging windows, and modules with a CPU."""
+"""The sensors behind NVML on different GPUs: averaging windows, and modules with a CPU."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
 
+import pynvml
+
 from carbon_trainer.clock import NS_PER_S
 
 log = logging.getLogger(__name__)
 
-SECOND_NS = NS_PER_S
-UNKNOWN_WINDOW_NS = SECOND_NS
-"""Newer generations than those measured: as the newest that was."""
+UNKNOWN_WINDOW_NS = NS_PER_S
+"""Generations newer than those measured: as the newest of them."""
 
 GA100_MODELS = ("A100", "A30")
 """GPUs with the chip GA100, whose sensor differs from other Ampere's."""
 
 
 def power_window_ns(handle: Any, name: str) -> int:
-    """Return the span whose mean ``nvmlDeviceGetPowerUsage`` is, nanoseconds.
+    """Return the span over which ``nvmlDeviceGetPowerUsage`` averages, nanoseconds.
 
     Measured per generation (data of arXiv 2312.02741, SC24; drivers from 530 on): 1 s on Hopper,
     Ada and Ampere, but 25 ms on GA100; 100 ms on Turing; 10 ms on Volta and Pascal.
     """
-    import pynvml
-
     try:
         architecture = int(pynvml.nvmlDeviceGetArchitecture(handle))
     except pynvml.NVMLError as error:
@@ -32,11 +31,11 @@ def power_window_ns(handle: Any, name: str) -> int:
         return UNKNOWN_WINDOW_NS
     is_ga100 = any(model in name for model in GA100_MODELS)
     if architecture == pynvml.NVML_DEVICE_ARCH_AMPERE and is_ga100:
-        return SECOND_NS // 40
+        return NS_PER_S // 40
     if architecture == pynvml.NVML_DEVICE_ARCH_TURING:
-        return SECOND_NS // 10
+        return NS_PER_S // 10
     if architecture in (pynvml.NVML_DEVICE_ARCH_VOLTA, pynvml.NVML_DEVICE_ARCH_PASCAL):
-        return SECOND_NS // 100
+        return NS_PER_S // 100
     return UNKNOWN_WINDOW_NS
 
 
@@ -50,8 +49,6 @@ def instant_mw(handle: Any, scope: int = 0) -> int:
     Raises:
         NVMLError: if the device does not report it.
     """
-    import pynvml
-
     (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [(pynvml.NVML_FI_DEV_POWER_INSTANT, scope)])
     if field.nvmlReturn != pynvml.NVML_SUCCESS:
         raise pynvml.NVMLError(field.nvmlReturn)
@@ -59,12 +56,11 @@ def instant_mw(handle: Any, scope: int = 0) -> int:
 
 
 def is_module(handle: Any) -> bool:
-    """Say whether the GPU shares a module, its power and its counter with a CPU.
+    """Return whether the GPU shares a module, its power and its counter with a CPU.
 
-    The chip-to-chip link is on where Grace and the GPU are one module.
+    NVML has no query for that; but the chip-to-chip link is on where Grace and the GPU are one
+    module.
     """
-    import pynvml
-
     try:
         return bool(pynvml.nvmlDeviceGetC2cModeInfoV(handle).isC2cEnabled)
     except pynvml.NVMLError as error:

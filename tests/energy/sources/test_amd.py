@@ -15,7 +15,7 @@ from carbon_trainer.energy.curve import EnergyCurve
 from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.poller import MeterEvent, Poller
 from carbon_trainer.energy.sources.amd import discover_amd_gpus
-from carbon_trainer.energy.sources.amd_devices import visible
+from carbon_trainer.energy.sources.amd_devices import visible_indices
 from carbon_trainer.energy.sources.base import SourceLostError
 from tests.simulation.amdsmi import SimulatedAmd, SimulatedAmdSmi
 from tests.simulation.power import Constant, Power, Ramp, SquareWave
@@ -152,11 +152,11 @@ def test_a_card_that_vanishes_is_unknown_until_it_is_back(monkeypatch: pytest.Mo
     run.gpu.lost = True
     run.run(5)
     assert run.curve.energy(run.begin_ns, run.clock.now_ns()).unknown_s > 3
-    assert [event.what for event in run.events] == ["lost"]
-    assert "AMD SMI" in run.events[0].why
+    assert [event.kind for event in run.events] == ["lost"]
+    assert "AMD SMI" in run.events[0].reason
     run.gpu.lost = False
     run.run(10)
-    assert [event.what for event in run.events] == ["lost", "back"]
+    assert [event.kind for event in run.events] == ["lost", "back"]
     assert run.metered_mj == pytest.approx(run.true_mj, rel=0.01)
 
 
@@ -180,7 +180,7 @@ def test_a_module_of_two_dies_is_counted_once_whichever_die_is_used(
     source.open()
     assert source.read() is not None
     assert source.describe().device == (B if second_tells else A)
-    assert "both its dies" in source.describe().note
+    assert "both dies" in source.describe().note
 
 
 def test_a_silent_card_of_another_kind_is_not_taken_for_a_die(
@@ -219,7 +219,7 @@ def test_visible_cards_are_those_that_hip_would_see(
     names = "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"
     pairs = zip(names, (rocr, hip, cuda), strict=True)
     environ = {name: value for name, value in pairs if value is not None}
-    assert visible(environ, [A, B, C]) == seen
+    assert visible_indices(environ, [A, B, C]) == seen
 
 
 def test_cards_are_in_the_kernels_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ class TellsLate:
     def flush(self) -> None:
         energy_kwh = 20 * (self.clock.now_ns() - self._began_ns) / 1e9 / 3.6e6
         self.clock.advance(self.late_s)
-        self.owner.take(SimpleNamespace(
+        self.owner.add_emissions(SimpleNamespace(
             cpu_energy=energy_kwh, cpu_power=20, ram_energy=energy_kwh, ram_power=20
         ))  # fmt: skip
 

@@ -107,8 +107,8 @@ def test_a_gpu_that_vanishes_is_unknown_from_then_on_and_told_once() -> None:
     known_mj = driven.true_mj(driven.begin_ns, lost_ns)
     assert metered.energy_mj == pytest.approx(known_mj, rel=0.02)
     assert metered.unknown_s == pytest.approx((end_ns - lost_ns) / 1e9, abs=0.2)
-    assert [event.what for event in driven.events] == ["lost"]
-    assert "lost" in driven.events[0].why
+    assert [event.kind for event in driven.events] == ["lost"]
+    assert "lost" in driven.events[0].reason
 
 
 def test_a_gpu_that_comes_back_with_its_counter_kept_is_whole_again() -> None:
@@ -121,7 +121,7 @@ def test_a_gpu_that_comes_back_with_its_counter_kept_is_whole_again() -> None:
     end_ns = driven.clock.now_ns()
     metered = driven.curve.energy(driven.begin_ns, end_ns)
     assert metered.energy_mj == pytest.approx(driven.true_mj(driven.begin_ns, end_ns), rel=0.01)
-    assert [event.what for event in driven.events] == ["lost", "back"]
+    assert [event.kind for event in driven.events] == ["lost", "back"]
 
 
 def test_a_figure_that_is_measured_says_so() -> None:
