@@ -1,4 +1,4 @@
-"""Time as a thing one can hand over, so that hours pass in milliseconds where nobody waits."""
+"""Clocks that are passed as arguments, so that in tests hours pass in milliseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NS_PER_S = 1_000_000_000
 
 
 class Clock(Protocol):
-    """Tells the time and waits."""
+    """Returns the time and waits."""
 
     def now_ns(self) -> int:
         """Return nanoseconds since the epoch (UTC)."""
@@ -21,36 +21,36 @@ class Clock(Protocol):
 
 
 SHORT_WAIT_S = 0.2
-"""Waits no longer than this are slept through: whoever sets the event can spare the time."""
+"""Waits no longer than this are slept through: the thread that sets the event can wait so long."""
 
 
 class SystemClock:
     """The machine's own clock.
 
-    It never steps: it reads the wall clock once and goes on by one that only runs forward, so that
-    a correction of the machine's time in mid-run makes no interval negative. Where the system has
-    one that counts a suspended machine's time too, it is that.
+    It never steps: it reads the wall clock once and continues by a monotonic clock, so that a
+    correction of the machine's time during a run makes no interval negative. Where the system has a
+    monotonic clock that includes suspended time, it is that one.
     """
 
     def __init__(self) -> None:
-        self._kind = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-        self._offset_ns = time.time_ns() - time.clock_gettime_ns(self._kind)
+        self._clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        self._offset_ns = time.time_ns() - time.clock_gettime_ns(self._clock_id)
 
     def now_ns(self) -> int:
         """Return nanoseconds since the epoch (UTC)."""
-        return time.clock_gettime_ns(self._kind) + self._offset_ns
+        return time.clock_gettime_ns(self._clock_id) + self._offset_ns
 
     def wait(self, seconds: float, until: threading.Event | None = None) -> bool:
         """Wait ``seconds``, or less if ``until`` is set meanwhile; return whether it was set."""
         if until is None or seconds <= SHORT_WAIT_S:
-            # Sleeping costs two thirds of waiting for an event.
+            # Sleeping takes two thirds of the CPU time of waiting for an event.
             time.sleep(seconds)
             return until is not None and until.is_set()
         return until.wait(seconds)
 
 
 class VirtualClock:
-    """A clock that moves only when told to, or when something waits on it."""
+    """A clock that moves only by ``advance``, or when something waits on it."""
 
     def __init__(self, start_ns: int = 1_700_000_000 * NS_PER_S) -> None:
         self._now_ns = start_ns
@@ -74,5 +74,5 @@ class VirtualClock:
 
 
 def to_datetime(time_ns: int) -> datetime:
-    """Turn nanoseconds since the epoch into an aware UTC datetime."""
+    """Return nanoseconds since the epoch as an aware UTC datetime."""
     return datetime.fromtimestamp(time_ns / NS_PER_S, UTC)

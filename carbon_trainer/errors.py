@@ -1,4 +1,4 @@
-"""The few ways in which carbon-trainer says no.
+"""The errors that carbon-trainer raises on purpose.
 
 Each message is one sentence for a person: what is wrong, where, and what to do.
 """
@@ -16,7 +16,7 @@ class CarbonTrainerError(Exception):
 
 
 class InputError(CarbonTrainerError):
-    """What the user gave cannot be used: a flag, a file, a zone, a corpus."""
+    """An input of the user's is invalid: a flag, a file, a zone, a corpus."""
 
     exit_status = 2
 
@@ -27,20 +27,20 @@ class LedgerError(CarbonTrainerError):
     exit_status = 2
 
 
-def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
-    """Return up to ``count`` of ``known`` that look most like ``name``, best first.
+def nearest(name: str, names: Iterable[str], *, count: int = 3) -> list[str]:
+    """Return up to ``count`` of ``names`` that are most similar to ``name``, best first.
 
     Args:
         name: what the user typed.
-        known: the names that would have been accepted.
-        count: the most names to return.
+        names: the names that would have been accepted.
+        count: the maximum number of names to return.
     """
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    found = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.5)
-    return [by_folded[match] for match in found]
+    by_folded = {candidate.casefold(): candidate for candidate in names}
+    matches = difflib.get_close_matches(name.casefold(), by_folded, n=count, cutoff=0.5)
+    return [by_folded[match] for match in matches]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean …?`` for a mistyped name, or nothing where nothing is near."""
-    near = nearest(name, known)
-    return f" Did you mean {' or '.join(near)}?" if near else ""
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return `` Did you mean …?`` for a mistyped name, or nothing where none is similar."""
+    matches = nearest(name, names)
+    return f" Did you mean {' or '.join(matches)}?" if matches else ""

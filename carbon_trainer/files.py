@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, forced onto the disk, and known by their hash."""
+"""Files written atomically, flushed to the disk, and identified by their hash."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-LONGEST_PREFIX = 100
-"""Characters of a file's name in its temporary file's: file systems allow 255 bytes in all."""
+MAX_PREFIX = 100
+"""Characters of a file's name in its temporary file's name: file systems allow 255 bytes."""
 
 TOKEN_BYTES = 4
 TOKEN_PATTERN = "[0-9a-f]" * 2 * TOKEN_BYTES
@@ -19,14 +19,14 @@ TOKEN_PATTERN = "[0-9a-f]" * 2 * TOKEN_BYTES
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
-    """Write a file beside ``path`` that takes its place, with the user's usual permissions.
+    """Write a temporary file that then replaces ``path``, with the user's usual permissions.
 
     A reader sees the old file or the new one, never a part. Where the block raises, the disk
     refuses or the user interrupts, the temporary file is removed and the old one stays.
 
     Args:
-        path: the file to write; its folder must be there.
-        durable: force content and name onto the disk, so that they outlive a power cut.
+        path: the file to write; its folder must exist.
+        durable: flush content and name to the disk, so that they survive a power cut.
 
     Yields:
         The temporary file, empty.
@@ -34,18 +34,21 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     Raises:
         OSError: if the disk refuses.
     """
+    # In the same folder, as a rename is atomic within one file system only. Not by ``tempfile``,
+    # whose files only their owner can read, whatever the umask says.
     token = secrets.token_hex(TOKEN_BYTES)
-    temporary = path.with_name(f".{path.name[:LONGEST_PREFIX]}.{token}.tmp")
+    temporary = path.with_name(f".{path.name[:MAX_PREFIX]}.{token}.tmp")
     temporary.touch(exist_ok=False)
     try:
         yield temporary
         if durable:
             fsync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException:  # KeyboardInterrupt too
         temporary.unlink(missing_ok=True)
         raise
     if durable:
+        # The new name is the folder's content, which has to reach the disk as well.
         fsync(path.parent)
 
 
@@ -53,23 +56,23 @@ def remove_unfinished(folder: Path, pattern: str = "*") -> None:
     """Remove the temporary files of writers that were killed; not while others may be writing.
 
     Args:
-        folder: where they lie.
+        folder: where they are.
         pattern: names of the files that were written, as ``Path.glob`` takes them.
 
     Raises:
         OSError: if the disk refuses.
     """
-    for left in folder.glob(f".{pattern}.{TOKEN_PATTERN}.tmp"):
-        left.unlink(missing_ok=True)
+    for temporary in folder.glob(f".{pattern}.{TOKEN_PATTERN}.tmp"):
+        temporary.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> None:
-    """Write a file whole or not at all; as ``replacing``.
+    """Write a file atomically, as ``replacing`` does.
 
     Args:
-        path: the file to write; its folder must be there.
-        content: what it is to hold; text as UTF-8.
-        durable: force content and name onto the disk, so that they outlive a power cut.
+        path: the file to write; its folder must exist.
+        content: what to write; text as UTF-8.
+        durable: flush content and name to the disk, so that they survive a power cut.
 
     Raises:
         OSError: if the disk refuses.
@@ -79,7 +82,7 @@ def write_atomic(path: Path, content: str | bytes, *, durable: bool = True) -> N
 
 
 def fsync(path: Path) -> None:
-    """Force a file, or a folder's names, onto the disk.
+    """Flush a file, or a folder's names, to the disk.
 
     Raises:
         OSError: if the disk refuses.

@@ -1,4 +1,4 @@
-"""Conversions between the units that the code keeps (mJ) and those that people read."""
+"""Conversions between the code's unit of energy (mJ) and those that people read."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ MJ_PER_KWH = MJ_PER_J * J_PER_KWH
 
 
 def kwh_from_mj(energy_mj: float) -> float:
-    """Turn millijoules into kilowatt hours."""
+    """Return millijoules in kilowatt hours."""
     return energy_mj / MJ_PER_KWH
 
 
 def mj_from_kwh(energy_kwh: float) -> int:
-    """Turn kilowatt hours into whole millijoules."""
+    """Return kilowatt hours in whole millijoules."""
     return round(energy_kwh * MJ_PER_KWH)
 
 
@@ -23,16 +23,17 @@ _MASS_STEPS = ((1e3, "tCO2e"), (1.0, "kgCO2e"), (1e-3, "gCO2e"), (1e-6, "mgCO2e"
 
 
 def energy_text(energy_kwh: float) -> str:
-    """Write an energy for people, three significant figures in the unit that fits: ``12.4 Wh``."""
+    """Format an energy for people, three significant figures in a suitable unit: ``12.4 Wh``."""
     return _scaled(energy_kwh, _ENERGY_STEPS)
 
 
 def emissions_text(emissions_kgco2e: float) -> str:
-    """Write a mass of CO2 equivalent for people: ``3.91 gCO2e``."""
+    """Format a mass of CO2 equivalent for people: ``3.91 gCO2e``."""
     return _scaled(emissions_kgco2e, _MASS_STEPS)
 
 
 def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
+    # Slightly below each unit's factor, as rounding to three figures would make 1.00 of it.
     for factor, unit in steps:
         if abs(value) >= factor * 0.9995:
             return f"{_three_figures(value / factor)} {unit}"

@@ -1,1 +1,1 @@
-"""What this machine is, and which of its processes are whose."""
+"""This machine, its processes, and data of accelerator boards."""

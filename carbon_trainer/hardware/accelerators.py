@@ -1,4 +1,4 @@
-"""What is known of accelerator boards: dense peak, power limit, embodied emissions."""
+"""Data of accelerator boards: dense peak, power limit, embodied emissions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from importlib.resources import files
 
 SHORT_LIFE_YEARS = 3.0
 LONG_LIFE_YEARS = 6.0
-"""How long a board is used, assumed: from the one to the other."""
+"""How long a board is used, assumed: between these two."""
 
 SECONDS_PER_YEAR = 365.25 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """A board as its makers and others describe it; see ``accelerators.csv`` for sources.
+    """A board by its datasheet and by studies; see ``accelerators.csv`` for sources.
 
     Attributes:
         name: its name.
-        pattern: what NVML or AMD SMI call it, a regular expression.
+        pattern: its name in NVML or AMD SMI, a regular expression.
         tdp_w: its power limit by the datasheet, watts.
         peak_bf16_tflops: dense, not sparse.
-        embodied_kgco2e: the least and the most that making it is said to have emitted.
+        embodied_kgco2e: the lowest and highest estimate of the emissions of making it.
         sources: of the two.
     """
 
@@ -38,16 +38,17 @@ class Accelerator:
 
 @cache
 def accelerators() -> tuple[Accelerator, ...]:
-    """Return all boards that are known."""
+    """Return all boards in the table."""
     text = files("carbon_trainer.hardware").joinpath("accelerators.csv").read_text("utf-8")
     return tuple(_accelerator(row) for row in csv.DictReader(text.splitlines()))
 
 
 def accelerator_of(label: str) -> Accelerator | None:
-    """Return the board of that name; None where it is not known."""
-    end = "(?![0-9A-Za-z])"  # a T400 is no T4
-    fits = (board for board in accelerators() if re.match(board.pattern + end, label))
-    return max(fits, key=lambda board: len(board.pattern), default=None)
+    """Return the board of that name; None where it is not in the table."""
+    end = "(?![0-9A-Za-z])"  # a T400 is not a T4
+    matches = (board for board in accelerators() if re.match(board.pattern + end, label))
+    # Several may match; the longest pattern is the most specific.
+    return max(matches, key=lambda board: len(board.pattern), default=None)
 
 
 def _accelerator(row: dict[str, str]) -> Accelerator:

@@ -1,4 +1,4 @@
-"""Which machine and which software a run works on, for its record."""
+"""The machine and the software that a run uses, for its record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RECORDED_PACKAGES = (
 
 
 def software_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that a run's figures depend on."""
+    """Return the versions of Python and of the packages that affect a run's figures."""
     versions = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
@@ -29,7 +29,8 @@ def software_versions() -> dict[str, str]:
 
 
 def cpu_name() -> str:
-    """Return the processor's name for people, as far as the system tells it."""
+    """Return the processor's name for people, as far as the system reports it."""
+    # ``platform.processor`` is empty, or only the architecture, on Linux.
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -54,7 +55,7 @@ def host_name() -> str:
 
 
 def user_name() -> str:
-    """Return the login name of whoever runs this; empty where the system knows none."""
+    """Return the login name of the current user; empty where the system has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

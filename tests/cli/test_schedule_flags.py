@@ -15,9 +15,9 @@ CarbonTrain = Callable[..., Ended]
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--deadline", "soon"], "'soon' is no duration"),
+        (["--deadline", "soon"], "invalid duration 'soon'"),
         (["--deadline", "2026-11-30T12:00"], "has no time zone"),
-        (["--max-wait", "long"], "'long' is no duration"),
+        (["--max-wait", "long"], "invalid duration 'long'"),
         (["--objective", "cost"], "objective needs price_per_kwh"),
         (["--objective", "blend", "--price-per-kwh", "0.3"], "blend needs carbon_price"),
         (["--provider", "gb-neso"], "provider needs zone"),
