@@ -104,6 +104,7 @@ class CudaStepTimes:
 
     def end(self) -> None:
         """Record where it ends, and add the earlier steps that it has finished."""
+        # The first end after ``mark_steps_on_gpu`` was called within a step has no begin.
         if self._begin is None:
             return
         (begin, begin_ns), (end, end_ns) = self._begin, self._record()
@@ -121,6 +122,7 @@ class CudaStepTimes:
             reached_ns = self._now_ns()
             start_ns = self._clock.host_ns(self._gpu_ns(begin), begin_ns, reached_ns)
             stop_ns = self._clock.host_ns(self._gpu_ns(end), end_ns, reached_ns)
+            # Each is limited by bounds of its own, which may move a short step's end before it.
             self._step_times.add(start_ns, max(start_ns, stop_ns))
 
     def finish(self) -> None:
@@ -146,6 +148,7 @@ class CudaStepTimes:
         Summed from one event to the next: ``elapsed_time`` returns milliseconds in single
         precision, which over hours would no longer resolve them.
         """
+        # The last event is reused only now: until here it was the start of the next difference.
         if self._last_event is not None:
             self._last_gpu_ns += self._last_event.elapsed_time(event) * NS_PER_MS
             self._pool.append(self._last_event)

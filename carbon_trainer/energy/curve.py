@@ -90,6 +90,7 @@ class EnergyCurve:
         self._stepped = stepped
         self._start_row: Int64 | None = None
         self._start_variance_mj2 = 0.0
+        # Knots move in memory when their arrays grow or are trimmed, so readers hold it too.
         self._lock = threading.Lock()
         self._knots = Knots()
         self._last_ns = start_ns
@@ -141,6 +142,7 @@ class EnergyCurve:
     def mark_lost(self, time_ns: int) -> None:
         """Note that nothing is known of the device from an instant on."""
         with self._lock:
+            # A loss is often noticed late and dated back, but not to before what was read.
             if self._lost_ns is None and not self._closed:
                 self._lost_ns = max(time_ns, self._last_ns)
 
@@ -168,11 +170,13 @@ class EnergyCurve:
             self._begin(knot_ns, jitter_ns)
             return True
         delta_mj = counter_mj - self._counter_mj
+        # After a loss even an unchanged counter makes a knot: nothing was used meanwhile.
         if delta_mj == 0 and self._lost_ns is None:
             return False
         self._counter_mj, self._power_mw = counter_mj, reading.power_mw
         lost_ns, self._lost_ns = self._lost_ns, None
         if delta_mj >= 0:
+            # Also after a loss: a counter that has kept counting has measured that time.
             self._push_measured(knot_ns, delta_mj, jitter_ns, samples)
         elif lost_ns is not None:
             self._bridge_loss(lost_ns, reading.time_ns)
@@ -188,6 +192,7 @@ class EnergyCurve:
         previous_mw, self._power_mw = self._power_mw, power_mw
         lost_ns, self._lost_ns = self._lost_ns, None
         if len(self._knots) == 0:
+            # The first knot handles a loss itself.
             self._lost_ns = lost_ns
             self._begin(time_ns, 0)
         elif lost_ns is not None:
@@ -338,6 +343,7 @@ class EnergyCurve:
                 max(self._peak_mw, self._last_segment_mw()) if upper else self._last_segment_mw()
             )
             tail_mj = round(max(0, end_ns - last_ns) * power_mw / 1e9)
+            # The device may have used power all the while that it was unknown.
             unknown_ns = int(last[UNKNOWN_NS]) if upper else 0
             return energy_mj + tail_mj + round(unknown_ns * power_mw / 1e9)
 
@@ -372,6 +378,7 @@ class EnergyCurve:
             return self._start_row
         start = np.array([self._start_ns], np.int64)
         row: Int64 = self._cumulative(start)[0]
+        # Until then the power before the first knot, and so the row, may still change.
         if self._has_begun():
             self._start_row = row
             first = np.maximum(start, self._knots.times[0])
@@ -436,9 +443,11 @@ class EnergyCurve:
     def _extrapolate(self, times_ns: Int64, rows: NDArray[np.int64]) -> None:
         """Extend rows beyond both ends by the neighbouring power, marked as estimated."""
         times = self._knots.times
+        # Floor is monotone, so that rounding does not make the curve fall.
         before_ns = np.minimum(times_ns - times[0], 0)
         rows[:, ENERGY] += np.floor(before_ns * (self._first_mw() / 1e9)).astype(np.int64)
         rows[:, ESTIMATED_NS] += before_ns
+        # A lost device is not assumed to go on: after the loss its energy is unknown, not zero.
         end_ns = self._lost_ns if self._lost_ns is not None else np.iinfo(np.int64).max
         after_ns = np.maximum(np.minimum(times_ns, end_ns) - times[-1], 0)
         rows[:, ENERGY] += np.floor(after_ns * (self._last_segment_mw() / 1e9)).astype(np.int64)

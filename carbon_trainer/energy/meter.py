@@ -102,7 +102,9 @@ class EnergyMeter:
         self._clock = clock or SystemClock()
         self._now_ns = self._clock.now_ns
         self._sampler = Sampler(self._clock)
+        # The discovery thread appends while others read, so they iterate over copies of it.
         self._devices: list[_Device] = []
+        # Bounded, as a caller may never collect them.
         self._events: deque[MeterEvent] = deque(maxlen=10_000)
         self._start_ns: int | None = None
         self._stop_ns: int | None = None
@@ -128,6 +130,8 @@ class EnergyMeter:
         """
         if self._start_ns is not None:
             raise RuntimeError("an EnergyMeter meters once: make a new one")
+        # Energy is counted from here, though devices may answer seconds later: their curves are
+        # extrapolated back to it.
         self._start_ns = self._now_ns()
         self._timeline = Phases(self._start_ns)
         self._summed_ns = self._start_ns
@@ -144,6 +148,7 @@ class EnergyMeter:
                 self._stop_ns = self._now_ns()
                 if self._cuda_steps is not None:
                     self._mark_on_gpu(self._cuda_steps.finish)
+                # A driver may hang while it lists its devices; nothing of it is metered then.
                 if self._discovery is not None:
                     self._discovery.join(timeout=5)
                 for poller in self._sampler.stop():
@@ -204,6 +209,7 @@ class EnergyMeter:
 
     def step_end(self) -> None:
         """Mark its end: reads the clock once."""
+        # A step whose end the GPU cannot record is not lost: it gets the thread's time.
         if self._cuda_steps is None or not self._mark_on_gpu(self._cuda_steps.end):
             self._step_times.add(self._step_ns, self._now_ns())
 
@@ -254,6 +260,7 @@ class EnergyMeter:
 
     def _shortest_step_s(self) -> float | None:
         shortest_s = self._step_times.shortest_s()
+        # Without steps there is nothing that frequent polls would make more accurate.
         if shortest_s is None and self._now_ns() - self._begin_ns > STEPLESS_NS:
             return float("inf")
         return shortest_s
@@ -306,6 +313,7 @@ class EnergyMeter:
             return []
         until_ns = self._stop_ns or min(ns for ns in final_ns if ns is not None)
         drained_ns = min(device.drained_ns for device in list(self._devices))
+        # The knots of earlier steps may be gone, and their energy with them.
         since_ns = max(self._begin_ns, drained_ns - KNOT_RETENTION_NS)
         begins, ends = self._step_times.recent()
         is_final = (ends <= until_ns) & (begins >= since_ns)
@@ -333,6 +341,7 @@ class EnergyMeter:
         """Return the energy until now, or until the stop."""
         end_ns = self._stop_ns or self._now_ns()
         devices = tuple(self._device_energy(device, end_ns) for device in list(self._devices))
+        # On top of what is summed up already; a copy, as the rest is not final yet.
         totals = self._phase_totals.copy()
         self._add_phases(totals, self._summed_ns, end_ns)
         return EnergySummary(self._begin_ns, end_ns, devices, self._step_times.count, totals.rows())
@@ -361,6 +370,7 @@ class EnergyMeter:
 
     def events(self) -> list[MeterEvent]:
         """Return the events of devices since the last call."""
+        # Here, in the caller's thread, as a hung poller cannot report itself.
         for device in list(self._devices):
             device.poller.check_hung()
         events = []

@@ -117,6 +117,7 @@ class Poller:
     def poll(self) -> float:
         """Read once; return how long to wait before the next call, seconds."""
         try:
+            # A sleep may end a little early; that must not turn a read into a sample.
             if self._opened and self._clock.now_ns() < self._next_poll_ns - EARLY_TOLERANCE_NS:
                 return self._sample_power()
             reading = self._read()
@@ -155,6 +156,7 @@ class Poller:
 
     def has_read_past(self, end_ns: int) -> bool:
         """Return whether an instant has been read past, as far as it can be."""
+        # A device that does not answer has no last reading to wait for.
         if not self._opened or self._lost:
             return True
         if not self._info.stepped:
@@ -179,7 +181,7 @@ class Poller:
         self._counter.flush()
         try:
             self.source.close()
-            # A source that gathers in the background knows its end only when it is closed.
+            # A source that measures in the background has its last reading only when closed.
             last = self.source.read() if self._opened else None
         except SourceLostError:
             last = None
@@ -224,6 +226,7 @@ class Poller:
         """Count a counter that has stopped as lost, until it changes again."""
         changed_ns = self._counter.last_change_ns
         is_stalled = changed_ns is not None and reading.time_ns - changed_ns > STALL_S * NS_PER_S
+        # Dated back to the last change: what the device has used since then was not counted.
         if is_stalled and changed_ns is not None and not self._lost:
             self._is_stalled = True
             self._mark_lost(f"its counter has not changed for {STALL_S:.0f} s", changed_ns)
@@ -236,6 +239,7 @@ class Poller:
         previous_ns, self._last_power_ns = self._last_power_ns, reading.time_ns
         if previous_ns is not None and reading.time_ns - previous_ns > SUSPEND_S * NS_PER_S:
             suspended_s = (reading.time_ns - previous_ns) / NS_PER_S
+            # Lost and recovered at once, so that the curve has an unknown segment, not a trapezoid.
             self._mark_lost(f"nothing could be read for {suspended_s:.0f} s", previous_ns)
             self._mark_recovered(reading)
 
@@ -254,11 +258,13 @@ class Poller:
 
     def _on_error(self, reason: str) -> float:
         self._failures += 1
+        # A single failure may pass, and a loss would throw away the refresh that was learnt.
         if self._opened and self._failures < TRANSIENT_ERRORS:
             return NO_READING_WAIT_S
         if not self._lost:
             since_ns = self._counter.last_poll_ns or self._last_power_ns or self._clock.now_ns()
             self._mark_lost(reason, since_ns)
+        # The next poll opens it again: a handle from before a driver's reload stays invalid.
         if self._opened:
             self.source.close()
             self._opened = False

@@ -77,6 +77,7 @@ def probe_devices(
     clock = clock or SystemClock()
     timed_sources = [_TimedSource(source, clock) for source in sources]
     meter = EnergyMeter(timed_sources, clock=clock)
+    # Kept here, as a device that was lost and is back is to be reported as lost.
     lost: dict[str, str] = {}
     begin_ns = clock.now_ns()
     meter.start()
@@ -155,10 +156,12 @@ class _TimedSource:
         with self._calling():
             reading = self._source.read()
         end_ns = self._clock.now_ns()
+        # A source may return the same reading again at once, which says nothing of its latency.
         if reading is not None and reading.time_ns != self._last_ns:
             self._first_ns = self._first_ns or end_ns
             self._last_ns = reading.time_ns
             self._latencies_s.append((end_ns - start_ns) / NS_PER_S)
+            # The refresh of a counter is learnt by its poller; that of power is not needed there.
             if reading.energy_mj is None and reading.power_mw != self._power_mw:
                 self._power_mw = reading.power_mw
                 self._changes_ns.append(reading.time_ns)
@@ -185,6 +188,7 @@ class _TimedSource:
             return waited_s > _timeout_s(row.info)
         if self.pending_s > SLOW_READ_S:
             return self.pending_s > HUNG_READ_S
+        # A counter answers at once, but its energy is known only after it has changed.
         if row.energy_mj == 0:
             return waited_s > _timeout_s(row.info)
         since_s = (self._clock.now_ns() - self._first_ns) / NS_PER_S

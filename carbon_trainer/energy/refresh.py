@@ -189,6 +189,7 @@ class RefreshTracker:
         self._spans.append((after_ns, until_ns))
         # Relative to the first: nanoseconds since the epoch do not fit a float exactly.
         middles = (np.array(self._spans, np.int64) - self._spans[0][0]).mean(axis=1)
+        # Fewer than three gaps do not show which of them are several periods long.
         if len(middles) < 4:
             return
         period_ns = _period(middles)
@@ -198,6 +199,7 @@ class RefreshTracker:
         self._period_ns = float(slope_ns) if slope_ns > 0 else period_ns
         if len(middles) < CHANGES_TO_LOCK:
             return
+        # Else the next dozen changes get another chance, until there were too many.
         if scatter_ns <= STEADY_FRACTION * period_ns:
             self._anchor_ns = self._spans[0][0] + round(first_ns + slope_ns * periods[-1])
             self._corrected_ns = self._anchor_ns

@@ -195,6 +195,7 @@ class AmdSource:
         try:
             yield
         except self._amdsmi.AmdSmiException as error:
+            # Its messages have several lines.
             raise SourceLostError(f"AMD SMI: {' '.join(str(error).split())}") from error
 
 

@@ -79,6 +79,7 @@ class HostTracker:
         """Measure up to now, and stop the tracker with its last user."""
         with self._lock:
             if self._tracker is not None:
+                # The end of a run is between two measurements, and its energy would be missing.
                 self._measure(self._tracker)
             self._users = max(0, self._users - 1)
             tracker = self._tracker
@@ -96,6 +97,7 @@ class HostTracker:
         with self._lock:
             previous = self._readings.get(component)
             now_ns = self._clock.now_ns()
+            # One measurement gives both components, so the second source to ask finds it done.
             is_due = previous is None or now_ns - previous.time_ns >= INTERVAL_S * NS_PER_S
             if self._tracker is None or not is_due:
                 return previous

@@ -83,6 +83,7 @@ class NvmlSource:
             pynvml.nvmlDeviceGetPowerUsage, self._handle
         ):
             raise SourceLostError("NVML reports neither energy nor power of this device")
+        # Samples refine a counter's segments; without a counter the power itself is read.
         self._has_instant_power = self._has_counter and _is_supported(instant_mw, self._handle)
         self._window_ns = 0 if self._has_counter else power_window_ns(self._handle, self._label)
 
@@ -208,6 +209,7 @@ def discover_gpus(
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
+        # Most machines without an NVIDIA GPU end here, so it is not worth a warning.
         log.debug("no NVML: %s", error)
         return []
     try:
@@ -264,6 +266,7 @@ def _describe(uuid: str, handle: Any, visible: bool) -> GpuDescription:
 
 
 def _handles() -> dict[str, Any]:
+    # NVML's order is the PCI bus order, by which CUDA_VISIBLE_DEVICES counts.
     handles = {}
     for index in range(pynvml.nvmlDeviceGetCount()):
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)

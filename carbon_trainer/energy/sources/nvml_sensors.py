@@ -29,6 +29,7 @@ def power_window_ns(handle: Any, name: str) -> int:
     except pynvml.NVMLError as error:
         log.debug("nvmlDeviceGetArchitecture: %s", error)
         return UNKNOWN_WINDOW_NS
+    # NVML reports the architecture only, not the chip, so the name has to show it.
     is_ga100 = any(model in name for model in GA100_MODELS)
     if architecture == pynvml.NVML_DEVICE_ARCH_AMPERE and is_ga100:
         return NS_PER_S // 40
@@ -50,6 +51,7 @@ def instant_mw(handle: Any, scope: int = 0) -> int:
         NVMLError: if the device does not report it.
     """
     (field,) = pynvml.nvmlDeviceGetFieldValues(handle, [(pynvml.NVML_FI_DEV_POWER_INSTANT, scope)])
+    # The call succeeds also where a field is not supported: each field has a code of its own.
     if field.nvmlReturn != pynvml.NVML_SUCCESS:
         raise pynvml.NVMLError(field.nvmlReturn)
     return int(field.value.uiVal)
