@@ -95,22 +95,22 @@ def _texts(folder: Path) -> Iterator[Path]:
 
 
 def classes_of_energy() -> list[type]:
-    names = [module.name for module in pkgutil.iter_modules(carbon_trainer.energy.__path__)]
-    package = carbon_trainer.energy.__name__
-    found = [
+    package = carbon_trainer.energy
+    names = [m.name for m in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+    classes = [
         value
         for name in names
-        for value in vars(importlib.import_module(f"{package}.{name}")).values()
-        if isinstance(value, type) and value.__module__ == f"{package}.{name}"
+        for value in vars(importlib.import_module(name)).values()
+        if isinstance(value, type) and value.__module__ == name
     ]
     without_state = (Enum, BaseException)
     return [
-        one
-        for one in found
-        if not issubclass(one, without_state) and not getattr(one, "_is_protocol", False)
+        cls
+        for cls in classes
+        if not issubclass(cls, without_state) and not getattr(cls, "_is_protocol", False)
     ]
 
 
-@pytest.mark.parametrize("one", classes_of_energy(), ids=lambda one: one.__name__)
-def test_a_misspelt_state_of_the_meter_raises(one: type) -> None:
-    assert one.__dictoffset__ == 0, f"{one.__name__} has no __slots__"
+@pytest.mark.parametrize("cls", classes_of_energy(), ids=lambda cls: cls.__name__)
+def test_a_misspelt_state_of_the_meter_raises(cls: type) -> None:
+    assert cls.__dictoffset__ == 0, f"{cls.__name__} has no __slots__"

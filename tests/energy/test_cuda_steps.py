@@ -1,9 +1,10 @@
-"""Steps marked in the GPU's time: right windows, no waiting, nothing that grows."""
+"""Steps timed on the GPU: the right times, no waiting, nothing that grows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 
 from carbon_trainer.clock import VirtualClock
@@ -22,7 +23,7 @@ class Stream:
     clock: VirtualClock
     drift: float = 5e-5
     free_ns: int = 0
-    made: int = 0
+    event_count: int = 0
 
     def launch(self, milliseconds: float) -> None:
         self.free_ns = max(self.free_ns, self.clock.now_ns()) + round(milliseconds * MS)
@@ -36,7 +37,7 @@ class Event:
     at_ns: int | None = field(default=None)
 
     def __post_init__(self) -> None:
-        self.stream.made += 1
+        self.stream.event_count += 1
 
     def record(self) -> None:
         self.at_ns = max(self.stream.free_ns, self.stream.clock.now_ns())
@@ -45,8 +46,6 @@ class Event:
         return self.at_ns is not None and self.at_ns <= self.stream.clock.now_ns()
 
     def elapsed_time(self, end_event: object) -> float:
-        import numpy as np
-
         assert isinstance(end_event, Event)
         assert self.query()
         assert end_event.query()
@@ -55,11 +54,11 @@ class Event:
         return float(np.float32((end_event.at_ns - self.at_ns) * (1 + self.stream.drift) / MS))
 
 
-def marked(steps: int, launch_ms: float, python_ms: float) -> tuple[StepTimes, list[int], Stream]:
+def timed(steps: int, launch_ms: float, python_ms: float) -> tuple[StepTimes, list[int], Stream]:
     """Launch steps from a thread that is quicker, or slower, than the GPU."""
     clock = VirtualClock()
-    stream, marks = Stream(clock), StepTimes()
-    gpu, ends = CudaStepTimes(marks, lambda: Event(stream), clock.now_ns), []
+    stream, times = Stream(clock), StepTimes()
+    gpu, ends = CudaStepTimes(times, lambda: Event(stream), clock.now_ns), []
     for _ in range(steps):
         gpu.begin()
         clock.advance(python_ms / 1000)
@@ -71,39 +70,39 @@ def marked(steps: int, launch_ms: float, python_ms: float) -> tuple[StepTimes, l
         clock.advance(max(0, behind_ns) / 1e9)
     clock.advance(1)
     gpu.finish()
-    return marks, ends, stream
+    return times, ends, stream
 
 
-def test_a_steps_window_is_the_gpus_not_the_threads() -> None:
-    marks, ends, _ = marked(500, launch_ms=30, python_ms=1)
-    _, told = marks.recent()
-    assert len(told) == 500
-    assert max(abs(told - ends)) < 2 * MS
+def test_a_steps_times_are_the_gpus_not_the_threads() -> None:
+    times, ends, _ = timed(500, launch_ms=30, python_ms=1)
+    _, measured = times.recent()
+    assert len(measured) == 500
+    assert max(abs(measured - ends)) < 2 * MS
 
 
 def test_where_the_gpu_waits_for_the_thread_both_agree() -> None:
-    marks, ends, _ = marked(500, launch_ms=1, python_ms=10)
-    _, told = marks.recent()
-    assert max(abs(told - ends)) < 2 * MS
+    times, ends, _ = timed(500, launch_ms=1, python_ms=10)
+    _, measured = times.recent()
+    assert max(abs(measured - ends)) < 2 * MS
 
 
-def test_events_are_used_again() -> None:
-    _, _, stream = marked(2000, launch_ms=5, python_ms=1)
-    assert stream.made < 20
+def test_events_are_reused() -> None:
+    _, _, stream = timed(2000, launch_ms=5, python_ms=1)
+    assert stream.event_count < 20
 
 
 def test_a_gpu_that_never_gets_there_is_not_waited_for() -> None:
     clock = VirtualClock()
-    stream, marks = Stream(clock), StepTimes()
-    gpu = CudaStepTimes(marks, lambda: Event(stream), clock.now_ns)
+    stream, times = Stream(clock), StepTimes()
+    gpu = CudaStepTimes(times, lambda: Event(stream), clock.now_ns)
     stream.launch(1e9)
     for _ in range(MAX_PENDING + 10):
         gpu.begin()
         clock.advance(0.001)
         gpu.end()
-    assert marks.count == 10
+    assert times.count == 10
     gpu.finish()
-    assert marks.count == MAX_PENDING + 10
+    assert times.count == MAX_PENDING + 10
 
 
 def test_the_meter_takes_its_steps_from_events() -> None:
@@ -119,7 +118,9 @@ def test_the_meter_takes_its_steps_from_events() -> None:
     assert (ends - begins).tolist() == pytest.approx([50 * MS], rel=0.02)
 
 
-def test_a_gpu_that_cannot_mark_leaves_it_to_the_thread(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_gpu_that_cannot_record_leaves_steps_to_the_threads_time(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def broken() -> Event:
         raise RuntimeError("no device")
 

@@ -62,21 +62,21 @@ def test_power_is_integrated_by_trapezoids() -> None:
     assert curve.energy(0, 2 * S).energy_mj == 200_000 + 300_000
 
 
-def test_a_counter_that_begins_anew_is_bridged_by_the_power_before_and_marked() -> None:
+def test_a_counter_that_is_reset_is_bridged_by_the_power_before_and_marked() -> None:
     curve = filled(counter(0, 1000), counter(1, 2000), counter(2, 30), counter(3, 1030))
-    whole = curve.energy(0, 3 * S)
-    assert whole.energy_mj == 3000
-    assert (whole.measured_s, whole.estimated_s) == (2, 1)
+    total = curve.energy(0, 3 * S)
+    assert total.energy_mj == 3000
+    assert (total.measured_s, total.estimated_s) == (2, 1)
 
 
-def test_a_lost_device_uses_nothing_that_is_known() -> None:
+def test_a_lost_device_adds_no_known_energy() -> None:
     curve = filled(counter(0, 0), counter(1, 100))
     curve.mark_lost(1 * S)
-    gone = curve.energy(1 * S, 5 * S)
-    assert (gone.energy_mj, gone.unknown_s, gone.measured_s) == (0, 4, 0)
+    lost = curve.energy(1 * S, 5 * S)
+    assert (lost.energy_mj, lost.unknown_s, lost.measured_s) == (0, 4, 0)
 
 
-def test_a_counter_that_kept_counting_tells_what_was_used_meanwhile() -> None:
+def test_a_counter_that_kept_counting_has_measured_a_loss() -> None:
     curve = filled(counter(0, 0), counter(1, 100))
     curve.mark_lost(1 * S)
     curve.append(counter(5, 900))
@@ -88,9 +88,9 @@ def test_a_device_that_was_reset_while_away_leaves_its_absence_unknown() -> None
     curve = filled(counter(0, 0), counter(1, 100))
     curve.mark_lost(2 * S)
     curve.append(counter(6, 7))
-    whole = curve.energy(0, 6 * S)
-    assert whole.energy_mj == 200
-    assert (whole.measured_s, whole.estimated_s, whole.unknown_s) == (1, 1, 4)
+    total = curve.energy(0, 6 * S)
+    assert total.energy_mj == 200
+    assert (total.measured_s, total.estimated_s, total.unknown_s) == (1, 1, 4)
 
 
 def test_a_device_that_was_away_from_the_start_leaves_that_time_unknown() -> None:
@@ -98,8 +98,8 @@ def test_a_device_that_was_away_from_the_start_leaves_that_time_unknown() -> Non
     curve.mark_lost(0)
     curve.append(counter(5, 100))
     curve.append(counter(6, 200))
-    whole = curve.energy(0, 6 * S)
-    assert (whole.energy_mj, whole.unknown_s, whole.measured_s) == (100, 5, 1)
+    total = curve.energy(0, 6 * S)
+    assert (total.energy_mj, total.unknown_s, total.measured_s) == (100, 5, 1)
 
 
 def test_a_budget_counts_a_lost_device_at_its_last_power() -> None:
@@ -138,11 +138,11 @@ def test_a_recent_peak_is_remembered_for_a_minute() -> None:
     assert curve.peak_power_w() == pytest.approx(0.1)
 
 
-def test_old_knots_can_be_let_go_without_changing_the_total() -> None:
+def test_old_knots_can_be_dropped_without_changing_the_total() -> None:
     curve = filled(*(counter(s, s * 100) for s in range(5000)))
-    before = curve.total(4999 * S).energy_mj, curve.used_mj(4999 * S)
+    totals = curve.total(4999 * S).energy_mj, curve.used_mj(4999 * S)
     curve.forget_before(4000 * S)
-    assert (curve.total(4999 * S).energy_mj, curve.used_mj(4999 * S)) == before
+    assert (curve.total(4999 * S).energy_mj, curve.used_mj(4999 * S)) == totals
     assert curve.energy(4500 * S, 4600 * S).energy_mj == 10_000
 
 
@@ -157,12 +157,12 @@ def _random_curve(
 ) -> tuple[EnergyCurve, int]:
     """A curve through counters, losses and resets; a stepped one has jumps and climbs."""
     curve, now_ns, energy_mj = EnergyCurve(0, stepped=stepped), 0, 0
-    for span_ns, used_mj, what in steps:
+    for span_ns, used_mj, kind in steps:
         now_ns += span_ns
         energy_mj += used_mj
-        if what == "l":
+        if kind == "l":
             curve.mark_lost(now_ns)
-        elif what == "p":
+        elif kind == "p":
             energy_mj = used_mj
             curve.append(Reading(now_ns, energy_mj, 1000))
         else:
@@ -178,8 +178,8 @@ def test_any_partitions_energies_sum_to_the_whole_exactly(
     curve, end_ns = _random_curve(steps, stepped=stepped)
     times = sorted(round(cut * end_ns) for cut in [-0.2, *cuts, 1.3])
     parts = [curve.energy(a, b) for a, b in pairwise(times)]
-    whole = curve.energy(times[0], times[-1])
-    assert sum(part.energy_mj for part in parts) == whole.energy_mj
+    total = curve.energy(times[0], times[-1])
+    assert sum(part.energy_mj for part in parts) == total.energy_mj
 
 
 @given(steps=steps, stepped=st.booleans())
@@ -203,17 +203,17 @@ def test_every_second_is_measured_estimated_or_unknown(
 
 
 @pytest.mark.slow
-@given(steps=steps, marks=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=1))
-def test_the_order_of_marks_changes_nothing(
-    steps: list[tuple[int, int, str]], marks: list[tuple[float, float]]
+@given(steps=steps, spans=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.3)), min_size=1))
+def test_the_order_of_spans_changes_nothing(
+    steps: list[tuple[int, int, str]], spans: list[tuple[float, float]]
 ) -> None:
     curve, end_ns = _random_curve(steps, stepped=True)
-    begins = np.array([round(at * end_ns) for at, _ in marks], np.int64)
-    ends = begins + np.array([round(width * end_ns) for _, width in marks], np.int64)
+    begins = np.array([round(at * end_ns) for at, _ in spans], np.int64)
+    ends = begins + np.array([round(width * end_ns) for _, width in spans], np.int64)
     forward, backward = curve.parts(begins, ends), curve.parts(begins[::-1], ends[::-1])
     assert (forward.energy_mj == backward.energy_mj[::-1]).all()
-    alone = [curve.energy(int(b), int(e)) for b, e in zip(begins, ends, strict=True)]
-    assert forward.energy_mj.tolist() == [one.energy_mj for one in alone]
+    singles = [curve.energy(int(b), int(e)) for b, e in zip(begins, ends, strict=True)]
+    assert forward.energy_mj.tolist() == [part.energy_mj for part in singles]
 
 
 @given(steps=steps)

@@ -1,6 +1,9 @@
-"""A power source whose truth is known: constant power, a counter that is always fresh."""
+"""Power sources of known energy: constant power, a counter that is always fresh."""
 
 from __future__ import annotations
+
+import dataclasses
+import threading
 
 from carbon_trainer.clock import Clock, SystemClock
 from carbon_trainer.energy.sources.base import (
@@ -52,4 +55,37 @@ class ConstantSource:
         )
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """There is nothing to release."""
+
+
+class HangingSource(ConstantSource):
+    """Answers until it is set to hang, then not before it is released, as a driver may.
+
+    Args:
+        answers: readings after which it hangs; by default only when ``hangs`` is set.
+        device: its id.
+        stepped: whether its counter counts as one that is constant between refreshes.
+    """
+
+    def __init__(
+        self, answers: int | None = None, *, device: str = "GPU-hung", stepped: bool = False
+    ) -> None:
+        super().__init__(100)
+        self._answers = answers
+        self._device = device
+        self._stepped = stepped
+        self.hangs = threading.Event()
+        self.is_hanging = threading.Event()
+        self.released = threading.Event()
+
+    def read(self) -> Reading:
+        if self.hangs.is_set() or self._answers == 0:
+            self.is_hanging.set()
+            self.released.wait(60)
+        elif self._answers is not None:
+            self._answers -= 1
+        return super().read()
+
+    def describe(self) -> SourceInfo:
+        info = super().describe()
+        return dataclasses.replace(info, device=self._device, stepped=self._stepped)

@@ -1,4 +1,4 @@
-"""Drive pollers on a virtual clock, so that minutes of sampling take milliseconds."""
+"""One simulated GPU polled on a virtual clock, so that minutes of metering take milliseconds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from carbon_trainer.energy.sources.nvml import discover_gpus
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
 
-class Driven:
-    """One simulated GPU read through the real pynvml into a curve, in virtual time."""
+class MeteredGpu:
+    """A simulated GPU read through the real pynvml into a curve, in virtual time.
+
+    Args:
+        gpu: its power and its faults.
+        lateness_s: how late a poll is on average, as a thread wakes a little late.
+        step_s: length of the steps whose energy is requested, seconds.
+    """
 
     def __init__(
         self, gpu: SimulatedGpu, *, lateness_s: float = 0.0003, step_s: float | None = None
@@ -36,7 +42,7 @@ class Driven:
         self.polls = 0
 
     def run(self, seconds: float) -> None:
-        """Poll for a while; a thread wakes a little late, as on a real machine."""
+        """Poll for some time."""
         end_ns = self.clock.now_ns() + round(seconds * NS_PER_S)
         with self.library.install():
             while self.clock.now_ns() < end_ns:
@@ -44,5 +50,11 @@ class Driven:
                 self.polls += 1
                 self.clock.advance(wait_s + self._random.expovariate(1 / self._lateness_s))
 
+    @property
+    def event_kinds(self) -> list[str]:
+        """What has happened to the device so far, ``lost`` and ``back``."""
+        return [event.kind for event in self.events]
+
     def true_mj(self, begin_ns: int, end_ns: int) -> float:
+        """Return the true energy between two instants, millijoules."""
         return self.gpu.true_mj(begin_ns, end_ns)
