@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, and a disk that refuses keeps the old one and no more."""
+"""A file is written atomically, and a disk that refuses keeps the old one and nothing else."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def old(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def full_disk() -> Iterator[None]:
-    """A disk that takes no more than a kilobyte of any file."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    """A disk that accepts no more than a kilobyte of any file."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
     yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def names(path: Path) -> list[str]:
@@ -90,11 +90,11 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(old: Path) -> Non
 
 
 def test_the_file_has_the_users_usual_permissions(tmp_path: Path) -> None:
-    before = os.umask(0o027)
+    umask = os.umask(0o027)
     try:
         write_atomic(tmp_path / "file", "x")
     finally:
-        os.umask(before)
+        os.umask(umask)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
 
 
@@ -110,11 +110,11 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_writer_has_left_is_removed_and_nothing_else(old: Path) -> None:
-    kept = [".mine.tmp", ".other.json.0badcafe.tmp", "figures.json.tmp"]
-    for name in (".figures.json.0badcafe.tmp", *kept):
+    others = [".mine.tmp", ".other.json.0badcafe.tmp", "figures.json.tmp"]
+    for name in (".figures.json.0badcafe.tmp", *others):
         old.with_name(name).touch()
     remove_unfinished(old.parent, "figures*")
-    assert names(old) == sorted(["figures.json", *kept])
+    assert names(old) == sorted(["figures.json", *others])
 
 
 def test_a_file_is_known_by_its_size_and_hash(old: Path) -> None:

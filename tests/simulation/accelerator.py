@@ -1,4 +1,4 @@
-"""A simulated GPU as the acceptance check loads it: a queue worked off in real time."""
+"""A simulated GPU as the acceptance check loads it: a queue processed in real time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.simulation.shared_power import CONTEXT_W, IDLE_W, SharedPower
 NS_PER_MS = 1_000_000
 FULL_LOAD_W = 560.0
 SPEED_EXPONENT = 0.5
-"""At a share ``p`` of the power that it wants it works at ``p ** 0.5`` of its speed."""
+"""At a fraction ``p`` of the power that it demands it works at ``p ** 0.5`` of its speed."""
 
 NAME = "tests.simulation.accelerator:SimulatedAccelerator"
 
@@ -30,24 +30,24 @@ class SimulatedAccelerator:
         self._gpu = pynvml.nvmlLib.gpus[0]
         assert isinstance(self._gpu.power, SharedPower)
         self._power: SharedPower = self._gpu.power
-        self._who = str(os.getpid())
+        self._process = str(os.getpid())
         self.uuid: str = self._gpu.uuid
         self.free_ns = 0
 
     def open(self) -> None:
-        self._power.context(self._who, time.time_ns(), held=True)
+        self._power.set_context(self._process, time.time_ns(), held=True)
 
     def close(self) -> None:
-        self._power.context(self._who, max(self.free_ns, time.time_ns()), held=False)
+        self._power.set_context(self._process, max(self.free_ns, time.time_ns()), held=False)
 
     def launch(self, seconds: float, intensity: float) -> None:
-        wanted_w = intensity * FULL_LOAD_W
+        demand_w = intensity * FULL_LOAD_W
         self._gpu.refresh_settings()
-        whole_w = IDLE_W + CONTEXT_W + wanted_w
-        speed = min(1.0, self._gpu.limit_mw / 1000 / whole_w) ** SPEED_EXPONENT
+        total_w = IDLE_W + CONTEXT_W + demand_w
+        speed = min(1.0, self._gpu.limit_mw / 1000 / total_w) ** SPEED_EXPONENT
         begin_ns = max(self.free_ns, time.time_ns())
         self.free_ns = begin_ns + round(seconds * 1e9 / speed)
-        self._power.work(self._who, begin_ns, self.free_ns, wanted_w)
+        self._power.add_work(self._process, begin_ns, self.free_ns, demand_w)
 
     def synchronize(self) -> None:
         time.sleep(max(0, self.free_ns - time.time_ns()) / 1e9)

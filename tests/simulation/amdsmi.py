@@ -46,11 +46,11 @@ class SimulatedAmd:
         device_id: its PCI device id.
         node_id: the kernel's node.
         refresh_s: how often the accumulator changes.
-        pace: what the accumulator counts, as a share of the truth.
+        pace: what the accumulator counts, as a fraction of the truth.
         bits: the accumulator's width.
         first_ticks: what it showed at the beginning.
         has_counter: whether it has one.
-        power_key: the field in which power is told; none where all are "N/A".
+        power_key: the field that reports power; none where all are "N/A".
         silent: a second die: counter and power are zero.
         lost: whether it does not answer.
     """
@@ -124,13 +124,13 @@ class SimulatedAmdSmi:
 
     def amdsmi_get_power_info(self, handle: ctypes.c_void_p) -> dict[str, Any]:
         gpu = self._answering(handle)
-        told: dict[str, Any] = dict.fromkeys(
+        info: dict[str, Any] = dict.fromkeys(
             ("socket_power", "current_socket_power", "average_socket_power"), "N/A"
         )
         if gpu.power_key is not None:
             watts = gpu.power.power_w(self.clock.now_ns() - self.begin_ns)
-            told[gpu.power_key] = 0 if gpu.silent else round(watts)
-        return told
+            info[gpu.power_key] = 0 if gpu.silent else round(watts)
+        return info
 
     def _answering(self, handle: ctypes.c_void_p) -> SimulatedAmd:
         gpu = self._gpu(handle)

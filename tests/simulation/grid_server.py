@@ -32,36 +32,36 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
 
 
-Answering = Callable[[Asked], Reply]
+Answer = Callable[[Request], Reply]
 
 
 class GridServer:
-    """Answers from a list, the last of it for ever, or by a function; remembers what was asked."""
+    """Replies from a list, its last for ever, or by a function; records the requests."""
 
     def __init__(self, *replies: Reply) -> None:
-        self.asked: list[Asked] = []
+        self.requests: list[Request] = []
         self._replies = list(replies)
-        self._answering: Answering | None = None
+        self._answer: Answer | None = None
         self.url = ""
 
-    def then(self, *replies: Reply) -> None:
-        """Answer otherwise from now on."""
+    def set_replies(self, *replies: Reply) -> None:
+        """Reply with these from now on."""
         self._replies = list(replies)
 
-    def by(self, answering: Answering) -> None:
-        """Answer by a function from now on."""
-        self._answering = answering
+    def answer_with(self, answer: Answer) -> None:
+        """Reply by a function from now on."""
+        self._answer = answer
 
-    def answer(self, asked: Asked) -> Reply:
-        self.asked.append(asked)
-        if self._answering is not None:
-            return self._answering(asked)
+    def reply_to(self, request: Request) -> Reply:
+        self.requests.append(request)
+        if self._answer is not None:
+            return self._answer(request)
         return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
 
@@ -72,9 +72,9 @@ def serving(*replies: Reply) -> Iterator[GridServer]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            reply = grid.answer(Asked(parts.path, query, dict(self.headers)))
+            url = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(url.query).items()}
+            reply = grid.reply_to(Request(url.path, query, dict(self.headers)))
             time.sleep(reply.delay_s)
             body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
             try:
@@ -85,7 +85,7 @@ def serving(*replies: Reply) -> Iterator[GridServer]:
                 self.end_headers()
                 self.wfile.write(body)
             except OSError:
-                return  # the client has gone, as it should after its time-out
+                return  # the client has disconnected, as it should after its timeout
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ ENVIRONMENT = "SIMULATED_NVML"
 
 @dataclass
 class SimulatedGpu:
-    """One GPU: what it truly draws, and what it tells.
+    """One GPU: its true power, and what it reports.
 
     Attributes:
         power: true power from ``origin_ns`` on.
@@ -36,13 +37,13 @@ class SimulatedGpu:
         uuid: its UUID.
         mig_uuids: UUIDs of its slices; none where MIG is off.
         has_counter: whether it has an energy counter.
-        has_power: whether it tells its power.
-        has_instant: whether it tells its power at this moment (field 186).
+        has_power: whether it reports its power.
+        has_instant: whether it reports its power at this moment (field 186).
         power_window_s: the span whose mean ``PowerUsage`` is; 0 for none.
         instant_window_s: the span whose mean field 186 is.
         instant_refresh_s: how often that changes.
         module: whether counter and power are those of a module with a CPU on it (Grace Hopper).
-        wrap_mj: where the counter begins anew by itself; 0 for never.
+        wrap_mj: where the counter wraps to zero; 0 for never.
         lost: whether it does not answer.
         forbidden: whether it refuses to answer.
         read_s: what a read of the counter costs.
@@ -50,7 +51,7 @@ class SimulatedGpu:
         permits: what a user may set.
         limit_mw: its power limit.
         clock_mhz: the highest clock that it is locked to; None where it is not.
-        settings_file: where limit and clock are kept, for several processes to share.
+        settings_file: where limit and clock are stored, for several processes to share.
     """
 
     power: Power = field(default_factory=SquareWave)
@@ -82,18 +83,18 @@ class SimulatedGpu:
         """Set ``limit_mw`` or ``clock_mhz``, for every process that shares the file."""
         setattr(self, name, value)
         if isinstance(self.power, SharedPower) and name == "limit_mw" and value is not None:
-            self.power.limit(time.time_ns(), value / 1000)
+            self.power.set_limit(time.time_ns(), value / 1000)
         if self.settings_file:
-            kept = {"limit_mw": self.limit_mw, "clock_mhz": self.clock_mhz}
-            whole = Path(f"{self.settings_file}.partial")
-            whole.write_text(json.dumps(kept), encoding="ascii")
-            whole.replace(self.settings_file)
+            settings = {"limit_mw": self.limit_mw, "clock_mhz": self.clock_mhz}
+            temporary = Path(f"{self.settings_file}.partial")
+            temporary.write_text(json.dumps(settings), encoding="ascii")
+            temporary.replace(self.settings_file)
 
     def refresh_settings(self) -> None:
-        """Learn what other processes have set."""
+        """Read what other processes have set."""
         if self.settings_file and Path(self.settings_file).exists():
-            kept = json.loads(Path(self.settings_file).read_text(encoding="ascii"))
-            self.limit_mw, self.clock_mhz = kept["limit_mw"], kept["clock_mhz"]
+            settings = json.loads(Path(self.settings_file).read_text(encoding="ascii"))
+            self.limit_mw, self.clock_mhz = settings["limit_mw"], settings["clock_mhz"]
 
     def true_mj(self, begin_ns: int, end_ns: int) -> float:
         """Return the energy truly used between two instants, millijoules."""
@@ -101,16 +102,16 @@ class SimulatedGpu:
         return 1000 * (self.power.energy_j(end) - self.power.energy_j(begin))
 
     def reset(self, now_ns: int) -> None:
-        """Begin to count anew, as after the driver was loaded again."""
+        """Reset the counter, as after the driver was reloaded."""
         self._reset_ns = now_ns
 
     def counter_mj(self, now_ns: int) -> int:
         """Return what the counter shows: the energy at its last refresh."""
         refresh_ns = round(self.refresh_s * 1e9)
-        shown_ns = self.origin_ns + (now_ns - self.origin_ns) // refresh_ns * refresh_ns
+        refreshed_ns = self.origin_ns + (now_ns - self.origin_ns) // refresh_ns * refresh_ns
         if self._reset_ns is not None:
-            return round(self.true_mj(self._reset_ns, max(shown_ns, self._reset_ns)))
-        counted_mj = self.first_mj + round(self.true_mj(self.origin_ns, shown_ns))
+            return round(self.true_mj(self._reset_ns, max(refreshed_ns, self._reset_ns)))
+        counted_mj = self.first_mj + round(self.true_mj(self.origin_ns, refreshed_ns))
         return counted_mj % self.wrap_mj if self.wrap_mj else counted_mj
 
     def power_mw(self, now_ns: int) -> int:
@@ -122,8 +123,8 @@ class SimulatedGpu:
         refresh_ns = round(self.instant_refresh_s * 1e9)
         phase_ns = refresh_ns // 3
         since_ns = now_ns - self.origin_ns - phase_ns
-        shown_ns = self.origin_ns + phase_ns + since_ns // refresh_ns * refresh_ns
-        return self._mean_mw(shown_ns, self.instant_window_s)
+        refreshed_ns = self.origin_ns + phase_ns + since_ns // refresh_ns * refresh_ns
+        return self._mean_mw(refreshed_ns, self.instant_window_s)
 
     def _mean_mw(self, end_ns: int, window_s: float) -> int:
         window_ns = round(window_s * 1e9)
@@ -146,7 +147,7 @@ class SimulatedNvml:
 
     Args:
         gpus: the machine's GPUs.
-        clock: tells the time at which a function is called.
+        clock: the time at which a function is called.
     """
 
     def __init__(self, *gpus: SimulatedGpu, clock: Clock | None = None) -> None:
@@ -168,14 +169,14 @@ class SimulatedNvml:
     @contextmanager
     def install(self) -> Iterator[SimulatedNvml]:
         """Put this library in pynvml's place for its own, and undo that."""
-        before = (pynvml.nvmlLib, dict(pynvml._nvmlGetFunctionPointer_cache))
+        library, pointers = pynvml.nvmlLib, dict(pynvml._nvmlGetFunctionPointer_cache)
         self.load()
         try:
             yield self
         finally:
-            pynvml.nvmlLib = before[0]
+            pynvml.nvmlLib = library
             pynvml._nvmlGetFunctionPointer_cache.clear()
-            pynvml._nvmlGetFunctionPointer_cache.update(before[1])
+            pynvml._nvmlGetFunctionPointer_cache.update(pointers)
 
     def load(self) -> None:
         """Put this library in place for good."""
@@ -275,12 +276,14 @@ class SimulatedNvml:
             return pynvml.NVML_ERROR_GPU_IS_LOST
         fields = cast(values, POINTER(pynvml.c_nvmlFieldValue_t))
         for index in range(count):
-            one = fields[index]
-            is_power = one.fieldId == pynvml.NVML_FI_DEV_POWER_INSTANT and gpu.has_instant
-            known = is_power and (one.scopeId == pynvml.NVML_POWER_SCOPE_GPU or gpu.module)
-            one.nvmlReturn = pynvml.NVML_SUCCESS if known else pynvml.NVML_ERROR_NOT_SUPPORTED
-            one.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
-            one.value.uiVal = gpu.instant_mw(self.clock.now_ns()) if known else 0
+            entry = fields[index]
+            is_power = entry.fieldId == pynvml.NVML_FI_DEV_POWER_INSTANT and gpu.has_instant
+            is_supported = is_power and (entry.scopeId == pynvml.NVML_POWER_SCOPE_GPU or gpu.module)
+            entry.nvmlReturn = (
+                pynvml.NVML_SUCCESS if is_supported else pynvml.NVML_ERROR_NOT_SUPPORTED
+            )
+            entry.valueType = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT
+            entry.value.uiVal = gpu.instant_mw(self.clock.now_ns()) if is_supported else 0
         return pynvml.NVML_SUCCESS
 
     def _nvmlDeviceGetArchitecture(self, handle: int, architecture: int) -> int:
@@ -309,8 +312,8 @@ class SimulatedNvml:
         _put(clock_mhz, c_uint, 1980)
         return pynvml.NVML_SUCCESS
 
-    def _nvmlDeviceSetGpuLockedClocks(self, handle: int, least_mhz: int, most_mhz: int) -> int:
-        return self._set(handle, "clocks", "clock_mhz", most_mhz)
+    def _nvmlDeviceSetGpuLockedClocks(self, handle: int, min_mhz: int, max_mhz: int) -> int:
+        return self._set(handle, "clocks", "clock_mhz", max_mhz)
 
     def _nvmlDeviceResetGpuLockedClocks(self, handle: int) -> int:
         return self._set(handle, "clocks", "clock_mhz", None)
@@ -325,10 +328,10 @@ class SimulatedNvml:
         return pynvml.NVML_SUCCESS
 
     def _nvmlDeviceGetPowerManagementLimitConstraints(
-        self, handle: int, least_mw: int, most_mw: int
+        self, handle: int, min_mw: int, max_mw: int
     ) -> int:
-        _put(least_mw, c_uint, 200_000)
-        _put(most_mw, c_uint, 700_000)
+        _put(min_mw, c_uint, 200_000)
+        _put(max_mw, c_uint, 700_000)
         return pynvml.NVML_SUCCESS
 
 
@@ -363,34 +366,32 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
 
 
 def from_environment(text: str) -> SimulatedNvml:
-    """Make a library as a subprocess is told to.
+    """Make the library that a subprocess is to use.
 
-    Each device has a constant ``power_w``, so that truth needs only time, or a ``wave`` by name, or
-    draws what processes that share a file do with it (``shared_power``), and any of SimulatedGpu's
-    attributes. It may vanish: once there is a file ``lost_with``.
+    The power of each device is a constant ``power_w``, so that its energy needs only time, or a
+    ``wave`` by name, or what processes that share a file do with it (``shared_power``). Any of
+    SimulatedGpu's attributes may be given. It may vanish: once there is a file ``lost_with``.
     """
     gpus = []
-    for described in json.loads(text):
-        lost_with = described.pop("lost_with", None)
-        gpu = SimulatedGpu(power=_power_of(described), **described)
+    for description in json.loads(text):
+        lost_with = description.pop("lost_with", None)
+        gpu = SimulatedGpu(power=_power_of(description), **description)
         gpus.append(gpu)
         if lost_with is not None:
             _lose_with(gpu, Path(lost_with))
     return SimulatedNvml(*gpus)
 
 
-def _power_of(described: dict[str, Any]) -> Power:
+def _power_of(description: dict[str, Any]) -> Power:
     """Take what a device draws out of its description."""
-    watts, wave = described.pop("power_w", None), described.pop("wave", "square")
-    shared = described.pop("shared_power", None)
+    watts, wave = description.pop("power_w", None), description.pop("wave", "square")
+    shared = description.pop("shared_power", None)
     if shared is not None:
-        return SharedPower(Path(shared), described["origin_ns"])
+        return SharedPower(Path(shared), description["origin_ns"])
     return WAVES[wave]() if watts is None else Constant(watts)
 
 
 def _lose_with(gpu: SimulatedGpu, file: Path) -> None:
-    import threading
-
     def lose() -> None:
         while not file.exists():
             time.sleep(0.05)

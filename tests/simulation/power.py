@@ -47,10 +47,10 @@ class SquareWave:
 
     def energy_j(self, since_ns: int) -> float:
         seconds = since_ns / S
-        whole, rest = divmod(seconds, self.period_s)
+        cycles, remainder = divmod(seconds, self.period_s)
         half = self.period_s / 2
-        in_period = self.low_w * min(rest, half) + self.high_w * max(0.0, rest - half)
-        return whole * half * (self.low_w + self.high_w) + in_period
+        in_period = self.low_w * min(remainder, half) + self.high_w * max(0.0, remainder - half)
+        return cycles * half * (self.low_w + self.high_w) + in_period
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class Ramp:
         return self.base_w + self.w_per_s * ((since_ns / S) % self.period_s)
 
     def energy_j(self, since_ns: int) -> float:
-        whole, rest = divmod(since_ns / S, self.period_s)
-        one = self.base_w * self.period_s + self.w_per_s * self.period_s**2 / 2
-        return whole * one + self.base_w * rest + self.w_per_s * rest**2 / 2
+        cycles, remainder = divmod(since_ns / S, self.period_s)
+        cycle_j = self.base_w * self.period_s + self.w_per_s * self.period_s**2 / 2
+        return cycles * cycle_j + self.base_w * remainder + self.w_per_s * remainder**2 / 2
 
 
 @dataclass(frozen=True)
@@ -88,29 +88,29 @@ class Pieces:
 
     @cached_property
     def _joules(self) -> list[float]:
-        parts = zip(self.lengths_ns, self.watts, strict=True)
-        return [0.0, *accumulate(length * watts / S for length, watts in parts)]
+        pieces = zip(self.lengths_ns, self.watts, strict=True)
+        return [0.0, *accumulate(length * watts / S for length, watts in pieces)]
 
     def power_w(self, since_ns: int) -> float:
-        rest = since_ns % self._ends_ns[-1]
-        return self.watts[bisect_right(self._ends_ns, rest)]
+        remainder = since_ns % self._ends_ns[-1]
+        return self.watts[bisect_right(self._ends_ns, remainder)]
 
     def energy_j(self, since_ns: int) -> float:
-        whole, rest = divmod(since_ns, self._ends_ns[-1])
-        piece = bisect_right(self._ends_ns, rest)
+        cycles, remainder = divmod(since_ns, self._ends_ns[-1])
+        piece = bisect_right(self._ends_ns, remainder)
         begin_ns = self._ends_ns[piece - 1] if piece else 0
-        within = self._joules[piece] + self.watts[piece] * (rest - begin_ns) / S
-        return whole * self._joules[-1] + within
+        within = self._joules[piece] + self.watts[piece] * (remainder - begin_ns) / S
+        return cycles * self._joules[-1] + within
 
 
 def bursts(seed: int = 1, *, low_w: float = 150.0, high_w: float = 700.0) -> Pieces:
     """Return bursts of 3 to 15 ms, shorter than any counter's refresh, 10 to 80 ms apart."""
-    choose = random.Random(seed)
+    generator = random.Random(seed)
     lengths_ns, watts = [], []
     for _ in range(500):
         lengths_ns += [
-            choose.randint(10_000_000, 80_000_000),
-            choose.randint(3_000_000, 15_000_000),
+            generator.randint(10_000_000, 80_000_000),
+            generator.randint(3_000_000, 15_000_000),
         ]
         watts += [low_w, high_w]
     return Pieces(tuple(lengths_ns), tuple(watts))
@@ -118,12 +118,12 @@ def bursts(seed: int = 1, *, low_w: float = 150.0, high_w: float = 700.0) -> Pie
 
 def training(seed: int = 1) -> Pieces:
     """Return steps like a training's: data wait, forward, backward, optimizer, each a level."""
-    choose = random.Random(seed)
+    generator = random.Random(seed)
     lengths_ns, watts = [], []
     for _ in range(300):
         for milliseconds, level_w in ((8, 130.0), (60, 520.0), (120, 660.0), (22, 380.0)):
-            lengths_ns.append(round(choose.gauss(1, 0.08) * milliseconds * 1e6))
-            watts.append(level_w * choose.gauss(1, 0.03))
+            lengths_ns.append(round(generator.gauss(1, 0.08) * milliseconds * 1e6))
+            watts.append(level_w * generator.gauss(1, 0.03))
     return Pieces(tuple(lengths_ns), tuple(watts))
 
 

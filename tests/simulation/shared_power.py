@@ -1,7 +1,7 @@
 """The power of a simulated GPU that several processes work on, and its exact integral.
 
 What they do (hold a context, work, set a limit) is appended to a file that all of them read, so
-that a meter in one process sees the load of another, as on a real GPU.
+that a meter in one process measures the load of another, as on a real GPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 NS_PER_S = 1_000_000_000
 IDLE_W = 70.0
 CONTEXT_W = 45.0
-"""What a context costs: clocks stay up while there is one."""
+"""The power of a context: clocks stay high while there is one."""
 SETTLES_NS = 120_000_000
 """How long a limit takes to act."""
 
@@ -26,7 +26,7 @@ CONTEXT, LOAD, LIMIT = "context", "load", "limit"
 class _Event:
     time_ns: int
     kind: str
-    who: str
+    process: str
     value: float
 
 
@@ -34,7 +34,7 @@ class _Event:
 class SharedPower:
     """Power by what all processes have written, who tell their time since the epoch.
 
-    At a limit of ``p`` watts it draws ``p``, up to what the work wants.
+    At a limit of ``p`` watts it draws ``p``, up to what the work demands.
 
     Attributes:
         path: the file.
@@ -53,15 +53,15 @@ class SharedPower:
         self._state = _State(self.limit_w)
         self._history = _History()
 
-    def context(self, who: str, time_ns: int, *, held: bool) -> None:
+    def set_context(self, process: str, time_ns: int, *, held: bool) -> None:
         """Note that a process holds a context from an instant on, or does not any more."""
-        self._append((_Event(time_ns, CONTEXT, who, float(held)),))
+        self._append((_Event(time_ns, CONTEXT, process, float(held)),))
 
-    def work(self, who: str, begin_ns: int, end_ns: int, watts: float) -> None:
-        """Note that a process works between two instants, and what that wants to draw."""
-        self._append((_Event(begin_ns, LOAD, who, watts), _Event(end_ns, LOAD, who, 0.0)))
+    def add_work(self, process: str, begin_ns: int, end_ns: int, watts: float) -> None:
+        """Note that a process works between two instants, and the power that it demands."""
+        self._append((_Event(begin_ns, LOAD, process, watts), _Event(end_ns, LOAD, process, 0.0)))
 
-    def limit(self, time_ns: int, watts: float) -> None:
+    def set_limit(self, time_ns: int, watts: float) -> None:
         """Note that a limit was set."""
         self._append((_Event(time_ns + SETTLES_NS, LIMIT, "-", watts),))
 
@@ -76,7 +76,7 @@ class SharedPower:
         return history.joules[at] + history.powers_w[at] * seconds
 
     def _append(self, events: tuple[_Event, ...]) -> None:
-        lines = "".join(f"{e.time_ns} {e.kind} {e.who} {e.value}\n" for e in events)
+        lines = "".join(f"{e.time_ns} {e.kind} {e.process} {e.value}\n" for e in events)
         # One write in append mode is not torn by another process's.
         out = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
@@ -85,7 +85,7 @@ class SharedPower:
             os.close(out)
 
     def _now(self) -> _History:
-        """Return the history, with what was written since the last look."""
+        """Return the history, with what was written since the last call."""
         with self._lock:
             self._catch_up()
             return self._history
@@ -103,7 +103,7 @@ class SharedPower:
         self._read_bytes = size
         fresh = sorted(_event(line, self.origin_ns) for line in lines)
         if self._events and fresh[0] < self._events[-1]:
-            # Work was queued ahead of it: what follows from then on is not what was thought.
+            # Work was queued ahead of it: the history from then on has to be computed again.
             fresh = sorted([*self._events, *fresh])
             self._events, self._state = [], _State(self.limit_w)
             self._history = _History()
@@ -121,7 +121,7 @@ class _History:
 
 
 class _State:
-    """What holds after the events so far."""
+    """The state after the events so far."""
 
     def __init__(self, limit_w: float) -> None:
         self._limit_w = limit_w
@@ -134,18 +134,18 @@ class _State:
             if event.kind == LIMIT:
                 self._limit_w = event.value
             else:
-                kept = self._contexts if event.kind == CONTEXT else self._loads
-                kept[event.who] = event.value
+                powers_w = self._contexts if event.kind == CONTEXT else self._loads
+                powers_w[event.process] = event.value
             context_w = CONTEXT_W if any(self._contexts.values()) else 0.0
-            wanted_w = IDLE_W + context_w + sum(self._loads.values())
+            demand_w = IDLE_W + context_w + sum(self._loads.values())
             seconds = (event.time_ns - history.times_ns[-1]) / NS_PER_S
             history.joules.append(history.joules[-1] + history.powers_w[-1] * seconds)
-            history.powers_w.append(min(self._limit_w, wanted_w))
-            # Last: a thread that looks in between finds an instant only with all of its values.
+            history.powers_w.append(min(self._limit_w, demand_w))
+            # Last: a thread that reads in between finds an instant only with all of its values.
             history.times_ns.append(event.time_ns)
         return history
 
 
 def _event(line: str, origin_ns: int) -> _Event:
-    time_ns, kind, who, value = line.split()
-    return _Event(int(time_ns) - origin_ns, kind, who, float(value))
+    time_ns, kind, process, value = line.split()
+    return _Event(int(time_ns) - origin_ns, kind, process, float(value))

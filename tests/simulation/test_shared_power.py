@@ -1,4 +1,4 @@
-"""Processes that share a simulated GPU see one another's load."""
+"""Processes that share a simulated GPU measure one another's load."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def power(path: Path) -> SharedPower:
     return SharedPower(path, origin_ns=0)
 
 
-def test_what_one_writes_the_other_draws(tmp_path: Path) -> None:
-    one, other = power(tmp_path / "power"), power(tmp_path / "power")
-    assert other.power_w(S) == IDLE_W
-    one.context("1", 2 * S, held=True)
-    assert other.power_w(3 * S) == IDLE_W + CONTEXT_W
-    other.work("2", 4 * S, 5 * S, 300)
-    assert one.power_w(4 * S) == IDLE_W + CONTEXT_W + 300
-    assert one.power_w(5 * S) == IDLE_W + CONTEXT_W
-    assert one.energy_j(6 * S) == pytest.approx(6 * IDLE_W + 4 * CONTEXT_W + 300)
-    one.context("1", 6 * S, held=False)
-    assert other.power_w(7 * S) == IDLE_W
+def test_the_load_of_one_process_is_measured_by_another(tmp_path: Path) -> None:
+    first, second = power(tmp_path / "power"), power(tmp_path / "power")
+    assert second.power_w(S) == IDLE_W
+    first.set_context("1", 2 * S, held=True)
+    assert second.power_w(3 * S) == IDLE_W + CONTEXT_W
+    second.add_work("2", 4 * S, 5 * S, 300)
+    assert first.power_w(4 * S) == IDLE_W + CONTEXT_W + 300
+    assert first.power_w(5 * S) == IDLE_W + CONTEXT_W
+    assert first.energy_j(6 * S) == pytest.approx(6 * IDLE_W + 4 * CONTEXT_W + 300)
+    first.set_context("1", 6 * S, held=False)
+    assert second.power_w(7 * S) == IDLE_W
 
 
 def test_a_limit_acts_in_the_middle_of_what_was_queued(tmp_path: Path) -> None:
     shared = power(tmp_path / "power")
-    shared.work("1", S, 3 * S, 500)
+    shared.add_work("1", S, 3 * S, 500)
     assert shared.power_w(2 * S) == IDLE_W + 500
-    shared.limit(2 * S - SETTLES_NS, 200)
+    shared.set_limit(2 * S - SETTLES_NS, 200)
     assert shared.power_w(2 * S) == 200
     assert shared.energy_j(3 * S) == pytest.approx(IDLE_W + (IDLE_W + 500) + 200)
 
@@ -46,8 +46,8 @@ def test_the_order_of_writing_does_not_matter(
     folder = tmp_path_factory.mktemp("power")
     there, back = power(folder / "there"), power(folder / "back")
     for shared, order in ((there, spans), (back, spans[::-1])):
-        for place, (begin, length, watts) in enumerate(order):
-            number = place if shared is there else len(spans) - 1 - place
-            shared.work(str(number), begin * S, (begin + length) * S, watts)
+        for index, (begin, length, watts) in enumerate(order):
+            number = index if shared is there else len(spans) - 1 - index
+            shared.add_work(str(number), begin * S, (begin + length) * S, watts)
             shared.power_w(0)
     assert there.energy_j(20 * S) == pytest.approx(back.energy_j(20 * S))

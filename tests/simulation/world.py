@@ -1,8 +1,8 @@
 """A world in which a day passes in seconds: one clock for all threads, and a GPU that works.
 
-The thread that made the clock drives it: when it waits or works, time goes on to each instant at
-which another thread wanted to wake, which then does its part before time goes on further. So a
-sampler of a real meter samples virtual time evenly, whatever the machine does meanwhile.
+The thread that made the clock drives it: when it waits or works, time advances to each instant at
+which another thread is to wake, and stops until that one has done its part. So a sampler of a real
+meter samples virtual time evenly, however busy the machine is.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class WorldClock:
                 due = [wake for wake in self._wakes.items() if wake[1][0] <= target_ns]
                 if not due:
                     break
-                ident, (wake_ns, thread) = min(due, key=lambda one: one[1][0])
+                ident, (wake_ns, thread) = min(due, key=lambda wake: wake[1][0])
                 self._now_ns = max(self._now_ns, wake_ns)
                 del self._wakes[ident]
                 self._awake.add(thread)
@@ -85,8 +85,8 @@ class WorldClock:
 
 
 @dataclass
-class Switched:
-    """A power that somebody switches; its history has an exact integral."""
+class SwitchedPower:
+    """A power that is switched; its history has an exact integral."""
 
     watts: float
     _times_ns: list[int] = field(default_factory=lambda: [0])
@@ -115,21 +115,21 @@ class Switched:
 class WorkingGpu(SimulatedGpu):
     """A GPU whose power and speed follow from its limit and from whether it has work.
 
-    At a limit of ``p`` watts it draws ``p``, up to what the work wants, and works at
-    ``(p / wanted) ** exponent`` of its full speed, as GPUs do within some limits.
+    At a limit of ``p`` watts it draws ``p``, up to what the work demands, and works at
+    ``(p / demand) ** exponent`` of its full speed, as GPUs do within some limits.
     """
 
     def __init__(self, clock: WorldClock, *, refresh_s: float, **options: Any) -> None:
-        self._draw = Switched(70.0)
+        self._draw = SwitchedPower(70.0)
         super().__init__(power=self._draw, refresh_s=refresh_s, **options)
         self._clock = clock
         self.origin_ns = clock.now_ns()
 
-    def work(self, full_speed_s: float, *, wanted_w: float = 640.0, exponent: float = 0.5) -> None:
+    def work(self, full_speed_s: float, *, demand_w: float = 640.0, exponent: float = 0.5) -> None:
         """Do work that takes some seconds at full speed, then idle."""
-        power_w = min(self.limit_mw / 1000, wanted_w)
+        power_w = min(self.limit_mw / 1000, demand_w)
         self._draw.switch(self._clock.now_ns() - self.origin_ns, power_w)
-        self._clock.advance(full_speed_s / (power_w / wanted_w) ** exponent)
+        self._clock.advance(full_speed_s / (power_w / demand_w) ** exponent)
 
     def idle(self) -> None:
         """Have nothing to do."""
@@ -148,12 +148,12 @@ class RestingClock(WorldClock):
 
 
 class Inline(Executor):
-    """Does what it is given at once, in the same thread."""
+    """Runs what is submitted at once, in the same thread."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - raised again where it is asked for
+        except Exception as error:  # noqa: BLE001 - raised again by ``result``
             future.set_exception(error)
         return future

@@ -14,7 +14,7 @@ from carbon_trainer.grid.providers.base import Provider, ProviderError
 from carbon_trainer.grid.providers.fuels import intensity
 from carbon_trainer.grid.series import Basis
 from tests.grid.providers.test_providers import QUICK
-from tests.simulation.grid_server import Asked, Reply, serving
+from tests.simulation.grid_server import Reply, Request, serving
 
 START = datetime(2026, 6, 1, 12, tzinfo=UTC)
 TWO_HOURS = START + timedelta(hours=2)
@@ -47,18 +47,18 @@ def test_eia_tells_strings_and_they_are_added_up(tmp_path: Path) -> None:
     assert series.intensity_gco2e_per_kwh.tolist() == pytest.approx([415.5, 490])
     assert series.bases() == [Basis.ESTIMATED]
     assert series.info.notes == ("25.0 % of generation is of unknown fuel and counts as the rest",)
-    assert server.asked[0].query["facets[respondent][]"] == "CISO"
+    assert server.requests[0].query["facets[respondent][]"] == "CISO"
 
 
 def test_eia_is_asked_for_all_its_pages(tmp_path: Path) -> None:
-    def answer(asked: Asked) -> Reply:
-        hour = 12 + int(asked.query["offset"]) // 5000
+    def answer(request: Request) -> Reply:
+        hour = 12 + int(request.query["offset"]) // 5000
         return Reply(_eia((f"2026-06-01T{hour}", "NG", "1"), total=10_000))
 
     with serving(Reply()) as server:
-        server.by(answer)
+        server.answer_with(answer)
         series = _ask("eia", server.url, tmp_path).history("CISO", START, TWO_HOURS)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
     assert len(series) == 2
 
 
@@ -87,7 +87,7 @@ def test_entsoe_tells_generation_per_type(tmp_path: Path, monkeypatch: pytest.Mo
     with serving(_document(nuclear, gas)) as server:
         monkeypatch.setattr("entsoe.entsoe.URL", server.url)
         series = _ask("entsoe", server.url, tmp_path).history("FR", START, TWO_HOURS)
-    assert server.asked[0].query["documentType"] == "A75"
+    assert server.requests[0].query["documentType"] == "A75"
     assert series.intensity_gco2e_per_kwh.tolist() == pytest.approx(
         [0.75 * 12 + 0.25 * 490, 0.5 * 12 + 0.5 * 490]
     )

@@ -13,7 +13,7 @@ from carbon_trainer.grid.providers import NAMES, infos, provider
 from carbon_trainer.grid.providers.base import Provider, ProviderError
 from carbon_trainer.grid.providers.http import Patience
 from carbon_trainer.grid.series import Basis
-from tests.simulation.grid_server import Asked, GridServer, Reply, serving
+from tests.simulation.grid_server import GridServer, Reply, Request, serving
 
 NOW = datetime(2026, 6, 1, 12, 10, tzinfo=UTC)
 KEYS = {
@@ -63,7 +63,7 @@ def _watt(*values: float, units: str = "lbs_co2_per_mwh") -> dict[str, Any]:
 def test_britain_is_asked_for_the_half_hour_that_contains_now(tmp_path: Path) -> None:
     with serving(Reply(_gb(200, 210, 190))) as server:
         series = _ask("gb-neso", server, tmp_path).forecast("GB", NOW)
-    assert server.asked[0].path == "/intensity/2026-06-01T12:00Z/fw48h"
+    assert server.requests[0].path == "/intensity/2026-06-01T12:00Z/fw48h"
     assert series.intensity_gco2e_per_kwh.tolist() == [200, 210, 190]
     assert series.info.accounting == "average direct"
     assert series.info.issued_at == datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -74,7 +74,7 @@ def test_a_british_region_has_its_own_address_and_shape(tmp_path: Path) -> None:
     regional = {"data": {"regionid": 3, **_gb(200, 210)}}
     with serving(Reply(regional)) as server:
         series = _ask("gb-neso", server, tmp_path).forecast("GB-3", NOW)
-    assert server.asked[0].path == "/regional/intensity/2026-06-01T12:00Z/fw48h/regionid/3"
+    assert server.requests[0].path == "/regional/intensity/2026-06-01T12:00Z/fw48h/regionid/3"
     assert len(series) == 2
 
 
@@ -88,7 +88,7 @@ def test_a_half_hour_that_is_not_metered_yet_is_marked_as_estimated(tmp_path: Pa
 def test_long_histories_are_asked_for_in_parts(tmp_path: Path) -> None:
     with serving(Reply(_gb(200, 210))) as server:
         _ask("gb-neso", server, tmp_path).history("GB", NOW, NOW + timedelta(days=30))
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 def test_energy_charts_merges_what_was_and_what_will_be(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_energy_charts_merges_what_was_and_what_will_be(tmp_path: Path) -> None:
     }
     with serving(Reply(body)) as server:
         series = _ask("energy-charts", server, tmp_path).forecast("DE", NOW)
-    assert server.asked[0].query == {"country": "de"}
+    assert server.requests[0].query == {"country": "de"}
     assert series.intensity_gco2e_per_kwh.tolist() == [300, 310, 320, 330]
     assert series.basis.tolist() == [
         Basis.OBSERVED, Basis.OBSERVED, Basis.INTERPOLATED, Basis.FORECAST,
@@ -112,7 +112,7 @@ def test_energy_charts_merges_what_was_and_what_will_be(tmp_path: Path) -> None:
 def test_electricity_maps_is_asked_with_the_key(tmp_path: Path) -> None:
     with serving(Reply(_maps("forecast", 326, 330.5))) as server:
         series = _ask("electricity-maps", server, tmp_path).forecast("DE", NOW)
-    assert server.asked[0].headers["auth-token"] == "secret-key"
+    assert server.requests[0].headers["auth-token"] == "secret-key"
     assert series.intensity_gco2e_per_kwh.tolist() == [326, 330.5]
     assert series.info.issued_at == datetime(2026, 6, 1, 11, 50, tzinfo=UTC)
 
@@ -125,11 +125,11 @@ def test_what_electricity_maps_estimated_is_marked(tmp_path: Path) -> None:
 
 
 def test_watttime_tells_pounds_and_they_become_grams(tmp_path: Path) -> None:
-    def answer(asked: Asked) -> Reply:
-        return Reply({"token": "T1"} if asked.path == "/login" else _watt(1000, 1000))
+    def answer(request: Request) -> Reply:
+        return Reply({"token": "T1"} if request.path == "/login" else _watt(1000, 1000))
 
     with serving(Reply()) as server:
-        server.by(answer)
+        server.answer_with(answer)
         series = _ask("watttime", server, tmp_path).forecast("CAISO_NORTH", NOW)
     assert series.intensity_gco2e_per_kwh[0] == pytest.approx(453.59237)
     assert series.info.accounting == "marginal direct"
@@ -139,19 +139,19 @@ def test_watttime_tells_pounds_and_they_become_grams(tmp_path: Path) -> None:
 def test_watttime_logs_in_again_when_its_token_has_expired(tmp_path: Path) -> None:
     tokens = iter(["old", "new"])
 
-    def answer(asked: Asked) -> Reply:
-        if asked.path == "/login":
+    def answer(request: Request) -> Reply:
+        if request.path == "/login":
             return Reply({"token": next(tokens)})
-        if asked.headers["Authorization"] == "Bearer old" and asked.path == "/v3/historical":
+        if request.headers["Authorization"] == "Bearer old" and request.path == "/v3/historical":
             return Reply({}, status=401)
         return Reply(_watt(900, 910))
 
     with serving(Reply()) as server:
-        server.by(answer)
+        server.answer_with(answer)
         watttime = _ask("watttime", server, tmp_path)
         watttime.forecast("CAISO_NORTH", NOW)
         assert len(watttime.history("CAISO_NORTH", NOW, NOW + timedelta(hours=1))) == 2
-    assert [asked.path for asked in server.asked].count("/login") == 2
+    assert [request.path for request in server.requests].count("/login") == 2
 
 
 def test_an_index_is_no_intensity(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_an_answer_is_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     with serving(Reply(_gb(200, 210))) as server:
         _ask("gb-neso", server, tmp_path).forecast("GB", NOW)
         again = _ask("gb-neso", server, tmp_path).forecast("GB", NOW)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert again.info.notes == ()
 
 
@@ -186,7 +186,7 @@ def test_an_old_answer_is_used_in_an_outage_and_said_to_be_old(
         gb = _ask("gb-neso", server, tmp_path)
         gb._web._session.settings.expire_after = 1e-6  # as a quarter of an hour later
         gb.forecast("GB", NOW)
-        server.then(outage)
+        server.set_replies(outage)
         series = gb.forecast("GB", NOW)
     assert series.intensity_gco2e_per_kwh.tolist() == [200, 210]
     assert series.info.notes == ("gb-neso did not answer: what it said earlier is used",)
@@ -195,7 +195,7 @@ def test_an_old_answer_is_used_in_an_outage_and_said_to_be_old(
 def test_what_passes_is_tried_again(tmp_path: Path) -> None:
     with serving(Reply({}, status=502), Reply({}, status=429), Reply(_gb(200, 210))) as server:
         assert len(_ask("gb-neso", server, tmp_path).forecast("GB", NOW)) == 2
-    assert len(server.asked) == 3
+    assert len(server.requests) == 3
 
 
 @pytest.mark.slow
