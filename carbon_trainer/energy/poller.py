@@ -215,7 +215,7 @@ class Poller:
             return max(POWER_WAIT_S, 3 * self.read_cost_s)
         if not self._info.stepped:
             self.curve.append(reading)
-            # Such sources return the newest of a background's readings, which costs nothing.
+            # Such a source has a new reading once per refresh; reading it in between costs nothing.
             refresh_s = self._info.refresh_s
             return refresh_s / 4 if refresh_s else NO_READING_WAIT_S
         wait_s = self._counter.add_reading(reading, self.read_cost_s)
