@@ -25,7 +25,7 @@ from carbon_trainer import callbacks
 from carbon_trainer.cli import options
 from carbon_trainer.cli.actions.amend import _instrument
 from carbon_trainer.cli.main import VERBS, cli
-from carbon_trainer.config import RunConfig, read_yaml
+from carbon_trainer.config import RunConfig, RunSettings, read_yaml
 from carbon_trainer.grid.providers import infos
 from carbon_trainer.reports.formats import FORMATS
 
@@ -246,6 +246,13 @@ def test_every_setting_is_in_the_reference_under_a_heading(site: Path) -> None:
     for name in RunConfig.model_fields:
         assert text.index(f"<td><code>{name}</code>") > first, name
     assert "<!-- settings -->" not in text
+
+
+@pytest.mark.slow
+def test_every_setting_of_callbacks_is_in_their_reference(site: Path) -> None:
+    text = (site / "reference" / "callbacks.html").read_text()
+    for name in RunSettings.__annotations__:
+        assert f"<td><code>{name}</code>" in text, name
 
 
 @pytest.mark.slow

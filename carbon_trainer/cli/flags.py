@@ -10,47 +10,40 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
 
 from carbon_trainer.cli.options import FLAGS_FILE, Flag
-from carbon_trainer.config import RunConfig
+from carbon_trainer.config import MeteredConfig, RunConfig
 from carbon_trainer.curation.config import PrepareConfig
 from carbon_trainer.files import write_atomic
-
-ONLY_IN_A_FILE = ("sources", "datasheet")
-"""Settings of a preparation that have parts, and therefore no flag."""
 
 
 def flags_json() -> str:
     """Return what the file has to hold."""
-    preparation = {
-        name: field
-        for name, field in PrepareConfig.settings().items()
-        if name not in ONLY_IN_A_FILE
-    }
-    declared = {"run": _flags(RunConfig.model_fields), "preparation": _flags(preparation)}
+    declared = {"run": flags_of(RunConfig), "preparation": flags_of(PrepareConfig)}
     return json.dumps(declared, indent=1, ensure_ascii=False) + "\n"
 
 
-def _flags(settings: Mapping[str, FieldInfo]) -> list[Flag]:
-    return [_flag(name, field) for name, field in settings.items()]
+def flags_of(config: type[MeteredConfig]) -> list[Flag]:
+    """Return the flags that the settings of a config make."""
+    settings = config.settings().items()
+    return [_flag(name, field) for name, field in settings if name not in config.nested]
 
 
 def _flag(name: str, field: FieldInfo) -> Flag:
     flag = f"--{name.replace('_', '-')}"
     extra = field.json_schema_extra
-    known = extra if isinstance(extra, dict) else {}
-    unit = str(known["unit"]) if "unit" in known else None
+    extra = extra if isinstance(extra, dict) else {}
+    unit = str(extra["unit"]) if "unit" in extra else None
     is_switch = field.annotation is bool
     names = [f"{flag}/--no-{flag[2:]}" if is_switch else flag]
     choices = _choices(field.annotation)
     return Flag(
         name=name,
-        flags=[*names, str(known["also"])] if "also" in known else names,
+        flags=[*names, str(extra["also"])] if "also" in extra else names,
         help=f"{field.description}{_default_text(field.default, unit)}",
         switch=is_switch,
         choices=choices,

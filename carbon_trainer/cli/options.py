@@ -1,4 +1,4 @@
-"""Flags made from settings, as ``flags.json`` has them: settings are declared once, in RunConfig.
+"""Flags made from settings, as ``flags.json`` has them: settings are declared once, in ``config``.
 
 ``python -m carbon_trainer.cli.flags`` writes the file. Nothing heavy is imported here, so that
 ``--help`` answers at once.

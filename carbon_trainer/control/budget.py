@@ -10,7 +10,7 @@ from carbon_trainer.runs.accounting import ZERO, AccruedUsage
 from carbon_trainer.units import energy_text, mj_from_kwh
 
 if TYPE_CHECKING:
-    from carbon_trainer.config import RunConfig
+    from carbon_trainer.config import BudgetSettings, RunConfig
     from carbon_trainer.runs.accounting import EmissionFactor
 
 RECENT_STEPS = 50
@@ -39,7 +39,7 @@ class Budget:
 
     @classmethod
     def tightest(
-        cls, config: RunConfig, factor: EmissionFactor, settled: AccruedUsage = ZERO
+        cls, config: BudgetSettings, factor: EmissionFactor, settled: AccruedUsage = ZERO
     ) -> Budget | None:
         """Return the budget that is reached first, or None where none was set.
 

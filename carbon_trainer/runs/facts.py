@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from carbon_trainer.config import RunConfig
+from carbon_trainer.config import MeteredConfig
 from carbon_trainer.distributed.node_metering import NodeReport
 from carbon_trainer.energy.meter import EnergySummary, MeteredInterval
 from carbon_trainer.hardware import machine
@@ -19,7 +19,7 @@ from carbon_trainer.ledger.facts import (
 from carbon_trainer.runs.accounting import EmissionFactor
 
 
-def run_opened(config: RunConfig, entry: str) -> RunOpened:
+def run_opened(config: MeteredConfig, entry: str) -> RunOpened:
     """Return the fact that a run was opened.
 
     Args:
@@ -36,7 +36,7 @@ def run_opened(config: RunConfig, entry: str) -> RunOpened:
     )
 
 
-def boundary_stated(config: RunConfig) -> BoundaryStated:
+def boundary_stated(config: MeteredConfig) -> BoundaryStated:
     """Return the fact that says whose machines the run uses."""
     return BoundaryStated(
         operation=config.operation or "",
@@ -98,7 +98,7 @@ def interval_recorded(interval: MeteredInterval, tokens_per_step: int) -> Interv
     )
 
 
-def _user(config: RunConfig) -> str:
+def _user(config: MeteredConfig) -> str:
     return machine.user_name() if config.user is None else config.user
 
 

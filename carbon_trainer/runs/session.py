@@ -11,10 +11,12 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from carbon_trainer.clock import NS_PER_S, Clock, SystemClock, to_datetime
-from carbon_trainer.config import RunConfig
+from carbon_trainer.config import MeteredConfig, RunConfig, ScheduleSettings
 from carbon_trainer.distributed.node_metering import NodeReport, RemoteNodes
 from carbon_trainer.durations import duration_ns, ns_of, time_of
 from carbon_trainer.energy.heartbeat import FILE_NAME as HEARTBEAT_FILE
@@ -52,11 +54,16 @@ log = logging.getLogger(__name__)
 DAY_S = 86_400
 
 
-class RunSession:
+Config = TypeVar("Config", bound=MeteredConfig)
+# Most sessions are of training runs: only what prepares data needs to name another config.
+Held = TypeVar("Held", bound=MeteredConfig, default=RunConfig, covariant=True)
+
+
+class RunSession(Generic[Held]):
     """A run from its opening to its closing. Make one with ``RunSession.open``."""
 
     def __init__(
-        self, config: RunConfig, run_id: str, ledger: Ledger, factor: EmissionFactor,
+        self, config: Held, run_id: str, ledger: Ledger, factor: EmissionFactor,
         meter: EnergyMeter, clock: Clock, entry: str, forecasts: Forecasts | None = None,
     ) -> None:  # fmt: skip
         self.config = config
@@ -91,9 +98,9 @@ class RunSession:
 
     @classmethod
     def open(
-        cls, config: RunConfig, *, resume: ResumePoint | None = None, entry: str = "cli",
+        cls, config: Config, *, resume: ResumePoint | None = None, entry: str = "cli",
         clock: Clock | None = None, meter: EnergyMeter | None = None, run_id: str | None = None,
-    ) -> RunSession:  # fmt: skip
+    ) -> RunSession[Config]:  # fmt: skip
         """Open a run, or a further segment of one, and start to meter it.
 
         Args:
@@ -125,7 +132,7 @@ class RunSession:
             take_unwritten(ledger, config.runs_dir / run_id, run_id)
         meter = meter or EnergyMeter(clock=clock, host=config.host_metering)
         forecasts = _forecasts(config, clock)
-        session = cls(config, run_id, ledger, factor, meter, clock, entry, forecasts)
+        session = RunSession(config, run_id, ledger, factor, meter, clock, entry, forecasts)
         session._begin(resume)
         return session
 
@@ -354,16 +361,20 @@ class RunSession:
         return summary
 
 
-def _with_instant(config: RunConfig, opened_ns: int) -> RunConfig:
+def _with_instant(config: Config, opened_ns: int) -> Config:
     """A deadline that is a duration counts from the run's opening, however often it goes on."""
+    if not isinstance(config, ScheduleSettings):
+        return config
     if config.deadline is None or "T" in config.deadline:
         return config
     deadline_ns = opened_ns + duration_ns(config.deadline, "--deadline")
     return config.model_copy(update={"deadline": to_datetime(deadline_ns).isoformat()})
 
 
-def _forecasts(config: RunConfig, clock: Clock) -> Forecasts | None:
+def _forecasts(config: MeteredConfig, clock: Clock) -> Forecasts | None:
     """Return what tells the grid's intensity over time, if anything was said to."""
+    if not isinstance(config, ScheduleSettings):
+        return None
     if config.deadline is None and config.provider is None and config.trace is None:
         return None
     now_ns = clock.now_ns()

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-import re
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, get_args
 
-from carbon_trainer.config import RunConfig
+from carbon_trainer.config import RunConfig, RunSettings
 from carbon_trainer.grid.providers import infos
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put each table in the place of its mark, such as ``<!-- settings -->``."""
-    for table in (settings, providers):
+    for table in (settings, callback_settings, providers):
         mark = f"<!-- {table.__name__} -->"
         if mark in markdown:
             markdown = markdown.replace(mark, table())
@@ -20,14 +20,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def settings() -> str:
-    """Return a table for each group of settings, under the comment that heads it in the class."""
-    lines: list[str] = []
-    for name in RunConfig.model_fields:
-        heading = _headings().get(name)
-        if heading:
-            lines += ["", f"## {heading}", "", "| setting | default | what |", "|---|---|---|"]
-        lines.append(_row(name))
-    return "\n".join(lines)
+    """Return a table for each section of settings."""
+    return _tables(RunConfig.model_fields, "##")
+
+
+def callback_settings() -> str:
+    """Return the tables of the settings that callbacks and recorders take."""
+    names = RunSettings.__annotations__
+    return _tables([name for name in RunConfig.model_fields if name in names], "###")
 
 
 def providers() -> str:
@@ -42,10 +42,18 @@ def providers() -> str:
     return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows])
 
 
-def _headings() -> dict[str, str]:
-    """Return the comment above the first setting of each group, by that setting's name."""
-    pairs = re.findall(r"^    # (.+)\n    (\w+):", inspect.getsource(RunConfig), re.MULTILINE)
-    return {name: comment for comment, name in pairs}
+def _tables(names: Iterable[str], heading: str) -> str:
+    lines: list[str] = []
+    for title, group in groupby(names, _section):
+        lines += ["", f"{heading} {title}", "", "| setting | default | what |", "|---|---|---|"]
+        lines += map(_row, group)
+    return "\n".join(lines)
+
+
+def _section(name: str) -> str:
+    """Return the title of the section that a setting is in."""
+    titled = [base for base in RunConfig.__bases__ if "title" in vars(base)]
+    return next(section.title for section in titled if name in section.model_fields)
 
 
 def _row(name: str) -> str:
@@ -69,5 +77,5 @@ def _yaml(value: object) -> str:
 
 def _choices(annotation: Any) -> list[str]:
     """Return the words that a setting may be; none where it is no choice."""
-    found = [arg for part in (annotation, *get_args(annotation)) for arg in get_args(part)]
-    return [arg for arg in dict.fromkeys(found) if isinstance(arg, str)]
+    words = [arg for part in (annotation, *get_args(annotation)) for arg in get_args(part)]
+    return [word for word in dict.fromkeys(words) if isinstance(word, str)]

@@ -18,8 +18,7 @@ YAML = (".yaml", ".yml")
 def prepare(source: tuple[Path, ...], print_config: bool, **flags: Any) -> None:
     """Make a dataset of texts, or print the settings that would hold."""
     files = [path for path in source if path.suffix in YAML]
-    known = PrepareConfig.settings()
-    places = [(str(path), read_yaml(path, known)) for path in files]
+    places = [(str(path), read_yaml(path, PrepareConfig)) for path in files]
     texts = [path for path in source if path.suffix not in YAML]
     config = PrepareConfig.from_sources(*places, (COMMAND_LINE, {**given(flags), "data": texts}))
     if print_config:

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
+from carbon_trainer.cli.flags import flags_of
+from carbon_trainer.config import COMMAND_LINE, MeteredConfig, RunConfig, read_yaml
+from carbon_trainer.config.base import setting
+from carbon_trainer.curation.config import PrepareConfig
 from carbon_trainer.errors import InputError
 
 
@@ -17,7 +20,7 @@ def _file(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_later_sources_go_before_earlier_ones() -> None:
+def test_later_sources_override_earlier_ones() -> None:
     config = RunConfig.from_sources(
         ("run.yaml", {"budget_kwh": 5, "seed": 7}), (COMMAND_LINE, {"budget_kwh": "0.5"})
     )
@@ -28,6 +31,58 @@ def test_a_printed_config_reads_back_as_the_same(tmp_path: Path) -> None:
     config = RunConfig(budget_kwh=3, zone="GB", data=["a.txt"], name="naïve: yes")
     again = RunConfig.from_sources(("f", read_yaml(_file(tmp_path, config.to_yaml()))))
     assert again == config
+
+
+def test_a_config_that_was_printed_when_settings_had_no_sections_is_read() -> None:
+    path = Path(__file__).with_name("printed_by_0_1.yaml")
+    values = read_yaml(path)
+    config = RunConfig.from_sources((str(path), values))
+    assert {name: config.to_json()[name] for name in values} == values
+    assert len(values) > 50
+    assert (config.budget_kwh, config.zone, config.objective) == (500, "GB", "cost")
+
+
+def test_a_section_declares_no_setting_of_another() -> None:
+    sections = [one for one in RunConfig.__bases__ if one is not MeteredConfig]
+    names = [name for section in sections for name in section.model_fields]
+    assert sorted(names) == sorted(RunConfig.model_fields)
+    assert all(section.title for section in sections)
+
+
+def test_one_line_in_a_section_is_a_setting_everywhere() -> None:
+    class Widened(RunConfig):
+        label_smoothing: float = setting(0.0, "Label smoothing.", ge=0, lt=1)
+
+    config = Widened.from_sources((COMMAND_LINE, {"label_smoothing": "0.1"}))
+    assert config.to_json()["label_smoothing"] == 0.1
+    with pytest.raises(InputError, match="--label-smoothing is '2', but should be less than 1"):
+        Widened.from_sources((COMMAND_LINE, {"label_smoothing": "2"}))
+    assert flags_of(Widened)[-1]["flags"] == ["--label-smoothing"]
+
+
+def test_a_config_is_printed_from_the_model_to_its_record() -> None:
+    names = list(RunConfig.model_fields)
+    landmarks = ["model", "data", "max_steps", "devices", "budget_kwh", "zone", "deadline", "name"]
+    assert names[0] == "model"
+    assert sorted(landmarks, key=names.index) == landmarks
+
+
+def test_a_part_of_a_setting_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    path = _file(tmp_path, "sources: [{path: a}, {path: b, license: MIT}]")
+    with pytest.raises(InputError) as caught:
+        PrepareConfig.from_sources(("p.yaml", read_yaml(path, PrepareConfig)))
+    assert str(caught.value).startswith("p.yaml: sources, entry 2, license: ")
+
+
+def test_a_preparation_has_no_settings_of_training(tmp_path: Path) -> None:
+    assert {"max_steps", "devices", "deadline", "log_every"}.isdisjoint(PrepareConfig.model_fields)
+    with pytest.raises(InputError, match=r"no setting 'max_steps'\. .*data prepare --help"):
+        read_yaml(_file(tmp_path, "max_steps: 3"), PrepareConfig)
+
+
+def test_a_preparation_takes_its_texts_as_arguments_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no setting 'data'"):
+        read_yaml(_file(tmp_path, "data: [a.txt]"), PrepareConfig)
 
 
 def test_an_unknown_key_names_file_line_and_nearest_setting(tmp_path: Path) -> None:
