@@ -54,16 +54,13 @@ def settings_of(environ: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InputError: naming the variable that is unknown or does not fit.
     """
-    import inspect
-
-    from carbon_trainer.callbacks.carbon_aware import CarbonAware
-    from carbon_trainer.config import RunConfig
+    from carbon_trainer.config import RunConfig, RunSettings
     from carbon_trainer.errors import InputError, nearest
     from carbon_trainer.runs.outcome import SUPERVISED
 
     if environ.get(SWITCH, "").strip().lower() not in ON:
         raise InputError(f"{SWITCH} is {environ.get(SWITCH)!r}, but should be 1 or 0.")
-    accepted = inspect.signature(CarbonAware).parameters.keys() & RunConfig.model_fields.keys()
+    accepted = RunSettings.__annotations__
     known = {PREFIX + name.upper(): name for name in sorted(accepted)}
     given: dict[str, str] = {}
     for variable, text in environ.items():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from transformers import TrainerCallback
 
@@ -24,7 +24,7 @@ from carbon_trainer.callbacks.huggingface.driver import HuggingFaceDriver
 from carbon_trainer.callbacks.huggingface.face import HuggingFaceFace
 from carbon_trainer.callbacks.huggingface.hooks import TrainerHooks, running_trainer
 from carbon_trainer.callbacks.huggingface.state import read_state
-from carbon_trainer.config import RunConfig, unknown_setting
+from carbon_trainer.config import RunSettings, config_from_settings
 from carbon_trainer.control.communication import profiler_for
 from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.control.failures import shielded
@@ -39,7 +39,6 @@ from carbon_trainer.runs.signals import HeldSignals
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-    from carbon_trainer.power.throttle import Mechanism
     from carbon_trainer.runs.session import RunSession
 
 
@@ -49,86 +48,30 @@ class CarbonAwareCallback(TrainerCallback):
     Only world process zero records.
 
     Args:
-        budget_kwh: most energy, all segments of the run together, times PUE.
-        budget_kgco2e: most emissions.
-        budget_cost: most money; needs ``price_per_kwh``.
-        price_per_kwh: price of electricity.
-        currency: its currency.
-        zone: ISO country code or US state; None takes the world average, as assumed.
-        pue: power usage effectiveness of the building.
-        on_meter_loss: ``stop`` or ``estimate`` when energy can no longer be known.
-        deadline: when the run must be done, ``3d`` or an instant; with it the run is shifted and
-            throttled.
-        objective: what the schedule makes least: ``carbon``, ``cost`` or ``blend``.
-        carbon_price: price of a tonne of CO2e, for ``blend``.
-        provider: whom to ask for the zone's intensity by the hour; its usual course by default.
-        trace: a CSV of the grid's intensity, instead.
-        max_wait: longest wait in all, such as ``6h``.
-        release: ``yes`` to save, stop and leave it to somebody to start the run again, where that
-            is better than to wait; ``outcome.exit_status`` is 75 then.
-        throttle: how power is turned down: ``auto``, ``power-limit``, ``clocks``, ``duty-cycle``
-            or ``off``; only with a deadline.
-        name: the run's name, for people.
-        project: the project that it belongs to.
-        runs_dir: folder of runs and their reports.
-        ledger: a file's path or a database URL.
-        host_metering: meter CPU and memory too, through CodeCarbon.
-        log_every: optimizer steps between recorded figures, beside those that the trainer logs.
         formats: which reports to write at the end, of ``html``, ``md`` and ``json``.
         session: a run that somebody else opened and will close; None to open one for each
             ``train``.
         executor: where plans are made; a thread of its own by default.
         remeasure: measure power settings even where a run before has.
-        others: refused: what does not exist.
+        settings: budgets, grid, schedule and record, named as in RunConfig: see RunSettings.
+            Power is turned down only with a deadline. With ``release="yes"`` the run may save and
+            stop, to be started again, where that is better than to wait; ``outcome.exit_status``
+            is 75 then.
 
     Raises:
-        InputError: if a setting does not fit.
+        InputError: if a setting is unknown or does not fit.
     """
 
     def __init__(
         self,
         *,
-        budget_kwh: float | None = None,
-        budget_kgco2e: float | None = None,
-        budget_cost: float | None = None,
-        price_per_kwh: float | None = None,
-        currency: str | None = None,
-        zone: str | None = None,
-        pue: float | None = None,
-        on_meter_loss: str | None = None,
-        deadline: str | None = None,
-        objective: str | None = None,
-        carbon_price: float | None = None,
-        provider: str | None = None,
-        trace: str | Path | None = None,
-        max_wait: str | None = None,
-        release: str | None = None,
-        throttle: Mechanism | None = None,
-        name: str | None = None,
-        project: str | None = None,
-        runs_dir: str | Path | None = None,
-        ledger: str | None = None,
-        host_metering: bool | None = None,
-        log_every: int | None = None,
         formats: Sequence[str] = FORMATS,
         session: RunSession | None = None,
         executor: Executor | None = None,
         remeasure: bool = False,
-        **others: Any,
+        **settings: Unpack[RunSettings],
     ) -> None:
-        if others:
-            raise InputError(f"CarbonAwareCallback: {unknown_setting(next(iter(others)))}")
-        settings = {
-            "budget_kwh": budget_kwh, "budget_kgco2e": budget_kgco2e, "budget_cost": budget_cost,
-            "price_per_kwh": price_per_kwh, "currency": currency, "zone": zone, "pue": pue,
-            "on_meter_loss": on_meter_loss, "deadline": deadline, "objective": objective,
-            "carbon_price": carbon_price, "provider": provider, "trace": trace,
-            "max_wait": max_wait, "release": release, "throttle": throttle, "name": name,
-            "project": project, "runs_dir": runs_dir, "ledger": ledger,
-            "host_metering": host_metering, "log_every": log_every,
-        }  # fmt: skip
-        given = {key: value for key, value in settings.items() if value is not None}
-        self._config = RunConfig.from_sources((type(self).__name__, given))
+        self._config = config_from_settings("CarbonAwareCallback", settings)
         self._formats = tuple(formats)
         self._given_session = session
         self._executor = executor

@@ -58,6 +58,7 @@ class LoopDriver:
         config: the run's settings.
         parameters: the model's, for the time of the first checkpoint.
         resumed: the state of the run to resume, from ``state``; None for a new one.
+        max_steps: optimizer steps that the loop does in all; None where it does not say.
         session: a session that the caller opened and will close; None to open one.
         executor: where plans are made; a thread of its own by default.
         remeasure: measure power settings even where an earlier run has.
@@ -76,13 +77,13 @@ class LoopDriver:
         parameters: int,
         resumed: Mapping[str, Any] | None,
         *,
+        max_steps: int | None = None,
         session: RunSession | None = None,
         executor: Executor | None = None,
         remeasure: bool = False,
     ) -> None:
-        if session is not None:
-            config = session.config.model_copy(update={"max_steps": config.max_steps})
-        if config.deadline is not None and config.max_steps is None:
+        config = session.config if session is not None else config
+        if config.deadline is not None and max_steps is None:
             raise InputError(NO_END)
         self.outcome: Outcome | None = None
         self._config = config
@@ -97,7 +98,7 @@ class LoopDriver:
         self._loss_due = False
         resume = _resume_point(resumed) if resumed else None
         context = RankContext.open(config, current_process(), resume, session, entry="loop")
-        self._face = LoopFace(config.max_steps, self._signals)
+        self._face = LoopFace(max_steps, self._signals)
         self.driver = self._face.driver = TrainingDriver(context, self._face, resumed)
         try:
             self.outcome = self.driver.set_up(self._add_abilities)

@@ -8,13 +8,13 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, SupportsFloat, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, SupportsFloat, TypeVar, Unpack
 
-from carbon_trainer.errors import InputError, did_you_mean
+from carbon_trainer.errors import InputError
 
 if TYPE_CHECKING:
     from carbon_trainer.callbacks.loop.driver import LoopDriver
-    from carbon_trainer.power.throttle import Mechanism
+    from carbon_trainer.config import RunSettings
     from carbon_trainer.runs.accounting import Snapshot
     from carbon_trainer.runs.outcome import Outcome
     from carbon_trainer.runs.session import RunSession
@@ -23,39 +23,6 @@ Batch = TypeVar("Batch")
 
 STOPPED = ("budget", "released", "interrupted")
 """How a run ends that has to leave its loop."""
-
-
-class RecorderSettings(TypedDict, total=False):
-    """What a RunRecorder can be told; the names and meanings are RunConfig's."""
-
-    budget_kwh: float
-    budget_kgco2e: float
-    budget_cost: float
-    price_per_kwh: float
-    currency: str
-    zone: str
-    pue: float
-    on_meter_loss: Literal["estimate", "stop"]
-    deadline: str
-    objective: Literal["carbon", "cost", "blend"]
-    carbon_price: float
-    max_wait: str
-    release: Literal["auto", "yes", "no"]
-    throttle: Mechanism
-    prometheus_port: int
-    communication_every: int
-    provider: str
-    trace: str | Path
-    name: str
-    project: str
-    user: str
-    organisation: str
-    purpose: Literal["final", "development", "evaluation"]
-    operation: Literal["own", "cloud", "colocation"]
-    runs_dir: str | Path
-    ledger: str
-    host_metering: bool
-    log_every: int
 
 
 class RunRecorder:
@@ -73,10 +40,10 @@ class RunRecorder:
         session: a run that the caller opened and will close; None to open one.
         executor: where plans are made; a thread of its own by default.
         remeasure: measure power settings even where an earlier run has.
-        settings: budgets, zone and the rest, named as in RunConfig; see RecorderSettings.
+        settings: budgets, grid, schedule and record, named as in RunConfig: see RunSettings.
 
     Raises:
-        InputError: if a setting does not fit.
+        InputError: if a setting is unknown or does not fit.
 
     Example:
         with RunRecorder(budget_kwh=1, zone="GB") as run:
@@ -93,18 +60,12 @@ class RunRecorder:
         session: RunSession | None = None,
         executor: Executor | None = None,
         remeasure: bool = False,
-        **settings: Unpack[RecorderSettings],
+        **settings: Unpack[RunSettings],
     ) -> None:
-        from carbon_trainer.config import RunConfig
+        from carbon_trainer.config import config_from_settings
 
-        for key in settings:
-            if key not in RecorderSettings.__annotations__:
-                hint = did_you_mean(key, RecorderSettings.__annotations__)
-                raise InputError(f"RunRecorder has no setting {key!r}.{hint}")
-        given = {key: value for key, value in settings.items() if value is not None}
-        if max_steps is not None:
-            given["max_steps"] = max_steps
-        self._config = RunConfig.from_sources(("RunRecorder", given))
+        self._config = config_from_settings("RunRecorder", settings)
+        self._max_steps = max_steps
         self._parameters = parameters
         self._given_session = session
         self._executor = executor
@@ -132,6 +93,7 @@ class RunRecorder:
             self._config,
             self._parameters,
             resumed,
+            max_steps=self._max_steps,
             session=self._given_session,
             executor=self._executor,
             remeasure=self._remeasure,

@@ -197,14 +197,19 @@ def test_a_budget_stops_the_other_lightning_with_a_checkpoint(tmp_path: Path) ->
     assert run.outcome.status == "budget"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"CarbonAware"}))
 def test_each_refuses_a_setting_that_does_not_exist(name: str) -> None:
     with pytest.raises(TypeError, match="unexpected keyword"):
         getattr(exported, name)(budgt_kwh=3)
 
 
+def test_the_one_that_takes_all_settings_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"CarbonAware has no setting 'budgt_kwh'\. Did you"):
+        exported.CarbonAware(budgt_kwh=3)
+
+
 def test_a_setting_that_does_not_fit_is_refused_at_once() -> None:
-    with pytest.raises(InputError, match="budget_kwh is -1"):
+    with pytest.raises(InputError, match="CarbonAware: budget_kwh is -1"):
         exported.CarbonAware(budget_kwh=-1)
 
 

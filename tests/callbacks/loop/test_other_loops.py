@@ -93,7 +93,7 @@ def test_the_other_lightning_takes_the_callback_shown(yours: dict[str, Any]) -> 
     pytest.importorskip("pytorch_lightning")
     exec(OTHER, yours)
     (callback, *_) = yours["trainer"].callbacks
-    assert callback.budget.settings == {"budget_kwh": 500}
+    assert callback.settings == {"budget_kwh": 500, "zone": "GB"}
 
 
 def test_the_variables_shown_are_settings() -> None:
