@@ -7,8 +7,9 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.control.budget import Budget
@@ -21,13 +22,13 @@ from carbon_trainer.curation.prepare import data_sha256, made_from, prepare
 from carbon_trainer.curation.sources import Source, check_sources, find_sources
 from carbon_trainer.curation.state import Position, State
 from carbon_trainer.data.prepared import DATASHEET, WORK, dataset_at
-from carbon_trainer.errors import CarbonTrainerError, InputError
+from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import DatasetPrepared
 from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.runs.failure import failure
+from carbon_trainer.runs.lifetime import RunStopped, interruption, run_recorded
 from carbon_trainer.runs.outcome import Outcome, ResumePoint, new_run_id
 from carbon_trainer.runs.session import RunSession
-from carbon_trainer.runs.signals import Interrupted, Interrupts, exit_status_of, signal_name
+from carbon_trainer.runs.signals import Interrupts
 
 PHASE = "data preparation"
 
@@ -37,13 +38,10 @@ LOOK_S = 0.2
 CLOSING_S = 2.0
 """What is kept of a budget for closing down, in seconds of the present power."""
 
+FINISHED = Outcome("finished", 0, "all documents are dealt with")
+
 Progress = Callable[[Position], None]
-
-
-class _Stop(Exception):  # noqa: N818 - no error: an orderly end
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.reason)
-        self.outcome = outcome
+Session: TypeAlias = RunSession[PrepareConfig]
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Prepared:
     """
 
     outcome: Outcome
-    session: RunSession | None
+    session: Session | None
     sheet: dict[str, Any] | None
 
 
@@ -141,46 +139,29 @@ def _clear(to: Path) -> None:
 
 
 def _run(work: _Work) -> Prepared:
-    outcome: Outcome | None = None
-    # Within the opening nobody could close what is open already.
-    work.interrupts.hold()
-    session = _open(work)
-    try:
-        work.interrupts.raise_pending()
-        work.say(f"run {session.run_id} in {session.run_dir}")
-        with session.phase(PHASE):
-            sources, cleaner = _prepare_and_keep(work, session)
-    except _Stop as stop:
-        outcome = stop.outcome
-    except OverLimitError:
-        # What was done since the last commit is done again.
-        outcome = _budget_used_up(session)
-    except Interrupted as signal:
-        outcome = _interrupted(signal.signal_number)
-    except CarbonTrainerError as error:
-        outcome = Outcome("failed", error.exit_status, str(error))
-        raise
-    except Exception as error:  # noqa: BLE001 - told in one sentence; the traceback goes to a file
-        outcome = failure(session, error)
-    finally:
-        # A signal that comes now has its answer already.
-        work.interrupts.hold()
-        session.close(outcome or Outcome("finished", 0, "all documents are dealt with"))
-    if outcome is not None:
-        return Prepared(outcome, session, None)
-    return _finish(work, sources, cleaner, session)
+    session, cleaned = run_recorded(
+        partial(_open, work), partial(_prepare_and_keep, work), work.interrupts, finished=FINISHED
+    )
+    if cleaned is None:
+        return Prepared(session.outcome or FINISHED, session, None)
+    return _finish(work, *cleaned, session)
 
 
-def _prepare_and_keep(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
+def _prepare_and_keep(work: _Work, session: Session) -> tuple[list[Source], Cleaner]:
     """Prepare; where it is stopped in order, keep all that was done until then."""
+    work.say(f"run {session.run_id} in {session.run_dir}")
     try:
-        return _prepare(work, session)
-    except _Stop:
+        with session.phase(PHASE):
+            return _prepare(work, session)
+    except RunStopped:
         work.state.commit(work.position)
         raise
+    except OverLimitError:
+        # It may come anywhere: what was done since the last commit is done again.
+        raise RunStopped(_budget_used_up(session)) from None
 
 
-def _prepare(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
+def _prepare(work: _Work, session: Session) -> tuple[list[Source], Cleaner]:
     """Read the sources, and write all files of data.
 
     Raises:
@@ -204,7 +185,7 @@ def _prepare(work: _Work, session: RunSession) -> tuple[list[Source], Cleaner]:
     return sources, cleaner
 
 
-def _open(work: _Work) -> RunSession:
+def _open(work: _Work) -> Session:
     """Open the run, or its next segment; from here on the state knows which run it is."""
     position = work.position
     goes_on = work.state.position() is not None
@@ -214,7 +195,7 @@ def _open(work: _Work) -> RunSession:
     return session
 
 
-def _checks(work: _Work, session: RunSession) -> Callable[[], None]:
+def _checks(work: _Work, session: Session) -> Callable[[], None]:
     """Return what looks at signals and the budget, a few times a second."""
     looked_s = 0.0
     called_s, longest_s = time.monotonic(), LOOK_S
@@ -231,27 +212,23 @@ def _checks(work: _Work, session: RunSession) -> Callable[[], None]:
         position.energy_mj = session.used_mj()
         work.show(position)
         if work.interrupts.received is not None:
-            raise _Stop(_interrupted(work.interrupts.received))
+            raise RunStopped(interruption(work.interrupts.received))
         if _is_over(session, LOOK_S + longest_s + CLOSING_S):
-            raise _Stop(_budget_used_up(session))
+            raise RunStopped(_budget_used_up(session))
 
     return check
 
 
-def _is_over(session: RunSession, reserve_s: float) -> bool:
+def _is_over(session: Session, reserve_s: float) -> bool:
     """Say whether no budget is left but for some seconds at the present power."""
     budget = Budget.tightest(session.config, session.factor, session.accrued)
     reserve_mj = session.power_w() * 1000 * reserve_s
     return budget is not None and session.used_mj(upper=True) + reserve_mj >= budget.limit_mj
 
 
-def _budget_used_up(session: RunSession) -> Outcome:
+def _budget_used_up(session: Session) -> Outcome:
     budget = Budget.tightest(session.config, session.factor, session.accrued)
     return Outcome("budget", 3, f"the budget of {budget.text if budget else ''} is used up")
-
-
-def _interrupted(number: int) -> Outcome:
-    return Outcome("interrupted", exit_status_of(number), signal_name(number))
 
 
 def _fact(work: _Work) -> DatasetPrepared:
@@ -267,10 +244,10 @@ def _fact(work: _Work) -> DatasetPrepared:
     )
 
 
-def _finish(work: _Work, sources: list[Source], cleaner: Cleaner, session: RunSession) -> Prepared:
+def _finish(work: _Work, sources: list[Source], cleaner: Cleaner, session: Session) -> Prepared:
     """Write the datasheet with the closed run's figures; the one for programs comes last."""
     figures = run_figures(session.ledger, session.run_id)
     sheet = datasheet(work.config, sources, work.steps, cleaner, work.position, figures, work.to)
     write_text(work.to / "datasheet.md", datasheet_markdown(sheet))
     write_text(work.to / DATASHEET, json.dumps(sheet, indent=1, ensure_ascii=False) + "\n")
-    return Prepared(session.outcome or Outcome("finished", 0, ""), session, sheet)
+    return Prepared(session.outcome or FINISHED, session, sheet)

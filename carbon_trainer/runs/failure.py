@@ -5,13 +5,13 @@ from __future__ import annotations
 import traceback
 
 from carbon_trainer.runs.outcome import Outcome
-from carbon_trainer.runs.session import RunSession
+from carbon_trainer.runs.session import Config, RunSession
 
 NO_DETERMINISTIC_KERNEL = "does not have a deterministic implementation"
 """In the message of torch's error where ``--deterministic`` cannot be kept."""
 
 
-def failure(session: RunSession, error: Exception) -> Outcome:
+def failure(session: RunSession[Config], error: Exception) -> Outcome:
     """Return the outcome of a run that failed, and keep the traceback in its folder.
 
     A disk that refuses that file too changes nothing.

@@ -18,11 +18,15 @@ from carbon_trainer.callbacks.profile import StopWhenMeasured
 from carbon_trainer.callbacks.progress import CarbonProgress
 from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.callbacks.signals import StopOnSignal
-from carbon_trainer.config import RunConfig
+from carbon_trainer.config import ResolvedConfig, RunConfig, settings_of
 from carbon_trainer.control.budget import Budget
+from carbon_trainer.data.module import TextDataModule
 from carbon_trainer.distributed.environment import check_split_ranks, is_elastic, launched
 
 if TYPE_CHECKING:
+    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.models.module import TransformerModule
+    from carbon_trainer.runs.outcome import ResumePoint
     from carbon_trainer.runs.session import RunSession
     from carbon_trainer.runs.signals import Interrupts
 
@@ -31,14 +35,14 @@ class CarbonTrainer(Trainer):
     """A Lightning Trainer that keeps a budget and leaves a record, as a RunConfig says.
 
     Args:
-        config: settings; those that are None take the recipe's values through ``resolved``.
+        config: settings; ``with_defaults`` gives those that are None the recipe's values.
         session: a run that somebody else opened and will close; None to open one in ``fit``.
         interrupts: where signals are noted; None leaves them to Lightning.
-        is_follower: whether this is one of a run's further processes, which record nothing.
-        profiling: measure power settings anew, and end then.
+        is_worker: whether this is one of a run's further processes, which record nothing.
+        remeasure: only measure power settings, even where a run before has.
         console: where progress is shown; None shows none.
         callbacks: further callbacks.
-        trainer_options: any argument of Lightning's Trainer; goes before what the config says.
+        trainer_options: any argument of Lightning's Trainer; overrides the config.
     """
 
     def __init__(
@@ -47,26 +51,26 @@ class CarbonTrainer(Trainer):
         *,
         session: RunSession | None = None,
         interrupts: Interrupts | None = None,
-        is_follower: bool = False,
-        profiling: bool = False,
+        is_worker: bool = False,
+        remeasure: bool = False,
         console: Console | None = None,
         callbacks: Sequence[Callback] = (),
         **trainer_options: Any,
     ) -> None:
-        ours: list[Callback] = [_carbon_aware(config, session, profiling)]
-        if profiling:
-            ours.append(StopWhenMeasured(session=session))
-        if session is None and config.prometheus_port is not None and not is_follower:
-            ours.append(PrometheusExporter(config.prometheus_port))
-        if session is not None or is_follower:
-            ours.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
+        own: list[Callback] = [_carbon_aware(config, session, remeasure)]
+        if remeasure:
+            own.append(StopWhenMeasured(session=session))
+        if session is None and config.prometheus_port is not None and not is_worker:
+            own.append(PrometheusExporter(config.prometheus_port))
+        if session is not None or is_worker:
+            own.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
             if interrupts is not None:
-                ours.insert(1, StopOnSignal(session, interrupts))
+                own.insert(1, StopOnSignal(session, interrupts))
         if session is not None:
             if console is not None:
                 budget = Budget.tightest(session.config, session.factor, session.accrued)
                 live = _is_live(config, console)
-                ours.append(CarbonProgress(session, budget, console, live=live))
+                own.append(CarbonProgress(session, budget, console, live=live))
             trainer_options.setdefault(
                 "logger", CSVLogger(session.run_dir, name="", version="metrics")
             )
@@ -76,8 +80,25 @@ class CarbonTrainer(Trainer):
                 **_options(config),
                 "enable_progress_bar": session is not None and console is not None,
                 **trainer_options,
-                "callbacks": [*ours, *callbacks],
+                "callbacks": [*own, *callbacks],
             }
+        )
+
+
+def train(
+    trainer: CarbonTrainer, module: TransformerModule, data: PreparedData, config: ResolvedConfig,
+    interrupts: Interrupts, resume: ResumePoint | None,
+) -> None:  # fmt: skip
+    """Train a model on data, from a checkpoint where the run goes on."""
+    checkpoint = resume.checkpoint if resume else None
+    with interrupts.deferred():
+        trainer.fit(
+            module,
+            datamodule=TextDataModule(
+                data, batch_size=config.batch_size, seed=config.seed, workers=config.workers
+            ),
+            ckpt_path=checkpoint,
+            weights_only=True if checkpoint else None,
         )
 
 
@@ -87,7 +108,7 @@ def trains_on_gpu(config: RunConfig) -> bool:
 
 
 def precision_of(config: RunConfig) -> str:
-    """Return the arithmetic to use: what was asked for, or the best that the hardware has."""
+    """Return the numeric precision: as configured, or the best that the hardware has."""
     if config.precision != "auto":
         return config.precision
     return "bf16-mixed" if trains_on_gpu(config) and torch.cuda.is_bf16_supported() else "32-true"
@@ -97,7 +118,7 @@ def _options(config: RunConfig) -> dict[str, Any]:
     every = config.validate_every
     return {
         "accelerator": config.accelerator,
-        **_spread(config),
+        **_distribution(config),
         "precision": precision_of(config),
         "deterministic": config.deterministic or None,
         "max_steps": config.max_steps or -1,
@@ -117,9 +138,9 @@ def _options(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def _spread(config: RunConfig) -> dict[str, Any]:
-    """Say on how many devices and machines to train, and how they share the work."""
-    _meet_anew()
+def _distribution(config: RunConfig) -> dict[str, Any]:
+    """Return on how many devices and machines to train, and how they share the work."""
+    _join_after_restart()
     devices, nodes = launched() or (config.devices, config.nodes)
     strategy: Any = config.strategy
     check_split_ranks(devices * nodes, config.tensor_parallel)
@@ -132,8 +153,8 @@ def _spread(config: RunConfig) -> dict[str, Any]:
     return {"devices": devices, "num_nodes": nodes, "strategy": strategy}
 
 
-def _meet_anew() -> None:
-    """After torchrun has started its processes again, have them meet under a name of their own.
+def _join_after_restart() -> None:
+    """Have processes that torchrun has restarted meet under a prefix of this start alone.
 
     Its store outlives them and still has the addresses of those that died, which a process that
     comes first may take for the others' (torch 2.13, one machine).
@@ -158,36 +179,13 @@ def _meet_anew() -> None:
     )
 
 
-def _carbon_aware(config: RunConfig, session: RunSession | None, profiling: bool) -> CarbonAware:
+def _carbon_aware(config: RunConfig, session: RunSession | None, remeasure: bool) -> CarbonAware:
     throttle = config.throttle if config.deadline is not None else "off"
     if session is not None:
-        return CarbonAware(session=session, throttle=throttle, remeasure=profiling)
-    return CarbonAware(
-        budget_kwh=config.budget_kwh,
-        budget_kgco2e=config.budget_kgco2e,
-        budget_cost=config.budget_cost,
-        price_per_kwh=config.price_per_kwh,
-        currency=config.currency,
-        zone=config.zone,
-        pue=config.pue,
-        on_meter_loss=config.on_meter_loss,
-        deadline=config.deadline,
-        objective=config.objective,
-        carbon_price=config.carbon_price,
-        provider=config.provider,
-        trace=config.trace,
-        max_wait=config.max_wait,
-        release=config.release,
-        throttle=throttle,
-        remeasure=profiling,
-        name=config.name,
-        project=config.project,
-        runs_dir=config.runs_dir,
-        ledger=config.ledger,
-        host_metering=config.host_metering,
-        log_every=config.log_every,
-        communication_every=config.communication_every,
-    )
+        return CarbonAware(session=session, throttle=throttle, remeasure=remeasure)
+    settings = settings_of(config)
+    settings["throttle"] = throttle
+    return CarbonAware(remeasure=remeasure, **settings)
 
 
 def _is_live(config: RunConfig, console: Console) -> bool:

@@ -15,7 +15,7 @@ from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
 from carbon_trainer.cli.options import given
 from carbon_trainer.cli.supervision import become_supervisor
 from carbon_trainer.clock import SystemClock, to_datetime
-from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
+from carbon_trainer.config import COMMAND_LINE, ResolvedConfig, RunConfig, read_yaml
 from carbon_trainer.distributed.environment import elastic_run_id, is_elastic, this_rank
 from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
@@ -26,6 +26,8 @@ from carbon_trainer.runs.checkpoints import latest_valid
 from carbon_trainer.runs.outcome import RELEASED_STATUS, ResumePoint, new_run_id
 from carbon_trainer.runs.signals import Interrupts
 from carbon_trainer.training import fit as job
+from carbon_trainer.training.setup import with_defaults
+from carbon_trainer.training.worker import train_as_worker
 
 PREEMPTED = (138, 140)
 """Ends by SIGUSR1 and SIGUSR2, which are how schedulers tell."""
@@ -61,7 +63,7 @@ def fit(
 
 def _where_to_begin(
     sources: list[tuple[str, dict[str, Any]]], resume: str | None, run_id: str | None
-) -> tuple[RunConfig, ResumePoint | None]:
+) -> tuple[ResolvedConfig, ResumePoint | None]:
     """Return the settings that hold, and the point from which the run goes on.
 
     Raises:
@@ -78,7 +80,7 @@ def _where_to_begin(
         if known is not None:
             point, before = known
             config = RunConfig.from_sources(*sources, (f"run {point.run_id}", before))
-    return job.resolved(config), point
+    return with_defaults(config), point
 
 
 def _end_with_nothing_left(config: RunConfig, point: ResumePoint, *, is_asked: bool) -> NoReturn:
@@ -128,14 +130,14 @@ def _supervise(
     )
 
 
-def _fit(config: RunConfig, point: ResumePoint | None, run_id: str | None) -> int:
+def _fit(config: ResolvedConfig, point: ResumePoint | None, run_id: str | None) -> int:
     # Reports take long to import, and a refusal should not wait for them.
     from carbon_trainer.cli.actions.closing import print_closing
 
     console = Console(highlight=False)
     with Interrupts() as interrupts:
         if this_rank() > 0:
-            job.follow(config, interrupts, point)
+            train_as_worker(config, interrupts, point)
             return 0
         result = job.fit(
             config, console=console, interrupts=interrupts, resume=point, run_id=run_id

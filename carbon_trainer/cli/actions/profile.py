@@ -15,7 +15,8 @@ from carbon_trainer.cli.options import given
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
 from carbon_trainer.ledger.facts import LevelsMeasured
 from carbon_trainer.runs.signals import Interrupts
-from carbon_trainer.training import fit as job
+from carbon_trainer.training.fit import fit
+from carbon_trainer.training.setup import with_defaults
 
 ENDLESS = 10**9
 
@@ -25,7 +26,7 @@ def profile(run_file: Path | None, **flags: Any) -> None:
     sources = [(COMMAND_LINE, given(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
-    config = job.resolved(RunConfig.from_sources(*sources))
+    config = with_defaults(RunConfig.from_sources(*sources))
     config = config.model_copy(
         update={
             "deadline": "365d",
@@ -40,7 +41,7 @@ def profile(run_file: Path | None, **flags: Any) -> None:
     check_quickly(config)
     console = Console(highlight=False)
     with Interrupts() as interrupts:
-        result = job.fit(config, console=console, interrupts=interrupts, profiling=True)
+        result = fit(config, console=console, interrupts=interrupts, remeasure=True)
     shutil.rmtree(result.run_dir / "checkpoints", ignore_errors=True)
     measured = result.session.ledger.facts(result.run_id, LevelsMeasured)
     if not measured:
