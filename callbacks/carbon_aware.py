@@ -42,7 +42,7 @@ class CarbonAware(CarbonCallback):
         **settings: Unpack[RunSettings],
     ) -> None:
         config = config_from_settings("CarbonAware", settings)
-        super().__init__(session=session, **settings_of(config, given_only=True))
+        super().__init__(session=session, **settings_of(config, explicit_only=True))
         self.budget = EnergyBudget()
         mechanism = self.settings.get("throttle", "off" if config.deadline is None else "auto")
         self._parts = [

@@ -98,7 +98,7 @@ def test_every_command_that_is_shown_can_be_typed(page: str, line: str) -> None:
         settings = {
             name: value for name, value in context.params.items() if name in RunConfig.model_fields
         }
-        RunConfig.from_sources((page, options.given(settings)))
+        RunConfig.from_sources((page, options.explicit_settings(settings)))
 
 
 def test_commands_are_found_in_many_pages() -> None:

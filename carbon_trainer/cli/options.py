@@ -50,7 +50,7 @@ def ledger_options(command: Command) -> Command:
     return _with_flags(command, [by_name["runs_dir"], by_name["ledger"]])
 
 
-def given(flags: dict[str, Any]) -> dict[str, Any]:
+def explicit_settings(flags: dict[str, Any]) -> dict[str, Any]:
     """Return the settings among ``flags`` that were given."""
     return {
         name: list(value) if isinstance(value, tuple) else value

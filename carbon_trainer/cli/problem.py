@@ -11,26 +11,42 @@ Command = Callable[..., Any]
 
 
 def job_options(command: Command) -> Command:
-    """Give a command the flags of a job: work, levels, idling."""
+    """Give a command the flags of a job: work, power levels, idling."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 _OPTIONS = (
-    click.option("--work-hours", type=float, metavar="HOURS", help="Work, hours at full speed."),
+    click.option(
+        "--work-hours", type=float, metavar="HOURS", help="Work: hours at full speed."
+    ),
     click.option(
         "--levels", default="700:1.0", show_default=True, metavar="W:SPEED,…",
-        help="Power levels: watts, and work done in an hour.",
+        help="Power levels: watts, and speed relative to full speed.",
     ),
-    click.option("--pause-w", type=float, metavar="W", help="Drawn while paused in process."),
-    click.option("--restart-s", type=float, default=0.0, metavar="S", help="A resume's time."),
-    click.option("--restart-kwh", type=float, default=0.0, metavar="KWH", help="Its energy."),
+    click.option(
+        "--pause-w", type=float, metavar="W", help="Power while paused in the process (W)."
+    ),
+    click.option(
+        "--restart-s", type=float, default=0.0, metavar="S", help="Time per resume (s)."
+    ),
+    click.option(
+        "--restart-kwh", type=float, default=0.0, metavar="KWH", help="Energy per resume (kWh)."
+    ),
     click.option(
         "--release-w", type=float, metavar="W",
-        help="Drawn while released (checkpoint, exit, come back); only 0 W, without --pause-w.",
+        help="Power while released (checkpoint, exit, restart) (W); only 0 W, without --pause-w.",
     ),
-    click.option("--release-restart-s", type=float, metavar="S", help="Coming back's time."),
-    click.option("--release-restart-kwh", type=float, metavar="KWH", help="Its energy."),
-    click.option("--queue-w", type=float, default=0.0, metavar="W", help="Drawn before the start."),
+    click.option(
+        "--release-restart-s", type=float, metavar="S",
+        help="Time to restart after a release (s).",
+    ),
+    click.option(
+        "--release-restart-kwh", type=float, metavar="KWH",
+        help="Energy to restart after a release (kWh).",
+    ),
+    click.option(
+        "--queue-w", type=float, default=0.0, metavar="W", help="Power before the start (W)."
+    ),
 )  # fmt: skip

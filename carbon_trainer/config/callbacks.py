@@ -59,20 +59,20 @@ def config_from_settings(owner: str, settings: Mapping[str, Any]) -> RunConfig:
         if name not in RunSettings.__annotations__:
             hint = did_you_mean(name, RunSettings.__annotations__)
             raise InputError(f"{owner} has no setting {name!r}.{hint}")
-    given = {name: value for name, value in settings.items() if value is not None}
-    return RunConfig.from_sources((owner, given))
+    values = {name: value for name, value in settings.items() if value is not None}
+    return RunConfig.from_sources((owner, values))
 
 
-def settings_of(config: RunConfig, *, given_only: bool = False) -> RunSettings:
+def settings_of(config: RunConfig, *, explicit_only: bool = False) -> RunSettings:
     """Return a config's settings as arguments of a callback.
 
     Args:
         config: the settings.
-        given_only: leave out those that have their default because they were not given.
+        explicit_only: leave out those that were not given and have their default.
     """
     names = [
         name
         for name in RunSettings.__annotations__
-        if not given_only or name in config.model_fields_set
+        if not explicit_only or name in config.model_fields_set
     ]
     return cast(RunSettings, {name: getattr(config, name) for name in names})

@@ -78,7 +78,9 @@ class MeteredConfig(RecordSettings, GridSettings, BudgetSettings):
 
     def to_yaml(self) -> str:
         """Write the config as YAML that its command reads back as the same config."""
-        return yaml.safe_dump(self.to_json(), sort_keys=False, allow_unicode=True)
+        values, readable = self.to_json(), self.settings()
+        values = {name: value for name, value in values.items() if name in readable}
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
     def to_json(self) -> dict[str, Any]:
         """Return the config as JSON types, as the ledger and checkpoints keep it."""

@@ -71,7 +71,7 @@ def fit(
         config: the settings.
         console: where progress is shown.
         interrupts: where signals are noted.
-        resume: where to go on; None for a new run.
+        resume: where to resume; None for a new run.
         run_id: the id of a new run; a new one by default.
         remeasure: only measure power settings.
 

@@ -36,7 +36,7 @@ class CarbonTrainer(Trainer):
 
     Args:
         config: settings; ``with_defaults`` gives those that are None the recipe's values.
-        session: a run that somebody else opened and will close; None to open one in ``fit``.
+        session: a run that the caller has opened and will close; None to open one in ``fit``.
         interrupts: where signals are noted; None leaves them to Lightning.
         is_worker: whether this is one of a run's further processes, which record nothing.
         remeasure: only measure power settings, even where a run before has.
@@ -57,20 +57,12 @@ class CarbonTrainer(Trainer):
         callbacks: Sequence[Callback] = (),
         **trainer_options: Any,
     ) -> None:
-        own: list[Callback] = [_carbon_aware(config, session, remeasure)]
-        if remeasure:
-            own.append(StopWhenMeasured(session=session))
-        if session is None and config.prometheus_port is not None and not is_worker:
-            own.append(PrometheusExporter(config.prometheus_port))
-        if session is not None or is_worker:
-            own.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
-            if interrupts is not None:
-                own.insert(1, StopOnSignal(session, interrupts))
+        run_callbacks = _run_callbacks(config, session, interrupts, is_worker, remeasure)
         if session is not None:
             if console is not None:
                 budget = Budget.tightest(session.config, session.factor, session.accrued)
                 live = _is_live(config, console)
-                own.append(CarbonProgress(session, budget, console, live=live))
+                run_callbacks.append(CarbonProgress(session, budget, console, live=live))
             trainer_options.setdefault(
                 "logger", CSVLogger(session.run_dir, name="", version="metrics")
             )
@@ -80,16 +72,34 @@ class CarbonTrainer(Trainer):
                 **_options(config),
                 "enable_progress_bar": session is not None and console is not None,
                 **trainer_options,
-                "callbacks": [*own, *callbacks],
+                "callbacks": [*run_callbacks, *callbacks],
             }
         )
+
+
+def _run_callbacks(
+    config: RunConfig, session: RunSession | None, interrupts: Interrupts | None, is_worker: bool,
+    remeasure: bool,
+) -> list[Callback]:  # fmt: skip
+    """Return what meters, records and saves. Callbacks are called in this order."""
+    callbacks: list[Callback] = [_carbon_aware(config, session, remeasure)]
+    is_saved_here = session is not None or is_worker
+    if is_saved_here and interrupts is not None:
+        callbacks.append(StopOnSignal(session, interrupts))
+    if remeasure:
+        callbacks.append(StopWhenMeasured(session=session))
+    if is_saved_here:
+        callbacks.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
+    elif config.prometheus_port is not None:
+        callbacks.append(PrometheusExporter(config.prometheus_port))
+    return callbacks
 
 
 def train(
     trainer: CarbonTrainer, module: TransformerModule, data: PreparedData, config: ResolvedConfig,
     interrupts: Interrupts, resume: ResumePoint | None,
 ) -> None:  # fmt: skip
-    """Train a model on data, from a checkpoint where the run goes on."""
+    """Train a model on data, from the checkpoint where a run is resumed."""
     checkpoint = resume.checkpoint if resume else None
     with interrupts.deferred():
         trainer.fit(

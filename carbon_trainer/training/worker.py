@@ -20,7 +20,7 @@ def train_as_worker(
     Args:
         config: the settings, the same as the first process has.
         interrupts: where signals are noted.
-        resume: where to go on; None for a new run.
+        resume: where to resume; None for a new run.
     """
     from carbon_trainer.training.trainer import CarbonTrainer, train
 

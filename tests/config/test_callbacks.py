@@ -65,7 +65,7 @@ def test_a_value_that_does_not_fit_is_refused_in_the_callbacks_name() -> None:
 def test_none_is_the_same_as_not_given() -> None:
     config = config_from_settings("CarbonAware", {"zone": "GB", "currency": None, "pue": None})
     assert (config.currency, config.pue) == ("EUR", 1.0)
-    assert settings_of(config, given_only=True) == {"zone": "GB"}
+    assert settings_of(config, explicit_only=True) == {"zone": "GB"}
 
 
 def test_a_configs_settings_make_the_same_config() -> None:

@@ -85,6 +85,13 @@ def test_a_preparation_takes_its_texts_as_arguments_alone(tmp_path: Path) -> Non
         read_yaml(_file(tmp_path, "data: [a.txt]"), PrepareConfig)
 
 
+def test_a_printed_preparation_reads_back_as_the_same(tmp_path: Path) -> None:
+    config = PrepareConfig(languages=["en"], budget_kwh=3, sources=[{"path": "a.txt"}])
+    path = _file(tmp_path, config.to_yaml())
+    again = PrepareConfig.from_sources(("f", read_yaml(path, PrepareConfig)))
+    assert again == config
+
+
 def test_an_unknown_key_names_file_line_and_nearest_setting(tmp_path: Path) -> None:
     path = _file(tmp_path, "seed: 3\nbudgt_kwh: 500\n")
     with pytest.raises(InputError) as caught:

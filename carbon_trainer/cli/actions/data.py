@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from carbon_trainer.cli.options import given
+from carbon_trainer.cli.options import explicit_settings
 from carbon_trainer.config import COMMAND_LINE, read_yaml
 from carbon_trainer.curation.config import PrepareConfig
 
@@ -20,7 +20,9 @@ def prepare(source: tuple[Path, ...], print_config: bool, **flags: Any) -> None:
     files = [path for path in source if path.suffix in YAML]
     places = [(str(path), read_yaml(path, PrepareConfig)) for path in files]
     texts = [path for path in source if path.suffix not in YAML]
-    config = PrepareConfig.from_sources(*places, (COMMAND_LINE, {**given(flags), "data": texts}))
+    config = PrepareConfig.from_sources(
+        *places, (COMMAND_LINE, {**explicit_settings(flags), "data": texts})
+    )
     if print_config:
         click.echo(config.to_yaml(), nl=False)
         return

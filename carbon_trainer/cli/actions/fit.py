@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
-from carbon_trainer.cli.options import given
+from carbon_trainer.cli.options import explicit_settings
 from carbon_trainer.cli.supervision import become_supervisor
 from carbon_trainer.clock import SystemClock, to_datetime
 from carbon_trainer.config import COMMAND_LINE, ResolvedConfig, RunConfig, read_yaml
@@ -43,7 +43,7 @@ def fit(
     """Train, or print the settings that would hold, or stay beside the run."""
     if resume is not None and run_id is not None:
         raise InputError("give --resume or --run-id, not both: either says which run goes on.")
-    sources = [(COMMAND_LINE, given(flags))]
+    sources = [(COMMAND_LINE, explicit_settings(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     run_id = run_id or (elastic_run_id() if resume is None else None)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from carbon_trainer.cli.actions.checks import check_quickly
-from carbon_trainer.cli.options import given
+from carbon_trainer.cli.options import explicit_settings
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
 from carbon_trainer.ledger.facts import LevelsMeasured
 from carbon_trainer.runs.signals import Interrupts
@@ -23,7 +23,7 @@ ENDLESS = 10**9
 
 def profile(run_file: Path | None, **flags: Any) -> None:
     """Train for about a minute, and print what each power setting costs."""
-    sources = [(COMMAND_LINE, given(flags))]
+    sources = [(COMMAND_LINE, explicit_settings(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     config = with_defaults(RunConfig.from_sources(*sources))

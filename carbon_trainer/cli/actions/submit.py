@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
-from carbon_trainer.cli.options import given
+from carbon_trainer.cli.options import explicit_settings
 from carbon_trainer.config import COMMAND_LINE, RunConfig, read_yaml
 from carbon_trainer.errors import InputError
 from carbon_trainer.launch.slurm import JobOptions, script_of, submit
@@ -19,7 +19,7 @@ def submit_run(
     run_file: Path | None, more: tuple[str, ...], dry_run: bool, **flags: Any
 ) -> None:  # fmt: skip
     """Send a run to Slurm, or print the batch script."""
-    sources = [(COMMAND_LINE, given(flags))]
+    sources = [(COMMAND_LINE, explicit_settings(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     config = RunConfig.from_sources(*sources)
