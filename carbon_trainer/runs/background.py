@@ -41,7 +41,7 @@ class BackgroundRecorder:
         first_seq: number of the ledger's last record before this segment.
     """
 
-    def __init__(self, session: RunSession, first_seq: int) -> None:
+    def __init__(self, session: RunSession[Any], first_seq: int) -> None:
         self._session = session
         self._first_seq = first_seq
         self._started_ns = session.clock.now_ns()

@@ -101,7 +101,7 @@ def train(
 ) -> None:  # fmt: skip
     """Train a model on data, from the checkpoint where a run is resumed."""
     checkpoint = resume.checkpoint if resume else None
-    with interrupts.deferred():
+    with interrupts.holding():
         trainer.fit(
             module,
             datamodule=TextDataModule(
