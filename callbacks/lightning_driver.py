@@ -227,6 +227,7 @@ def _resume_point(state: Mapping[str, Any] | None, trainer: Trainer) -> ResumePo
     return ResumePoint(
         run_id=str(state["run_id"]),
         checkpoint=str(trainer.ckpt_path or "a checkpoint"),
-        step=trainer.global_step,
+        # The trainer has not restored its own count yet; checkpoints of 0.1.0 have none.
+        step=int(state.get("step", trainer.global_step)),
         energy_mj=int(state["energy_mj"]),
     )

@@ -42,6 +42,7 @@ class RunSettings(TypedDict, total=False):
     host_metering: bool | None
     log_every: int | None
     communication_every: int | None
+    prometheus_port: int | None
     on_meter_loss: Literal["estimate", "stop"] | None
 
 
