@@ -8,8 +8,9 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.files import write_atomic
@@ -42,7 +43,8 @@ class MeasuredSetting:
         seconds: how long.
     """
 
-    power_fraction: float
+    # Files have the names of the version that first wrote them: they are read for years.
+    power_fraction: Annotated[float, Field(alias="share")]
     power_w: float
     steps_per_s: float
     steps: int
@@ -60,8 +62,8 @@ class PowerProfile:
         measured_at_ns: when.
     """
 
-    mechanism: str
-    settings: tuple[MeasuredSetting, ...]
+    mechanism: Annotated[str, Field(alias="means")]
+    settings: Annotated[tuple[MeasuredSetting, ...], Field(alias="levels")]
     idle_w: float
     measured_at_ns: int
 
@@ -102,7 +104,7 @@ class PowerProfileCache:
         """Keep a table; a disk that takes none is logged, as it can be measured again."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path(key), self._adapter.dump_json(table, indent=1))
+            write_atomic(self._path(key), self._adapter.dump_json(table, indent=1, by_alias=True))
         except OSError as error:
             log.warning("power levels cannot be kept: %s", error)
 
