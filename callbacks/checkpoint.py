@@ -38,7 +38,7 @@ def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> P
     path = path_of(folder / "checkpoints", trainer.global_step)
     temporary = path.with_suffix(".partial")
     phase = session.phase("checkpoint") if session else contextlib.nullcontext()
-    began = time.monotonic()
+    start_s = time.monotonic()
     with phase:
         try:
             trainer.save_checkpoint(temporary)
@@ -56,7 +56,7 @@ def save_checkpoint(trainer: Trainer, session: RunSession | None, why: str) -> P
             path,
             step=trainer.global_step,
             size=size_of(path),
-            seconds=time.monotonic() - began,
+            seconds=time.monotonic() - start_s,
             why=why,
         )
         prune(path.parent, session.config.keep_checkpoints)

@@ -61,19 +61,19 @@ def settings_of(environ: Mapping[str, str]) -> dict[str, Any]:
     if environ.get(SWITCH, "").strip().lower() not in ON:
         raise InputError(f"{SWITCH} is {environ.get(SWITCH)!r}, but should be 1 or 0.")
     accepted = RunSettings.__annotations__
-    known = {PREFIX + name.upper(): name for name in sorted(accepted)}
-    given: dict[str, str] = {}
+    variables = {PREFIX + name.upper(): name for name in sorted(accepted)}
+    settings: dict[str, str] = {}
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable == SUPERVISED:
             continue
-        if variable not in known:
+        if variable not in variables:
             near = nearest(variable.removeprefix(PREFIX), accepted)
-            names = [PREFIX + name.upper() for name in near] or list(known)
+            names = [PREFIX + name.upper() for name in near] or list(variables)
             hint = (
                 f"Did you mean {' or '.join(names)}?" if near else f"There are {', '.join(names)}."
             )
             raise InputError(f"there is no setting {variable}. {hint}")
         if text.strip():
-            given[known[variable]] = text
-    config = RunConfig.from_sources(("the environment", given))
-    return {name: getattr(config, name) for name in given}
+            settings[variables[variable]] = text
+    config = RunConfig.from_sources(("the environment", settings))
+    return {name: getattr(config, name) for name in settings}

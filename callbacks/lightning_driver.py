@@ -213,9 +213,9 @@ def _merged_settings(parts: Sequence[Part]) -> RunConfig:
         name = type(part).__name__
         for key, value in part.settings.items():
             if key in merged and merged[key][0] != value:
-                other_value, other = merged[key]
+                other_value, other_name = merged[key]
                 raise InputError(
-                    f"{other} and {name} disagree about {key}: {other_value!r} and {value!r}."
+                    f"{other_name} and {name} disagree about {key}: {other_value!r} and {value!r}."
                 )
             merged[key] = (value, name)
     return RunConfig.from_sources(("callbacks", {key: value for key, (value, _) in merged.items()}))

@@ -70,8 +70,8 @@ class LightningFace:
             return self.interrupts.received or 0
         # With several ranks Lightning lets each end by itself, after the batch.
         trainer = self._trainer
-        noted = trainer.world_size == 1 and trainer.received_sigterm
-        return int(signal.SIGTERM) if noted else 0
+        has_sigterm = trainer.world_size == 1 and trainer.received_sigterm
+        return int(signal.SIGTERM) if has_sigterm else 0
 
     def restore(self) -> None:
         """Give the trainer back what ``stop`` has changed."""
@@ -95,8 +95,8 @@ def validation_follows(trainer: Trainer, batch_index: int) -> bool:
     if interval is None or interval == float("inf"):
         return interval is None
     loop = trainer.fit_loop.epoch_loop
-    done = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_index
-    return (done + 1) % int(interval) == 0 or bool(loop.batch_progress.is_last_batch)
+    batches = loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_index
+    return (batches + 1) % int(interval) == 0 or bool(loop.batch_progress.is_last_batch)
 
 
 def process_of(trainer: Trainer) -> ProcessRank:

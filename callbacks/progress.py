@@ -164,7 +164,7 @@ class CarbonProgress(ProgressBar):
             text += f" of {energy_text(limit_kwh)}"
             if total_mj > self._budget.limit_mj:
                 share = (self._budget.limit_mj - used_mj) / (total_mj - used_mj)
-                left = trainer.max_steps - trainer.global_step
-                last = trainer.global_step + int(share * left)
+                steps_left = trainer.max_steps - trainer.global_step
+                last = trainer.global_step + int(share * steps_left)
                 text += f": the budget will stop it near step {last}"
         self._console.print(text + ".")

@@ -26,12 +26,12 @@ class ExactResume(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return all ranks' random states; called on all ranks together when one saves."""
-        mine = random_state()
+        state = random_state()
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             states: list[Any] = [None] * dist.get_world_size()
-            dist.all_gather_object(states, mine)
+            dist.all_gather_object(states, state)
             return {"ranks": states}
-        return {"ranks": [mine]}
+        return {"ranks": [state]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the states; they are put in place when training starts."""
@@ -60,7 +60,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
     """Put a state from ``random_state`` in place."""
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([one.cpu() for one in state["cuda"]])
+        torch.cuda.set_rng_state_all([rng_state.cpu() for rng_state in state["cuda"]])
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

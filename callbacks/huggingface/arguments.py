@@ -26,8 +26,8 @@ def tokens_in(inputs: Any) -> int:
     if not isinstance(inputs, Mapping):
         return 0
     names: Iterable[str] = ("input_ids",) if "input_ids" in inputs else TOKEN_IDS
-    found = (inputs.get(name) for name in names)
-    return sum(ids.numel() for ids in found if isinstance(ids, torch.Tensor))
+    tensors = (inputs.get(name) for name in names)
+    return sum(ids.numel() for ids in tensors if isinstance(ids, torch.Tensor))
 
 
 def epoch_may_end(args: TrainingArguments, state: TrainerState) -> bool:

@@ -113,11 +113,11 @@ class CarbonAwareCallback(TrainerCallback):
             run.face.validation_steps = partial(validation_steps, weakref.ref(trainer))
         add_abilities = partial(self._add_abilities, run, type(trainer).__name__, args, model)
         try:
-            refused = run.driver.set_up(add_abilities)
+            refusal = run.driver.set_up(add_abilities)
         except Exception as error:
             self._close(error)
             raise
-        if refused is not None:
+        if refusal is not None:
             run.has_nothing_left = control.should_training_stop = True
         run.driver.begin(state.global_step)
 
@@ -188,14 +188,14 @@ class CarbonAwareCallback(TrainerCallback):
         checkpoint: Path | None,
     ) -> HuggingFaceDriver:  # fmt: skip
         retried, self._retried = self._retried, None
-        kept = (read_state(checkpoint) if checkpoint is not None else None) or {}
+        state_before = (read_state(checkpoint) if checkpoint is not None else None) or {}
         resume = retried
-        if kept:
-            run_id, energy_mj = str(kept["run_id"]), int(kept["energy_mj"])
+        if state_before:
+            run_id, energy_mj = str(state_before["run_id"]), int(state_before["energy_mj"])
             resume = ResumePoint(run_id, str(checkpoint), state.global_step, energy_mj)
         context = RankContext.open(self._config, process_of(args), resume, self._given_session)
         face = HuggingFaceFace(args, state, control, self._signals)
-        self._run = run = HuggingFaceDriver(context, face, args, kept)
+        self._run = run = HuggingFaceDriver(context, face, args, state_before)
         self.outcome, self.run_dir = None, None
         if context.session is not None:
             self.run_dir = context.session.run_dir
@@ -271,8 +271,8 @@ def _close_at_exit(driver: TrainingDriver, formats: Sequence[str]) -> None:
 
 
 def _checkpoint_of(
-    args: TrainingArguments, state: TrainerState, given: str | None
+    args: TrainingArguments, state: TrainerState, path: str | None
 ) -> Path | None:  # fmt: skip
-    if given is not None:
-        return Path(given)
+    if path is not None:
+        return Path(path)
     return usual_folder(args, state) if state.global_step > 0 else None

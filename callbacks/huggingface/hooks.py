@@ -45,10 +45,10 @@ def running_trainer(state: TrainerState) -> tuple[Trainer | None, str | None]:
 
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        found = frame.f_locals.get("self")
-        if isinstance(found, Trainer) and found.state is state:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Trainer) and owner.state is state:
             checkpoint = frame.f_locals.get("resume_from_checkpoint")
-            return found, None if checkpoint is None else str(checkpoint)
+            return owner, None if checkpoint is None else str(checkpoint)
         frame = frame.f_back
     return None, None
 
@@ -103,11 +103,11 @@ class TrainerHooks:
     """
 
     def __init__(
-        self, trainer: Trainer, run: HuggingFaceDriver, failed: Callable[[BaseException], None]
+        self, trainer: Trainer, run: HuggingFaceDriver, on_failure: Callable[[BaseException], None]
     ) -> None:
         self._trainer = trainer
         self._run = run
-        self._failed = failed
+        self._failed = on_failure
         self._guarding = 0
         self._released = False
         self._methods = WrappedMethods(trainer)
@@ -121,9 +121,9 @@ class TrainerHooks:
 
     def _wrap(self) -> None:
         wrap, run = self._methods.wrap, self._run
-        seen = [wrap("_run_epoch", self._epoch), wrap("_finalize_training", self._guard)]
+        are_wrapped = [wrap("_run_epoch", self._epoch), wrap("_finalize_training", self._guard)]
         wrap("_evaluate", self._guard)
-        if not all(seen):
+        if not all(are_wrapped):
             why = "this version of transformers does not report exceptions in training"
             run.note("exceptions", f"{why}: a run that one ends is closed when the process ends")
         run.sees_evaluations = wrap("evaluate", self._through(run.validating))

@@ -39,7 +39,7 @@ class Budget:
 
     @classmethod
     def tightest(
-        cls, config: BudgetSettings, factor: EmissionFactor, settled: AccruedUsage = ZERO
+        cls, config: BudgetSettings, factor: EmissionFactor, accrued: AccruedUsage = ZERO
     ) -> Budget | None:
         """Return the budget that is reached first, or None where none was set.
 
@@ -49,19 +49,19 @@ class Budget:
         Args:
             config: the budgets.
             factor: the intensity and price from now on.
-            settled: what was used before.
+            accrued: what was used before.
         """
         budgets = []
         if config.budget_kwh is not None:
             budgets.append((config.budget_kwh, f"{config.budget_kwh:g} kWh"))
-        before_kwh = factor.facility_kwh(settled.energy_mj)
+        before_kwh = factor.facility_kwh(accrued.energy_mj)
         if config.budget_kgco2e is not None:
             g_per_kwh = factor.intensity.intensity_gco2e_per_kwh
-            left_g = 1000 * (config.budget_kgco2e - settled.emissions_kgco2e)
+            left_g = 1000 * (config.budget_kgco2e - accrued.emissions_kgco2e)
             kwh = before_kwh + left_g / g_per_kwh if g_per_kwh else float("inf")
             budgets.append((kwh, f"{config.budget_kgco2e:g} kgCO2e"))
         if config.budget_cost is not None and factor.price_per_kwh:
-            kwh = before_kwh + (config.budget_cost - settled.cost) / factor.price_per_kwh
+            kwh = before_kwh + (config.budget_cost - accrued.cost) / factor.price_per_kwh
             budgets.append((kwh, f"{config.budget_cost:g} {config.currency}"))
         finite = [(kwh, text) for kwh, text in budgets if kwh != float("inf")]
         if not finite:
@@ -224,13 +224,13 @@ class BudgetGuard:
             return None
         return self._reason(budget, "step" if steps_left else "validation")
 
-    def max_steps(self, wanted: int, validation_mj: int) -> int:
+    def max_steps(self, limit: int, validation_mj: int) -> int:
         """Return how many steps surely fit, up to ``wanted``, with validation and checkpoint."""
-        if self.budget is None or wanted <= 1:
-            return wanted
+        if self.budget is None or limit <= 1:
+            return limit
         need = self._need(self._last_used_mj, validation_mj)
         left_mj = self.budget.limit_mj - need.total_mj
-        return max(1, min(wanted, int(left_mj / max(1, 2 * self._forecast.next_mj))))
+        return max(1, min(limit, int(left_mj / max(1, 2 * self._forecast.next_mj))))
 
     def left_kwh(self) -> float | None:
         """Return what is left, kWh with PUE; None without a budget."""
@@ -259,7 +259,7 @@ class BudgetGuard:
         reserve_mj = round(self._run.meter.peak_power_w() * seconds * 1000)
         return Need(used_mj, next_mj, reserve_mj)
 
-    def _reason(self, budget: Budget, what: str = "step") -> str:
+    def _reason(self, budget: Budget, phase: str = "step") -> str:
         used = energy_text(self._run.factor.facility_kwh(self._run.used_mj()))
         text = f"the budget of {budget.text} is reached"
-        return f"{text}: {used} used, and the next {what} would not fit"
+        return f"{text}: {used} used, and the next {phase} would not fit"

@@ -25,13 +25,13 @@ def levels_fact(table: PowerProfile) -> LevelsMeasured:
         means=table.mechanism,
         levels=[
             {
-                "share": one.power_fraction,
-                "power_w": one.power_w,
-                "steps_per_s": one.steps_per_s,
-                "steps": one.steps,
-                "seconds": one.seconds,
+                "share": setting.power_fraction,
+                "power_w": setting.power_w,
+                "steps_per_s": setting.steps_per_s,
+                "steps": setting.steps,
+                "seconds": setting.seconds,
             }
-            for one in table.settings
+            for setting in table.settings
         ],
         idle_w=table.idle_w,
         measured_at_ns=table.measured_at_ns,

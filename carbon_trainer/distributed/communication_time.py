@@ -106,19 +106,19 @@ def merged(spans: Iterable[Span], *, within: Span) -> list[Span]:
     return result
 
 
-def without(spans: Sequence[Span], taken: Sequence[Span]) -> list[Span]:
+def without(spans: Sequence[Span], removed: Sequence[Span]) -> list[Span]:
     """Return what is left of merged spans when other merged spans are taken out."""
     result: list[Span] = []
     first = 0
     for start, end in spans:
-        while first < len(taken) and taken[first][1] <= start:
+        while first < len(removed) and removed[first][1] <= start:
             first += 1
-        at = first
-        while at < len(taken) and taken[at][0] < end:
-            if start < taken[at][0]:
-                result.append((start, taken[at][0]))
-            start = max(start, taken[at][1])
-            at += 1
+        position = first
+        while position < len(removed) and removed[position][0] < end:
+            if start < removed[position][0]:
+                result.append((start, removed[position][0]))
+            start = max(start, removed[position][1])
+            position += 1
         if start < end:
             result.append((start, end))
     return result

@@ -61,9 +61,9 @@ def elastic_run_id(environ: Mapping[str, str] = os.environ) -> str | None:
     """
     if not is_elastic(environ):
         return None
-    given = environ["TORCHELASTIC_RUN_ID"]
-    if given and given != "none":
-        return f"torchrun-{given}"
+    run_id = environ["TORCHELASTIC_RUN_ID"]
+    if run_id and run_id != "none":
+        return f"torchrun-{run_id}"
     if environ.get("GROUP_WORLD_SIZE", "1") != "1":
         raise InputError(
             "with several machines torchrun must be given an id (--rdzv-id), or carbon-train one "

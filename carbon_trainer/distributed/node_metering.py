@@ -58,7 +58,7 @@ def assign_metering(rank: int, members: Sequence[RankInfo]) -> MeteringAssignmen
         members: all of the run's.
     """
     nodes: dict[str, list[RankInfo]] = {}
-    for member in sorted(members, key=lambda one: one.rank):
+    for member in sorted(members, key=lambda member: member.rank):
         nodes.setdefault(member.node, []).append(member)
     meters = tuple(sorted(group[0].rank for group in nodes.values()))
     for node, group in nodes.items():
@@ -112,7 +112,9 @@ def report_of(meter: EnergyMeter, node: str, host: str, *, final: bool = False) 
         sources=tuple(
             {**dataclasses.asdict(row.info), "device": _device(node, row.info)} for row in rows
         ),
-        intervals=tuple(dataclasses.replace(one, device=_device(node, one)) for one in intervals),
+        intervals=tuple(
+            dataclasses.replace(interval, device=_device(node, interval)) for interval in intervals
+        ),
         events=tuple(meter.events()),
         used_mj=meter.used_mj(),
         upper_mj=meter.used_mj(upper=True),

@@ -78,8 +78,8 @@ def damaged_inside(folder: Path, name: str) -> list[str]:
     """
     lines = (folder / name).read_text(encoding="utf-8").splitlines()
     sealed = {file: digest for digest, file in (line.split("  ", 1) for line in lines)}
-    found = {file: sha256_of(folder / file) for file in sealed if (folder / file).is_file()}
-    return sorted(file for file, digest in sealed.items() if found.get(file) != digest)
+    digests = {file: sha256_of(folder / file) for file in sealed if (folder / file).is_file()}
+    return sorted(file for file, digest in sealed.items() if digests.get(file) != digest)
 
 
 def latest_valid(folder: Path) -> Path | None:
@@ -95,8 +95,8 @@ def prune(folder: Path, keep: int) -> None:
     """Remove all but the newest, and what a killed process has left half-written."""
     for old in sorted(folder.glob(PATTERN))[:-keep]:
         remove(old)
-    for left in folder.glob("step-*.partial"):
-        remove(left)
+    for partial in folder.glob("step-*.partial"):
+        remove(partial)
     remove_unfinished(folder, "step-*")
 
 

@@ -193,17 +193,17 @@ def _tail(position: DeviceSnapshot, counter_mj: int | None, now_ns: int) -> list
         # The machine's clock was set back meanwhile: how long ago it was cannot be told.
         since_ns = round(TAIL_S * NS_PER_S)
     tail_ns = min(since_ns, round(TAIL_S * NS_PER_S))
-    counted = position.counter_mj is not None and counter_mj is not None
+    has_counter = position.counter_mj is not None and counter_mj is not None
     used_mj = (counter_mj or 0) - (position.counter_mj or 0)
-    if not counted or used_mj < 0:
+    if not has_counter or used_mj < 0:
         tail_ns = min(tail_ns, round(HEARTBEAT_S * NS_PER_S))
         guess_mj = round(position.power_mw * tail_ns / NS_PER_S)
         return [_interval(position, position.known_ns, position.known_ns + tail_ns, guess_mj,
                           str(Method.ESTIMATED), guess_mj // 2)]  # fmt: skip
     most_mj = round(max(position.peak_mw, position.power_mw) * tail_ns / NS_PER_S)
     booked_mj = min(used_mj, most_mj)
-    soon = since_ns <= tail_ns
-    method = position.method if soon and booked_mj == used_mj else str(Method.ESTIMATED)
+    is_soon = since_ns <= tail_ns
+    method = position.method if is_soon and booked_mj == used_mj else str(Method.ESTIMATED)
     end_ns = position.known_ns + tail_ns
     sigma_mj = 0 if method == position.method else booked_mj // 2
     facts: list[Fact] = [

@@ -138,12 +138,12 @@ class RunSession(Generic[Held]):
 
     def _begin(self, resume: ResumePoint | None) -> None:
         self.meter.start()
-        known = self._writer.head.seq > 0
-        if not known:
+        is_known = self._writer.head.seq > 0
+        if not is_known:
             self.record(run_opened(self.config, self._entry))
             if self.config.operation is not None:
                 self.record(boundary_stated(self.config))
-        self.energy_before_mj = self.ledger.energy_mj(self.run_id) if known else 0
+        self.energy_before_mj = self.ledger.energy_mj(self.run_id) if is_known else 0
         if resume:
             in_ledger_mj = self.energy_before_mj
             self.energy_before_mj = max(in_ledger_mj, resume.energy_mj)
@@ -170,8 +170,8 @@ class RunSession(Generic[Held]):
 
     def _lost_mj(self, resume: ResumePoint, in_ledger_mj: int) -> int:
         """Return what was used since the checkpoint, if the steps done with it are done again."""
-        done = self.ledger.facts(self.run_id, CheckpointSaved, RunClosed, Resumed)
-        last = done[-1] if done else None
+        facts = self.ledger.facts(self.run_id, CheckpointSaved, RunClosed, Resumed)
+        last = facts[-1] if facts else None
         orderly = last is not None and last.kind == RunClosed.kind
         if orderly and last is not None and last.body["step"] <= resume.step:
             return 0
@@ -387,9 +387,11 @@ def _forecasts(config: MeteredConfig, clock: Clock) -> Forecasts | None:
 def _recover(runs_dir: Path, ledger: Ledger, clock: Clock) -> None:
     """Book what killed runs had used; a start never fails by it."""
     try:
-        for one in recover_killed(runs_dir, ledger, clock):
+        for recovered in recover_killed(runs_dir, ledger, clock):
             log.warning(
-                "%s was killed; %.0f J of it are booked now.", one.run_id, one.energy_mj / 1e3
+                "%s was killed; %.0f J of it are booked now.",
+                recovered.run_id,
+                recovered.energy_mj / 1e3,
             )
     except Exception as error:
         log.warning("energy of killed runs could not be booked: %s", error)
