@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from carbon_trainer.clock import NS_PER_S, Clock
 from carbon_trainer.energy.heartbeat import FILE_NAME, DeviceSnapshot, Heartbeat, read_heartbeat
@@ -23,6 +23,7 @@ from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.files import remove_unfinished
 from carbon_trainer.hardware import machine
 from carbon_trainer.hardware.process import ProcessIdentity, boot_id, pid_space
+from carbon_trainer.ledger.engine import plain
 from carbon_trainer.ledger.facts import Decision, Fact, Incomplete, Interval
 from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.state import RECOVERED
@@ -102,6 +103,21 @@ def recover_killed(
         energy_mj = sum(fact.energy_mj for fact in facts if isinstance(fact, Interval))
         booked.append(Recovered(beat.run_id, energy_mj))
     return booked
+
+
+def recover_killed_or_warn(runs_dir: Path, ledger: Ledger, clock: Clock) -> None:
+    """Recover the energy of killed runs, and log what was recovered.
+
+    A failure is logged only: most often it is another run's folder or record that is at fault, and
+    the run that starts must not fail because of that.
+    """
+    try:
+        for run in recover_killed(runs_dir, ledger, clock):
+            log.warning("recovered %.0f J from the killed run %s.", run.energy_mj / 1e3, run.run_id)
+    except Exception as error:
+        reason = plain(error) if isinstance(error, DBAPIError) else str(error)
+        log.warning("the energy of killed runs could not be recovered: %s", reason)
+        log.debug("recovery", exc_info=True)
 
 
 def _remove_unfinished_heartbeats(run_dir: Path) -> None:

@@ -47,7 +47,7 @@ from carbon_trainer.runs.facts import (
     run_opened,
 )
 from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint, new_run_id
-from carbon_trainer.runs.recovery import recover_killed, take_unwritten
+from carbon_trainer.runs.recovery import recover_killed_or_warn, take_unwritten
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class RunSession(Generic[Held]):
             # A start of this run whose disk took not one record: what it used has to go somewhere.
             opened = clock.now_ns(), run_opened(config, entry)
             ledger.append(run_id, [opened], ledger.head(run_id))
-        _recover(config.runs_dir, ledger, clock)
+        recover_killed_or_warn(config.runs_dir, ledger, clock)
         if resume is not None:
             take_unwritten(ledger, config.runs_dir / run_id, run_id)
         meter = meter or EnergyMeter(clock=clock, host=config.host_metering)
@@ -382,20 +382,6 @@ def _forecasts(config: MeteredConfig, clock: Clock) -> Forecasts | None:
     if config.deadline is not None:
         until_ns = ns_of(time_of(config.deadline, "--deadline"))
     return Forecasts(config.zone, config.provider, config.trace, until_ns, clock)
-
-
-def _recover(runs_dir: Path, ledger: Ledger, clock: Clock) -> None:
-    """Book what killed runs had used; a start never fails by it."""
-    try:
-        for recovered in recover_killed(runs_dir, ledger, clock):
-            log.warning(
-                "%s was killed; %.0f J of it are booked now.",
-                recovered.run_id,
-                recovered.energy_mj / 1e3,
-            )
-    except Exception as error:
-        log.warning("energy of killed runs could not be booked: %s", error)
-        log.debug("recovery", exc_info=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a start completes of a run whose process was killed after its last step."""
+"""Completing the record of a run whose process was killed after its last step."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def _change(folder: Path, statement: str) -> None:
         other.execute(statement)
 
 
-def test_its_record_is_completed_once_and_its_report_is_written(
+def test_the_record_is_completed_once_and_the_report_is_written(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     chain.put(KILLED)
     point = saved(tmp_path, 20)
-    said = complete_killed(config, point)
-    assert said == [
+    message = complete_killed(config, point)
+    assert message == [
         "finished: all steps are done; the process was killed before it had recorded that.",
         f"report: {tmp_path / RUN / 'report.html'}",
     ]
@@ -81,7 +81,7 @@ def test_its_record_is_completed_once_and_its_report_is_written(
     assert chain.ledger.facts(RUN)[-1].seq == closed.seq
 
 
-def test_what_was_not_recorded_of_the_last_steps_is_a_gap(
+def test_steps_that_were_not_recorded_are_a_gap(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     chain.put(KILLED)
@@ -90,7 +90,7 @@ def test_what_was_not_recorded_of_the_last_steps_is_a_gap(
     assert gaps == ["losses of steps 19 to 20", "validation after the last step"]
 
 
-def test_what_was_recorded_is_no_gap(
+def test_steps_that_were_recorded_are_not_a_gap(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     last = Progress(time_ns=chain.now_ns, step=20, tokens=9, loss=1.0, validation_loss=1.1)
@@ -99,7 +99,7 @@ def test_what_was_recorded_is_no_gap(
     assert not chain.ledger.facts(RUN, Incomplete)
 
 
-def test_one_that_may_still_run_is_left_alone(
+def test_a_run_that_may_be_alive_is_left_unchanged(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     point = saved(tmp_path, 20)
@@ -110,7 +110,7 @@ def test_one_that_may_still_run_is_left_alone(
     assert chain.ledger.head(RUN) == head
 
 
-def test_one_that_has_steps_left_is_not_finished_by_asking_for_fewer(
+def test_a_run_with_steps_left_is_not_finished_by_asking_for_fewer(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     chain.put(KILLED)
@@ -118,7 +118,7 @@ def test_one_that_has_steps_left_is_not_finished_by_asking_for_fewer(
     assert not chain.ledger.facts(RUN, RunClosed)
 
 
-def test_one_that_has_a_newer_checkpoint_is_not_finished_by_an_older(
+def test_a_run_with_a_newer_checkpoint_is_not_finished_by_an_older_one(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     more = Resumed(
@@ -131,7 +131,7 @@ def test_one_that_has_a_newer_checkpoint_is_not_finished_by_an_older(
     assert not chain.ledger.facts(RUN, RunClosed)
 
 
-def test_a_report_that_was_not_written_in_time_is_written(
+def test_a_missing_report_is_written(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     chain.close()
@@ -142,7 +142,7 @@ def test_a_report_that_was_not_written_in_time_is_written(
     assert chain.ledger.head(RUN) == head
 
 
-def test_records_that_the_disk_had_refused_are_taken_first(
+def test_records_that_a_full_disk_had_refused_are_recovered_first(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     point = saved(tmp_path, 20)
@@ -166,24 +166,26 @@ def test_a_checkpoint_without_its_record_has_nothing_to_complete(
     assert not (tmp_path / "ledger.sqlite").exists()
 
 
-def test_a_ledger_that_refuses_is_named_and_tried_again(
+def test_a_ledger_that_refuses_records_is_an_error_and_can_be_retried(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     chain.put(KILLED)
     point = saved(tmp_path, 20)
-    said = f"the record of run {RUN} could not be completed \\(disk full\\): give the same command"
-    with refusing(tmp_path), pytest.raises(CarbonTrainerError, match=said) as refused:
+    message = (
+        f"the record of run {RUN} could not be completed \\(disk full\\): run the same command"
+    )
+    with refusing(tmp_path), pytest.raises(CarbonTrainerError, match=message) as refused:
         complete_killed(config, point)
     assert refused.value.exit_status == 1
     assert len(complete_killed(config, point)) == 2
 
 
-def test_a_folder_in_which_no_report_can_be_written_is_named(
+def test_a_report_that_cannot_be_written_is_reported(
     config: RunConfig, chain: ledgers.Chain, tmp_path: Path
 ) -> None:
     chain.put(KILLED)
     point = saved(tmp_path, 20)
     (tmp_path / RUN / "report.html").mkdir()
-    said = complete_killed(config, point)
-    assert said[1].startswith("no report could be written: ")
+    message = complete_killed(config, point)
+    assert message[1].startswith("the report could not be written: ")
     assert len(chain.ledger.facts(RUN, RunClosed)) == 1

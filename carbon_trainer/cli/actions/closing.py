@@ -1,4 +1,4 @@
-"""What ``fit`` prints at the end: how it ended, what it used, where the report lies."""
+"""What ``fit`` prints at the end: the outcome, the energy used, the path of the report."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from carbon_trainer.reports.summary import summary_rows
 from carbon_trainer.runs.recovery import recover_killed
 from carbon_trainer.training.fit import FitResult
 
-REFUSALS = (CarbonTrainerError, DBAPIError, OSError)
-"""What ledgers, disks and records refuse."""
+LEDGER_ERRORS = (CarbonTrainerError, DBAPIError, OSError)
+"""Errors of ledgers, databases and disks that are reported in one sentence."""
 
 
 def print_closing(console: Console, result: FitResult) -> None:
@@ -50,16 +50,16 @@ def _lines(result: FitResult) -> list[str]:
     if checkpoint and outcome.status == "finished":
         lines.append(f"for transformers: carbon-train export {result.run_id}")
     if checkpoint and outcome.status not in ("finished", "released"):
-        more = " with a larger budget" if outcome.status == "budget" else ""
-        lines.append(f"go on{more}: carbon-train fit --resume {result.run_id}")
+        condition = " with a larger budget" if outcome.status == "budget" else ""
+        lines.append(f"resume{condition}: carbon-train fit --resume {result.run_id}")
     lines.append(report_line(result.session.ledger, result.run_id, result.run_dir))
     return lines
 
 
 def report_of_failure(run_id: str, runs_dir: Path) -> str:
-    """Write the report of a run that was given up, and say where it lies.
+    """Write the report of a run that is not restarted any more, and return a line with its path.
 
-    What killed segments had used is recorded first, so that the report has it.
+    The energy of killed segments is recovered first, so that the report includes it.
     """
     try:
         ledger = Ledger.open(location_of(None, runs_dir), create=False)
@@ -68,18 +68,18 @@ def report_of_failure(run_id: str, runs_dir: Path) -> str:
             return report_line(ledger, run_id, runs_dir / run_id)
         finally:
             ledger.close()
-    except REFUSALS as error:
-        return f"no report could be written: {plainly(error)}"
+    except LEDGER_ERRORS as error:
+        return f"the report could not be written: {error_text(error)}"
 
 
-def plainly(error: Exception) -> str:
-    """Return what a ledger, a disk or a record that refuses says itself."""
+def error_text(error: Exception) -> str:
+    """Return the message of one of ``LEDGER_ERRORS``, without SQLAlchemy's additions."""
     return plain(error) if isinstance(error, DBAPIError) else str(error)
 
 
 def report_line(ledger: Ledger, run_id: str, run_dir: Path) -> str:
-    """Write a run's report, and say where it lies or why there is none."""
+    """Write a run's report, and return a line with its path, or with the error."""
     try:
         return f"report: {write_run_report(ledger, run_id, run_dir)['html']}"
-    except REFUSALS as error:
-        return f"no report could be written: {plainly(error)}"
+    except LEDGER_ERRORS as error:
+        return f"the report could not be written: {error_text(error)}"

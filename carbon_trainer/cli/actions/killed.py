@@ -1,14 +1,14 @@
-"""Completing what a run lacks whose process was killed after its last step."""
+"""Completes the record of a run whose process was killed after its last step."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
-from carbon_trainer.cli.actions.closing import REFUSALS, plainly, report_line
+from carbon_trainer.cli.actions.closing import error_text, report_line
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.config import RunConfig
 from carbon_trainer.energy.heartbeat import FILE_NAME as HEARTBEAT_FILE
@@ -27,28 +27,26 @@ from carbon_trainer.ledger.state import STATES, last_state
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.runs.checkpoints import latest_valid
 from carbon_trainer.runs.outcome import FINISHED, ResumePoint
-from carbon_trainer.runs.recovery import recover_killed, take_unwritten
-
-log = logging.getLogger(__name__)
+from carbon_trainer.runs.recovery import recover_killed_or_warn, take_unwritten
 
 
 def complete_killed(config: RunConfig, point: ResumePoint) -> list[str]:
     """Complete the record and the report of a run that has nothing left to train.
 
     Args:
-        config: where the run's folder and its ledger are.
-        point: the checkpoint that the user wants to go on from.
+        config: names the runs folder and the ledger.
+        point: the checkpoint that the user wants to resume from.
 
     Returns:
-        What was done, to be printed; nothing where nothing is missing, where the process may be
-        alive or was on another machine, or where the run itself has steps left.
+        Lines to print about what was done. None if nothing is missing, if the process may be
+        alive or ran on another machine, or if the run itself has steps left.
 
     Raises:
-        CarbonTrainerError: if the ledger cannot be read or refuses the closing record.
+        CarbonTrainerError: if the ledger cannot be read, or the closing record not be written.
     """
     location = location_of(config.ledger, config.runs_dir)
     if "://" not in location and not Path(location).exists():
-        # The checkpoint was brought here without its record.
+        # The checkpoint was copied here without its ledger.
         return []
     ledger = Ledger.open(location, create=False)
     try:
@@ -59,15 +57,24 @@ def complete_killed(config: RunConfig, point: ResumePoint) -> list[str]:
 
 def _complete(ledger: Ledger, runs_dir: Path, point: ResumePoint) -> list[str]:
     run_dir = runs_dir / point.run_id
-    _recover(ledger, runs_dir, point.run_id)
+    recover_killed_or_warn(runs_dir, ledger, SystemClock())
+    if not (run_dir / HEARTBEAT_FILE).exists():
+        # A heartbeat that is still there may belong to a live process, which writes its records
+        # itself.
+        take_unwritten(ledger, run_dir, point.run_id)
     state = last_state(ledger.facts(point.run_id, *STATES))
     if state is None:
         return []
     if state.kind == RunClosed.kind:
-        # It may have been killed while its report was being written.
-        is_valid = state.body["status"] != FINISHED.status or (run_dir / "report.html").exists()
-        return [] if is_valid else [report_line(ledger, point.run_id, run_dir)]
-    if state.kind != Decision.kind or not _is_the_end(ledger, run_dir, point):
+        # The process may have been killed between the closing record and the report.
+        is_complete = state.body["status"] != FINISHED.status or (run_dir / "report.html").exists()
+        return [] if is_complete else [report_line(ledger, point.run_id, run_dir)]
+    # Of the states that are not an end, only the decision of a recovery says that the process is
+    # dead; after any other the run may be alive.
+    if state.kind != Decision.kind:
+        return []
+    settings = _last_settings(ledger, point.run_id)
+    if not _is_final_checkpoint(settings, run_dir, point):
         return []
     closed = RunClosed(
         status=FINISHED.status,
@@ -77,35 +84,25 @@ def _complete(ledger: Ledger, runs_dir: Path, point: ResumePoint) -> list[str]:
         tokens=point.tokens,
         checkpoint=point.checkpoint,
     )
-    _append(ledger, point.run_id, [*_missing(ledger, point), closed])
+    _append(ledger, point.run_id, [*_gaps(ledger, settings, point), closed])
     return [f"{closed.status}: {closed.reason}.", report_line(ledger, point.run_id, run_dir)]
 
 
-def _recover(ledger: Ledger, runs_dir: Path, run_id: str) -> None:
-    """Record what killed runs have used; a fault of another run's is not this one's."""
-    try:
-        recover_killed(runs_dir, ledger, SystemClock())
-    except REFUSALS as error:
-        log.warning("the energy of killed runs could not be recorded: %s", plainly(error))
-    if not (runs_dir / run_id / HEARTBEAT_FILE).exists():
-        take_unwritten(ledger, runs_dir / run_id, run_id)
-
-
-def _is_the_end(ledger: Ledger, run_dir: Path, point: ResumePoint) -> bool:
-    """Say whether a checkpoint is the run's last and has all the steps that the run was to do.
+def _is_final_checkpoint(settings: Mapping[str, Any], run_dir: Path, point: ResumePoint) -> bool:
+    """Return whether a checkpoint is the run's latest and has all of its steps.
 
     The user may have named an older checkpoint, or fewer steps than the run has.
     """
-    newest = latest_valid(run_dir / "checkpoints")
-    if newest is None or point.checkpoint is None:
+    latest = latest_valid(run_dir / "checkpoints")
+    if latest is None or point.checkpoint is None:
         return False
-    steps = _settings(ledger, point.run_id).get("max_steps")
-    is_newest = newest.resolve() == Path(point.checkpoint).resolve()
-    return is_newest and steps is not None and point.step >= steps
+    max_steps = settings.get("max_steps")
+    is_latest = latest.resolve() == Path(point.checkpoint).resolve()
+    return is_latest and max_steps is not None and point.step >= max_steps
 
 
-def _missing(ledger: Ledger, point: ResumePoint) -> list[Fact]:
-    """Return the gaps in what was recorded of the last steps."""
+def _gaps(ledger: Ledger, settings: Mapping[str, Any], point: ResumePoint) -> list[Fact]:
+    """Return the gaps in the record of the last steps."""
     why = "the process was killed before it had recorded"
     last = ledger.last(point.run_id, Progress)
     recorded = 0 if last is None else int(last.body["step"])
@@ -114,15 +111,15 @@ def _missing(ledger: Ledger, point: ResumePoint) -> list[Fact]:
     if recorded < point.step:
         what = f"losses of steps {recorded + 1:,} to {point.step:,}"
         gaps.append(Incomplete(what=what, why=f"{why} them"))
-    every = int(_settings(ledger, point.run_id).get("validate_every") or 0)
-    is_due = every > 0 and point.step % every == 0
+    validate_every = int(settings.get("validate_every") or 0)
+    is_due = validate_every > 0 and point.step % validate_every == 0
     if is_due and (recorded < point.step or not validated):
         gaps.append(Incomplete(what="validation after the last step", why=f"{why} its result"))
     return gaps
 
 
-def _settings(ledger: Ledger, run_id: str) -> dict[str, Any]:
-    """Return the settings that the run had last."""
+def _last_settings(ledger: Ledger, run_id: str) -> dict[str, Any]:
+    """Return the settings of the run's last segment."""
     settings: dict[str, Any] = ledger.facts(run_id, RunOpened, Resumed)[-1].body["config"]
     return settings
 
@@ -133,6 +130,6 @@ def _append(ledger: Ledger, run_id: str, facts: list[Fact]) -> None:
         ledger.append(run_id, [(now_ns, fact) for fact in facts], ledger.head(run_id))
     except DBAPIError as error:
         raise CarbonTrainerError(
-            f"the record of run {run_id} could not be completed ({plainly(error)}): give the same "
-            "command again."
+            f"the record of run {run_id} could not be completed ({error_text(error)}): run the "
+            "same command again."
         ) from error

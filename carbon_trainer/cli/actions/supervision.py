@@ -1,6 +1,6 @@
-"""What a supervisor asks the ledger, which it does not open itself: it would stay in its memory.
+"""A supervisor's queries to the ledger, in a process of their own, so that it stays small.
 
-``python -m carbon_trainer.cli.actions.supervision QUESTION RUN RUNS_DIR`` prints one line.
+``python -m carbon_trainer.cli.actions.supervision QUERY RUN RUNS_DIR`` prints one line.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from carbon_trainer.cli.actions.closing import REFUSALS, plainly, report_of_failure
+from carbon_trainer.cli.actions.closing import LEDGER_ERRORS, error_text, report_of_failure
 from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.ledger.location import location_of
@@ -16,7 +16,7 @@ from carbon_trainer.ledger.store import Ledger
 
 
 def return_time_ns(run_id: str, runs_dir: Path) -> int:
-    """Return when a released run wants to come back; 0 if it has not said so.
+    """Return when a released run is to be restarted; 0 if it has not recorded a time.
 
     Raises:
         LedgerError: if the ledger cannot be read.
@@ -31,13 +31,13 @@ def return_time_ns(run_id: str, runs_dir: Path) -> int:
     return int(times[-1] or 0) if times else 0
 
 
-QUESTIONS = {"return-time": return_time_ns, "report": report_of_failure}
+QUERIES = {"return-time": return_time_ns, "report": report_of_failure}
 
 
 if __name__ == "__main__":
-    question, run, folder = sys.argv[1:]
+    query, run, folder = sys.argv[1:]
     try:
-        sys.stdout.write(f"{QUESTIONS[question](run, Path(folder))}\n")
-    except REFUSALS as error:
-        sys.stderr.write(f"{plainly(error)}\n")
+        sys.stdout.write(f"{QUERIES[query](run, Path(folder))}\n")
+    except LEDGER_ERRORS as error:
+        sys.stderr.write(f"{error_text(error)}\n")
         sys.exit(error.exit_status if isinstance(error, CarbonTrainerError) else 1)
