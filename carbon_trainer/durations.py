@@ -46,7 +46,10 @@ def time_of(text: str, flag: str) -> datetime:
             f"{flag}: invalid time {text!r} (expected one such as 2026-11-24T12:00Z)"
         ) from None
     if time.tzinfo is None:
-        raise InputError(f"{flag}: {text!r} has no time zone: end it in Z for UTC, or in +01:00")
+        raise InputError(
+            f"{flag}: time {text!r} has no time zone (append Z for UTC, or an offset such as "
+            "+01:00)"
+        )
     return time.astimezone(UTC)
 
 
@@ -62,15 +65,15 @@ def deadline_of(text: str, start_ns: int) -> int:
     Raises:
         InputError: if it is neither, or not after the start.
     """
-    if re.fullmatch(r"\s*[\d.]+\s*[a-z]+\s*", text):
+    if re.fullmatch(r"\s*[\d.]+\s*[a-z]*\s*", text):
         deadline_ns = start_ns + duration_ns(text, "--deadline")
     else:
         deadline_ns = ns_of(time_of(text, "--deadline"))
     if deadline_ns <= start_ns:
         start = datetime.fromtimestamp(start_ns / 1e9, UTC)
         raise InputError(
-            f"--deadline {text} lies at or before the start {start:%Y-%m-%d %H:%M} UTC: give a "
-            "later one"
+            f"--deadline {text} is not after the start, {start:%Y-%m-%d %H:%M} UTC: give a later "
+            "deadline"
         )
     return deadline_ns
 
@@ -89,5 +92,6 @@ def span_of(text: str, flag: str) -> tuple[int, int]:
         )
     span = ns_of(time_of(begin.strip(), flag)), ns_of(time_of(end.strip(), flag))
     if span[1] <= span[0]:
-        raise InputError(f"{flag}: {text!r} ends before it begins")
+        raise InputError(f"{flag}: time span {text!r} ends before it begins")
+
     return span

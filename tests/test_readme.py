@@ -11,7 +11,7 @@ import pytest
 
 from carbon_trainer.cli.fit import command as fit_command
 from carbon_trainer.cli.main import VERBS
-from tests.cli.commands import Ended, call
+from tests.cli.commands import CommandResult, call
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -24,7 +24,7 @@ def _blocks(language: str) -> list[str]:
 @pytest.fixture
 def carbon_train(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+) -> Callable[..., CommandResult]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("CARBON_TRAINER_LEDGER", raising=False)
     return lambda *args: call(list(args), monkeypatch, capsys)
@@ -41,13 +41,13 @@ def test_two_commands_stand_at_the_top_and_are_what_ci_runs() -> None:
 
 @pytest.mark.slow
 def test_the_main_job_runs_on_the_standard_library_with_a_budget(
-    carbon_train: Callable[..., Ended],
+    carbon_train: Callable[..., CommandResult],
 ) -> None:
     job = shlex.split(_blocks("sh")[0].split("&&")[1])[1:]
-    ended = carbon_train(*job, "--max-steps", "3", "--validation-batches", "1")
-    assert ended.status == 0, ended.err
-    assert "of 500 kWh" in ended.out or "finished" in ended.out
-    assert "report: carbon_runs" in ended.out
+    result = carbon_train(*job, "--max-steps", "3", "--validation-batches", "1")
+    assert result.status == 0, result.err
+    assert "of 500 kWh" in result.out or "finished" in result.out
+    assert "report: carbon_runs" in result.out
 
 
 def test_every_command_shown_has_verbs_and_flags_that_exist() -> None:
@@ -85,8 +85,8 @@ def test_its_links_lead_somewhere() -> None:
         assert (ROOT / target).exists(), target
 
 
-def test_the_plan_it_shows_is_found(carbon_train: Callable[..., Ended]) -> None:
+def test_the_plan_it_shows_is_found(carbon_train: Callable[..., CommandResult]) -> None:
     (block,) = [block for block in _blocks("bash") if "carbon-train plan" in block]
-    ended = carbon_train(*shlex.split(block)[1:])
-    assert ended.status == 0, ended.err
-    assert "less than run now" in ended.out
+    result = carbon_train(*shlex.split(block)[1:])
+    assert result.status == 0, result.err
+    assert "less than run now" in result.out

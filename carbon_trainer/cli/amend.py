@@ -1,4 +1,4 @@
-"""``carbon-train runs correct | state | instrument``: what is said of a run after the event."""
+"""``carbon-train runs correct | state | instrument``: amendments to a recorded run."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from carbon_trainer.ledger.terms import OPERATIONS
 Command = Callable[..., Any]
 
 
-def _by(command: Command) -> Command:
-    return click.option("--by", metavar="NAME", help="Who says so.  [default: the login name]")(
-        command
+def _author_option(command: Command) -> Command:
+    option = click.option(
+        "--by", metavar="NAME", help="Author of the record.  [default: login name]"
     )
+    return option(command)
 
 
 @click.command("correct")
 @click.argument("run", shell_complete=complete.runs)
-@click.option("--record", "seq", type=int, required=True, help="Number of the wrong record.")
+@click.option("--record", "seq", type=int, required=True, help="Number of the record to correct.")
 @click.option(
     "--set",
     "changes",
     multiple=True,
     required=True,
     metavar="FIELD=VALUE",
-    help="What is right; may be given several times.",
+    help="Corrected value; repeatable.",
 )
-@click.option("--reason", required=True, help="Why the record is wrong.")
-@_by
+@click.option("--reason", required=True, help="Reason for the correction.")
+@_author_option
 @ledger_options
 def correct(**flags: Any) -> None:
-    """Correct a record of RUN by a new one with a reason; the wrong one stays where it is."""
+    """Append a correction of one of RUN's records; the original record is kept."""
     from carbon_trainer.cli.actions import amend
 
     amend.correct(**flags)
@@ -48,16 +49,16 @@ def correct(**flags: Any) -> None:
     "--operation",
     type=click.Choice(OPERATIONS),
     required=True,
-    help="Whose machines it ran on: own (scope 2), cloud (scope 3 category 1) or colocation "
-    "(scope 3 category 8).",
+    help="Operational control of the machines: own (scope 2), cloud (scope 3 category 1) or "
+    "colocation (scope 3 category 8).",
 )
-@click.option("--organisation", default="", help="Who reports the run.")
-@click.option("--provider", default="", help="Of the cloud or the colocation.")
-@click.option("--region", default="", help="The provider's region.")
-@_by
+@click.option("--organisation", default="", help="Reporting organisation.")
+@click.option("--provider", default="", help="Cloud or colocation provider.")
+@click.option("--region", default="", help="Region of the provider.")
+@_author_option
 @ledger_options
 def state(**flags: Any) -> None:
-    """State whose machines RUN was on, which decides the scope of its emissions."""
+    """State who operates the machines of RUN, which determines the GHG scope."""
     from carbon_trainer.cli.actions import amend
 
     amend.state(**flags)
@@ -66,13 +67,13 @@ def state(**flags: Any) -> None:
 @click.command("instrument")
 @click.argument("run", shell_complete=complete.runs)
 @click.argument("file", type=click.Path(path_type=Path))
-@_by
+@_author_option
 @ledger_options
 def instrument(**flags: Any) -> None:
-    """Book the contractual instrument in FILE (YAML) for RUN's electricity.
+    """Record the contractual instrument in FILE (YAML) for RUN's electricity.
 
-    FILE names instrument, registry, serial, vintage, market, rate_gco2e_per_kwh, energy_kwh and,
-    where it is known, source (wind, solar, hydro, nuclear …).
+    Keys of FILE: instrument, registry, serial, vintage, market, rate_gco2e_per_kwh; optional:
+    energy_kwh and source (wind, solar, hydro, nuclear …).
     """
     from carbon_trainer.cli.actions import amend
 

@@ -1,7 +1,7 @@
-"""What a shell may complete: run ids, recipes, zones, providers, boards, formats, paths.
+"""Shell completion of run ids, recipes, zones, providers, accelerators, formats and paths.
 
-Nothing here asks the network or a database server, and nothing is said where nothing is found: the
-person at the shell is in the middle of a word.
+It never uses the network or a database server, and never prints an error, which would garble the
+line that the user is typing.
 """
 
 from __future__ import annotations
@@ -18,69 +18,72 @@ from carbon_trainer.reports.forms import FORMS, PORTFOLIO_FILES
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _beginning(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    folded = incomplete.casefold()
-    return [CompletionItem(name) for name in names if name.casefold().startswith(folded)]
+def _matches(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    prefix = incomplete.casefold()
+    return [CompletionItem(name) for name in names if name.casefold().startswith(prefix)]
 
 
-def _told(names: Mapping[str, str], incomplete: str) -> list[CompletionItem]:
-    found = _beginning(names, incomplete)
-    return [CompletionItem(item.value, help=names[item.value] or None) for item in found]
+def _matches_with_help(texts: Mapping[str, str], incomplete: str) -> list[CompletionItem]:
+    return [
+        CompletionItem(item.value, help=texts[item.value] or None)
+        for item in _matches(texts, incomplete)
+    ]
 
 
 def runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Run ids of the ledger that the flags so far name, the newest first, and ``last``."""
+    """Complete run ids of the ledger that the flags so far name, newest first, and ``last``."""
     from carbon_trainer.ledger.peek import runs_of_file
 
     folder = Path(ctx.params.get("runs_dir") or RUNS_DIR)
     location = location_of(ctx.params.get("ledger"), folder)
     if "://" in location:
         return []
-    known = runs_of_file(Path(location))
-    return _told({**({"last": "the newest"} if known else {}), **known}, incomplete)
+    names = runs_of_file(Path(location))
+    last = {"last": "the newest"} if names else {}
+    return _matches_with_help({**last, **names}, incomplete)
 
 
 def recipes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Recipes; else files and folders, such as a pretrained model's."""
-    from carbon_trainer.models.recipes import recipes as known
+    """Complete recipes, or else files and folders, such as a pretrained model's."""
+    from carbon_trainer.models.recipes import recipes as all_recipes
 
-    return _beginning(known(), incomplete) or [CompletionItem(incomplete, type="file")]
+    return _matches(all_recipes(), incomplete) or [CompletionItem(incomplete, type="file")]
 
 
 def zones(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Zones with an annual mean, with their names."""
+    """Complete zones that have an annual mean, with their names as help."""
     from carbon_trainer.grid.zones import ZoneFactors
 
-    return _told(ZoneFactors().zones(), incomplete)
+    return _matches_with_help(ZoneFactors().zones(), incomplete)
 
 
 def providers(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Providers of carbon intensity."""
+    """Complete providers of carbon intensity."""
     from carbon_trainer.grid.providers import NAMES
 
-    return _beginning(NAMES, incomplete)
+    return _matches(NAMES, incomplete)
 
 
 def boards(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Accelerators whose figures are known."""
+    """Complete the accelerators that have specifications here."""
     from carbon_trainer.hardware.accelerators import accelerators
 
-    return _beginning((board.name for board in accelerators()), incomplete)
+    return _matches((board.name for board in accelerators()), incomplete)
 
 
 def formats(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Forms of a report, the last of a list with commas; those of many runs with ``--all``."""
-    before, comma, last = incomplete.rpartition(",")
-    given = before.split(",")
+    """Complete the last report format of a comma-separated list; of many runs with ``--all``."""
+    head, comma, last = incomplete.rpartition(",")
+    listed = head.split(",")
     known = PORTFOLIO_FILES if ctx.params.get("many") else FORMS
     return [
-        CompletionItem(f"{before}{comma}{item.value}")
-        for item in _beginning((name for name in known if name not in given), last)
+        CompletionItem(f"{head}{comma}{item.value}")
+        for item in _matches((name for name in known if name not in listed), last)
     ]
 
 
 def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Files and folders, as the shell completes them itself."""
+    """Complete files and folders, which the shell does itself."""
     return [CompletionItem(incomplete, type="file")]
 
 
@@ -93,4 +96,4 @@ SETTINGS: Mapping[str, Completer] = {
     "runs_dir": files,
     "ledger": files,
 }
-"""How settings of a run are completed; choices are by their words."""
+"""How settings of a run are completed; click itself completes those that are choices."""

@@ -1,4 +1,4 @@
-"""``carbon-train completion``: the script that lets a shell complete what is typed."""
+"""``carbon-train completion``: the completion script of a shell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 PROGRAM = "carbon-train"
 VARIABLE = "_CARBON_TRAIN_COMPLETE"
-"""By which the script asks the program; the name is click's, made from the program's."""
+"""Set by the script when it calls the program; click derives the name from the program's."""
 
 SHELLS: dict[str, type[ShellComplete]] = {
     "bash": BashComplete,
@@ -28,10 +28,10 @@ fish:  carbon-train completion fish >
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print SHELL's completion script.
+    """Print the completion script for SHELL.
 
-    It completes commands, flags, the ledger's runs, recipes, zones, providers, boards, formats
-    and files.
+    Completes commands, flags, run ids, recipes, zones, providers, accelerators, formats and
+    files.
     """
     script = SHELLS[shell](ctx.find_root().command, {}, PROGRAM, VARIABLE).source()
     click.echo(script)

@@ -1,4 +1,4 @@
-"""``carbon-train data``: prepare text, and find what was trained with text to be forgotten."""
+"""``carbon-train data``: prepare text, and find datasets and runs that used text to delete."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from carbon_trainer.cli.options import Verbs, ledger_options, preparation_option
 
 @click.group("data", cls=Verbs)
 def command() -> None:
-    """Prepare text to train on, and find what was trained with text to be forgotten."""
+    """Prepare text to train on; find datasets and runs that used text you must delete."""
 
 
 @command.command("prepare")
 @click.argument("source", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--print-config", is_flag=True, help="Print the settings that would hold, and stop.")
+@click.option("--print-config", is_flag=True, help="Print the resolved settings and exit.")
 @preparation_options
 def prepare(**flags: Any) -> None:
-    """Make a dataset of SOURCE..., with a datasheet, metered and under a budget.
+    """Prepare a dataset from SOURCE..., with a datasheet, metered and under a budget.
 
-    A SOURCE is a text file, a folder, JSONL (also .gz) or Parquet; one that ends in .yaml has
-    settings by the names below, and sources with their licences. Only the steps that are asked
-    for are done; of equal texts only the first is kept in any case. Killed or stopped, the same
-    command goes on.
+    A SOURCE is a text file, a folder, JSONL (also .gz) or Parquet. One that ends in .yaml holds
+    settings, with the names below as keys, and sources with their licences. Exact duplicates are
+    always removed; other steps run only if enabled. After an interruption or a crash, the same
+    command resumes.
     """
     from carbon_trainer.cli.actions import data as action
 
@@ -41,10 +41,9 @@ def prepare(**flags: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @ledger_options
 def affected(**flags: Any) -> None:
-    """Tell which datasets hold what a removal list names, and which runs were trained with it.
+    """Find datasets that contain entries of a removal list, and the runs trained on them.
 
-    All datasets that the ledger knows are looked into, and each DATASET folder; name those that
-    were moved.
+    Searches all datasets in the ledger and each DATASET folder; name those that have moved.
     """
     from carbon_trainer.cli.actions import affected as action
 

@@ -1,4 +1,4 @@
-"""``carbon-train export``: a trained model for transformers, with its emissions in its card."""
+"""``carbon-train export``: a trained model for transformers, with emissions in its card."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from carbon_trainer.cli.options import ledger_options
     "--to",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to write it.  [default: RUN's folder, model/; with --adapter, adapter/]",
+    help="Output folder.  [default: model/ in RUN's folder; adapter/ with --adapter]",
 )
 @click.option(
     "--adapter",
     is_flag=True,
-    help="Write what LoRA has trained alone, for peft. By default it is added to the weights.",
+    help="Export only the LoRA adapter, for peft; by default it is merged into the weights.",
 )
 @ledger_options
 def command(**flags: Any) -> None:
-    """Write the model of RUN (an id, the beginning of one, or `last`) for transformers to load.
+    """Export the model of RUN (an id, an id's prefix, or `last`) for transformers.
 
-    Its weights are those of the newest checkpoint that is whole; a LoRA adapter is merged into them
-    unless --adapter asks for it alone. README.md gets the run's energy
-    and emissions, and keeps all else that is in it.
+    Weights are taken from the latest valid checkpoint. The run's energy and emissions are written
+    into README.md; the rest of that file is left unchanged.
     """
     from carbon_trainer.cli.actions.export import export
 

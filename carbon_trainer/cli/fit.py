@@ -1,4 +1,4 @@
-"""``carbon-train fit``: the main job."""
+"""``carbon-train fit``: trains a model."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from carbon_trainer.cli.options import config_options
     "--resume",
     metavar="RUN",
     shell_complete=complete.runs,
-    help="Go on with a run: its id, the beginning of one, `last`, or a checkpoint's path. Its "
-    "settings hold, except those given now.",
+    help="Resume a run: its id, an id's prefix, `last`, or a checkpoint's path. Its settings are "
+    "reused unless overridden.",
 )
-@click.option("--print-config", is_flag=True, help="Print the settings that would hold, and stop.")
+@click.option("--print-config", is_flag=True, help="Print the resolved settings and exit.")
 @click.option(
     "--run-id",
     metavar="ID",
     shell_complete=complete.runs,
-    help="The run's id: goes on with that run if there is one, with its settings, else begins it. "
-    "The same command then serves the first start and every restart.",
+    help="Id of the run: resumes it, with its settings, if it exists, else starts it, so that one "
+    "command works for the first start and for every restart.",
 )
 @click.option(
     "--supervise",
     is_flag=True,
-    help="Stay beside the run: start it again after a crash and after a release.",
+    help="Supervise the run: restart it after a crash and after a release.",
 )
 @click.option(
     "--max-restarts",
     type=click.IntRange(0),
     default=3,
     show_default=True,
-    help="With --supervise: how many crashes without progress it is started again after.",
+    help="With --supervise: restarts after crashes without progress.",
 )
 @config_options
 def command(**flags: Any) -> None:
     """Train a transformer language model, metered and under a budget.
 
-    RUN_FILE is YAML with the names below as keys (budget_kwh: 500); flags go before it. With no
-    data named, it trains on the source of Python's own standard library.
+    RUN_FILE is YAML with the names below as keys (budget_kwh: 500); command-line flags override
+    the file. Without --data it trains on the source code of Python's standard library.
     """
     from carbon_trainer.cli.actions.fit import fit
 

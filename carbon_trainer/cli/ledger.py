@@ -1,4 +1,4 @@
-"""``carbon-train ledger``: bring ledgers together, and up to date."""
+"""``carbon-train ledger``: merge and migrate ledgers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from carbon_trainer.cli.options import Verbs, ledger_options
 
 @click.group("ledger", cls=Verbs)
 def command() -> None:
-    """Bring ledgers together, or one of an earlier version up to date."""
+    """Merge or migrate ledgers."""
 
 
 @command.command("merge")
 @click.argument("sources", nargs=-1, required=True)
-@click.option("--into", required=True, metavar="PLACE", help="The ledger that takes the runs.")
+@click.option("--into", required=True, metavar="LEDGER", help="Target ledger: file or URL.")
 def merge_ledgers(**flags: Any) -> None:
-    """Bring the runs of SOURCES (files or database URLs) into one ledger.
+    """Merge the runs of SOURCES (files or database URLs) into one ledger.
 
-    Records keep their hashes; a merge that is done again changes nothing. A run that is broken,
-    or that both ledgers have with different facts, is left alone and named: exit status 1.
+    Records keep their hashes, and merging twice changes nothing. A run with a broken hash chain,
+    or with conflicting records, is skipped and reported: exit status 1.
     """
     from carbon_trainer.cli.actions import ledger
 
@@ -31,7 +31,7 @@ def merge_ledgers(**flags: Any) -> None:
 @command.command("upgrade")
 @ledger_options
 def upgrade(**flags: Any) -> None:
-    """Bring an earlier carbon-trainer's database to this schema; files are by themselves."""
+    """Migrate a database of an earlier version; SQLite files are migrated automatically."""
     from carbon_trainer.cli.actions import ledger
 
     ledger.upgrade(**flags)
@@ -40,10 +40,10 @@ def upgrade(**flags: Any) -> None:
 @command.command("rebuild-sums")
 @ledger_options
 def rebuild_sums(**flags: Any) -> None:
-    """Make the sums that portfolios read anew from the intervals, where they differ.
+    """Recompute cached sums from the intervals, where they differ.
 
-    They differ where an earlier carbon-trainer has written beside this one, or somebody has
-    changed them; `runs verify` tells.
+    They differ if an earlier version has written to the same ledger, or if they were tampered
+    with; `runs verify` reports it.
     """
     from carbon_trainer.cli.actions import ledger
 
@@ -51,9 +51,9 @@ def rebuild_sums(**flags: Any) -> None:
 
 
 @command.command("create")
-@click.argument("place")
-def create(place: str) -> None:
-    """Make an empty ledger at PLACE, a file or a database URL, with the rights to make tables."""
+@click.argument("location", metavar="LEDGER")
+def create(location: str) -> None:
+    """Create an empty LEDGER, a file or a database URL; needs rights to create tables."""
     from carbon_trainer.cli.actions import ledger
 
-    ledger.create(place)
+    ledger.create(location)

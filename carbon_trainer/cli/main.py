@@ -1,4 +1,4 @@
-"""``carbon-train``: finds the verb that was called and tells errors in one sentence."""
+"""``carbon-train``: dispatches to a command and reports errors in one sentence."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from carbon_trainer.errors import CarbonTrainerError, did_you_mean
 from carbon_trainer.runs.signals import Interrupted, exit_status_of, signal_name
 
 VERBS = {
-    "fit": "Train a transformer under a budget, metered, with a report at the end.",
-    "data": "Prepare text to train on, and find what was trained with text to be forgotten.",
+    "fit": "Train a transformer under an energy, carbon or cost budget.",
+    "data": "Prepare text; find datasets and runs that used text you must delete.",
     "recipes": "List the architectures and sizes that can be trained by name.",
-    "submit": "Send a run to Slurm, as a job that may wait and comes back.",
-    "profile": "Measure what each power setting costs in speed, on this model and machine.",
-    "estimate": "Say what a training would take, before it starts.",
-    "plan": "Find when to run and at which power, for least carbon or cost; draw it.",
-    "grid": "Carbon intensity: who tells it, a zone's course, as CSV.",
-    "simulate": "Tell what policies would have saved over a year of starts on a trace.",
+    "submit": "Submit a run to Slurm as a requeueable job.",
+    "profile": "Measure speed and power at each power setting of this machine.",
+    "estimate": "Estimate a training's time, energy, emissions and cost.",
+    "plan": "Plan when to run and at which power, for least carbon or cost.",
+    "grid": "Carbon intensity: list providers, show a zone's forecast, download CSV.",
+    "simulate": "Back-test scheduling policies on historical carbon intensity.",
     "runs": "List, show, verify and amend recorded runs.",
-    "export": "Write a trained model for transformers to load, its emissions in its card.",
-    "report": "Write a run's report, or one over many runs, in any of their forms.",
-    "check": "Say whether published figures of a training can be right.",
-    "ledger": "Bring ledgers together, or one of an earlier version up to date.",
-    "doctor": "Say what can be measured here, what is estimated, and what to do about it.",
-    "completion": "Print the script that lets a shell complete commands, runs, zones and more.",
+    "export": "Export a trained model for transformers, with emissions in its card.",
+    "report": "Write the report of one run or of many, in any format.",
+    "check": "Sanity-check published energy and emission figures.",
+    "ledger": "Merge or migrate ledgers.",
+    "doctor": "Show what can be measured on this machine, and how to fix problems.",
+    "completion": "Print the completion script for a shell.",
 }
-"""Each verb's help line, so that ``--help`` needs to import none of them."""
+"""Each command's help line, so that ``--help`` needs to import none of them."""
 
 
 class _Verbs(click.Group):
-    """Imports ``carbon_trainer.cli.VERB`` when VERB is called."""
+    """Imports ``carbon_trainer.cli.VERB`` only when VERB is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -54,10 +54,10 @@ class _Verbs(click.Group):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Complete a verb by its name alone: none is imported for it."""
+        """Complete a command by its name alone, without importing any."""
         if not incomplete or incomplete[0].isalnum():
-            found = [name for name in VERBS if name.startswith(incomplete)]
-            return [CompletionItem(name, help=VERBS[name]) for name in found]
+            names = [name for name in VERBS if name.startswith(incomplete)]
+            return [CompletionItem(name, help=VERBS[name]) for name in names]
         return super().shell_complete(ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -70,9 +70,9 @@ class _Verbs(click.Group):
 def cli() -> None:
     """Train transformer language models under a hard energy, carbon or cost budget.
 
-    Exit status: 0 finished, 2 bad input, 3 budget reached and checkpoint saved, 4 no plan
-    keeps deadline and budget, 75 released until a later hour, 130, 138, 140 or 143 interrupted
-    and checkpoint saved, 1 failed.
+    Exit status: 0 finished; 1 failed; 2 bad input; 3 budget reached, checkpoint saved;
+    4 no plan meets the deadline and the budget; 75 released until a later hour;
+    130, 138, 140, 143 interrupted, checkpoint saved.
     """
 
 
@@ -84,7 +84,8 @@ def main() -> None:
         click.echo(f"carbon-train: {error}", err=True)
         sys.exit(error.exit_status)
     except Interrupted as interrupted:
-        # Within a run it is an outcome; here none was open, or it came once more at the end.
+        # While a run is open a signal is one of its outcomes. It only gets here before a run was
+        # opened, or when a second signal cuts the closing short.
         number = interrupted.signal_number
         click.echo(f"carbon-train: interrupted by {signal_name(number)}.", err=True)
         sys.exit(exit_status_of(number))

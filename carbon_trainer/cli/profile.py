@@ -1,4 +1,4 @@
-"""``carbon-train profile``: what each power setting costs in speed, on this model and machine."""
+"""``carbon-train profile``: speed and power at each power setting, of this model and machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from carbon_trainer.cli.options import config_options
 @click.argument("run_file", required=False, type=click.Path(path_type=Path))
 @config_options
 def command(**flags: Any) -> None:
-    """Measure power and speed of each power setting; RUN_FILE and settings are those of fit.
+    """Measure speed and power at each power setting; RUN_FILE and settings are those of fit.
 
-    It trains for about a minute, in a run of its own whose energy is recorded, and keeps what it
-    finds for later runs of the same model, batch and devices. The weights are thrown away.
+    It trains for about a minute, as a run whose energy is recorded, and caches the result for
+    later runs with the same model, batch and devices. The weights are discarded.
     """
     from carbon_trainer.cli.actions.profile import profile
 

@@ -1,4 +1,4 @@
-"""``carbon-train recipes``: which architectures and sizes can be trained by name."""
+"""``carbon-train recipes``: the architectures and sizes that can be trained by name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 @click.command("recipes")
 @click.argument("family", required=False, default="")
 def command(family: str) -> None:
-    """List recipes: all, or those whose names begin with FAMILY.
+    """List all recipes, or those whose names begin with FAMILY.
 
     A recipe is an architecture in one size. Train it with `carbon-train fit --recipe NAME`.
     """

@@ -1,4 +1,4 @@
-"""``carbon-train report``: a run's report again, or one over many runs, in any of their forms."""
+"""``carbon-train report``: the report of one run or of many, in any format."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class _Formats(click.Command):
 @click.option("--project", help="With --all: runs of this project only.")
 @click.option("--user", help="With --all: runs of this user only.")
 @click.option("--purpose", help="With --all: runs of this purpose only (final, development …).")
-@click.option("--status", help="With --all: runs that ended like this only (finished, failed …).")
-@click.option("--zone", shell_complete=complete.zones, help="With --all: runs on this grid only.")
+@click.option("--status", help="With --all: runs with this status only (finished, failed …).")
+@click.option("--zone", shell_complete=complete.zones, help="With --all: runs in this zone only.")
 @click.option("--year", type=int, help="With --all: energy used in this year (UTC) only.")
-@click.option("--from", "first", metavar="DAY", help="With --all: from this day on.")
-@click.option("--to", "last", metavar="DAY", help="With --all: up to and with this day.")
+@click.option("--from", "first", metavar="DAY", help="With --all: first day.")
+@click.option("--to", "last", metavar="DAY", help="With --all: last day, inclusive.")
 @click.option(
     "--format",
     "formats",
@@ -44,32 +44,32 @@ class _Formats(click.Command):
     show_default=True,
     metavar="LIST",
     shell_complete=complete.formats,
-    help="Formats to write, with commas between.",
+    help="Formats to write, comma-separated.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to write to; the run's own by default, with --all the runs folder.",
+    help="Output folder.  [default: the run's folder; with --all, the runs folder]",
 )
 @click.option(
     "--card",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="README.MD",
-    help="Write the emissions into this model card, and leave all else in it as it is.",
+    help="Write the emissions into this model card; the rest of it is left unchanged.",
 )
 @click.option(
     "--sign",
     "key",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="KEY.PEM",
-    help="Sign the files with this Ed25519 key, into signature.json.",
+    help="Sign the files with this Ed25519 key; writes signature.json.",
 )
 @ledger_options
 def command(**flags: Any) -> None:
-    """Write the report of RUN (an id, the beginning of one, or `last`), or with --all of many runs.
+    """Write the report of RUN (an id, an id's prefix, or `last`), or of many runs with --all.
 
-    The same ledger gives the same bytes. Forms of others are written only if the figures pass the
-    checks; a figure that is missing is printed as missing.
+    Output is reproducible: the same ledger gives the same bytes. Third-party formats are written
+    only if the figures pass the consistency checks; missing figures are reported as missing.
     """
     from carbon_trainer.cli.actions.report import report
 

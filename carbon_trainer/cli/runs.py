@@ -1,4 +1,4 @@
-"""``carbon-train runs``: what the ledger knows."""
+"""``carbon-train runs``: the runs in the ledger."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def show(**flags: Any) -> None:
     "--public-key",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="KEY.PEM",
-    help="Whose signature the reports should have.",
+    help="Public key that the reports must be signed with.",
 )
 @ledger_options
 def verify_runs(**flags: Any) -> None:
-    """Check the records of RUN, or of all runs, and what their reports say.
+    """Verify the records and the report of RUN, or of all runs.
 
-    Each record's hash covers the one before it. The report in the run's folder holds the last
-    hash, which shows whether the end was cut off; every figure in it is computed again from the
-    raw records, and a signature beside it is checked. Exit status 1 if anything is wrong.
+    Each record's hash covers the record before it, and the report holds the last hash, so that
+    edits and truncation are found. All figures of the report are recomputed from the raw records,
+    and its signature, if any, is verified. Exit status 1 if anything is wrong.
     """
     from carbon_trainer.cli.actions import runs
 
@@ -58,12 +58,12 @@ def verify_runs(**flags: Any) -> None:
 
 @command.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--user", default="", help="Whom the runs are booked to.")
+@click.option("--user", default="", help="User the runs are attributed to.")
 @ledger_options
 def import_runs(**flags: Any) -> None:
-    """Take the rows of CodeCarbon's emissions.csv FILE into the ledger, a run each.
+    """Import CodeCarbon's emissions.csv FILE into the ledger, one run per row.
 
-    Taking the same file again changes nothing.
+    Importing the same file again changes nothing.
     """
     from carbon_trainer.cli.actions import runs
 
@@ -74,7 +74,7 @@ def import_runs(**flags: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @ledger_options
 def recover_records(**flags: Any) -> None:
-    """Put the records of FILE, which a full or locked disk had refused, into the ledger."""
+    """Append the records in FILE, saved while the disk was full or locked, to the ledger."""
     from carbon_trainer.cli.actions import runs
 
     runs.recover_records(**flags)
@@ -84,10 +84,10 @@ def recover_records(**flags: Any) -> None:
 @ledger_options
 @click.argument("run", shell_complete=complete.runs)
 def resume_now(**flags: Any) -> None:
-    """Ask RUN, which waits for a cleaner grid, to go on at once.
+    """Resume RUN now, if it is waiting for a cleaner grid.
 
-    A run that pauses or is released here goes on within a second; one that is released in Slurm
-    becomes eligible to start.
+    A run that is paused or released on this machine resumes within a second; one that is released
+    in Slurm becomes eligible to start.
     """
     from carbon_trainer.cli.actions import runs
 

@@ -1,4 +1,4 @@
-"""``carbon-train submit``: the main job as a Slurm job that may wait and comes back."""
+"""``carbon-train submit``: a run as a requeueable Slurm job."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from carbon_trainer.cli.options import config_options
     "more",
     multiple=True,
     metavar="OPTION",
-    help="An option for sbatch, such as --sbatch=--partition=gpu or --sbatch=--gres=gpu:4.",
+    help="Option for sbatch, such as --sbatch=--partition=gpu; repeatable.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the batch script and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the batch script without submitting it.")
 @config_options
 def command(**flags: Any) -> None:
-    """Send a run to Slurm; RUN_FILE and the settings are those of fit.
+    """Submit a run to Slurm; RUN_FILE and the settings are those of fit.
 
-    The job is put back into the queue when it releases its nodes, with the planned start, and
-    when Slurm pre-empts it or its time is up; it goes on from its last checkpoint.
+    The job requeues itself when it is preempted, when its time limit is reached, and, with the
+    planned start time, when it releases its nodes. It then resumes from its last checkpoint.
     """
     from carbon_trainer.cli.actions.submit import submit_run
 

@@ -1,8 +1,7 @@
-"""The program that ``fit --supervise`` becomes: it stays beside a run and is small while it waits.
+"""The program that ``fit --supervise`` becomes: it restarts a run, and is small while it waits.
 
-``fit`` first checks all that can be wrong, for which it imports pandas, SQLAlchemy and more; then
-this program takes its place in the same process. What the ledger knows is read by processes that
-end when they have answered.
+``fit`` first checks the settings, for which it imports pandas, SQLAlchemy and more; then it
+replaces itself with this program. The ledger is read by short-lived child processes.
 """
 
 from __future__ import annotations
@@ -28,72 +27,73 @@ QUERIES = "carbon_trainer.cli.actions.supervision"
 def become_supervisor(
     argv: Sequence[str], *, run_id: str, runs_dir: Path, ledger: str, max_restarts: int
 ) -> NoReturn:
-    """Go on as the supervisor of a run, with the same process id.
+    """Replace this process with the supervisor of a run; the process id stays the same.
 
     Args:
-        argv: what the user typed.
+        argv: the command line of ``fit``.
         run_id: the run.
-        runs_dir: where runs have their folders.
-        ledger: where their records are.
-        max_restarts: crashes without a new checkpoint between them after which it gives up.
+        runs_dir: the folder that holds the runs' folders.
+        ledger: path or URL of the ledger.
+        max_restarts: consecutive crashes without a new checkpoint after which it gives up.
     """
     sys.stdout.flush()
     sys.stderr.flush()
-    # What arrives from here on waits until the supervisor has set its handlers and unblocks it.
+    # A signal that arrives between here and the supervisor's handlers would kill it: execve resets
+    # handlers, but keeps the mask and pending signals. The supervisor unblocks them.
     signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     command = [sys.executable, "-m", PROGRAM, run_id, str(runs_dir), str(max_restarts), *argv]
-    # In the environment, because a URL may have a password, and everybody sees a command line.
+    # In the environment, because a URL may contain a password, and any user can list command lines.
     os.execve(sys.executable, command, {**os.environ, LEDGER_VARIABLE: ledger})  # noqa: S606
 
 
 def supervise(run_id: str, runs_dir: str, max_restarts: str, *argv: str) -> int:
-    """Stay beside a run until it ends for good; return its exit status."""
+    """Supervise a run until it needs no restart; return its exit status."""
     supervisor = Supervisor(
         lambda again: command_of(argv, run_id, again=again),
         run_id=run_id,
         runs_dir=Path(runs_dir),
-        return_time_ns=lambda: int(_answer("return-time", run_id, runs_dir)),
-        report_failure=lambda: _report(run_id, runs_dir),
+        return_time_ns=lambda: int(_query_ledger("return-time", run_id, runs_dir)),
+        report_failure=lambda: _write_report(run_id, runs_dir),
         max_restarts=int(max_restarts),
         clock=SystemClock(),
-        say=_say,
+        say=_print_message,
     )
     try:
         return supervisor.run()
     except CarbonTrainerError as error:
-        _say(str(error))
+        _print_message(str(error))
         return error.exit_status
 
 
-def _answer(question: str, run_id: str, runs_dir: str) -> str:
-    """Return what a process of its own reads in the ledger.
+def _query_ledger(query: str, run_id: str, runs_dir: str) -> str:
+    """Return the answer of a child process that reads the ledger.
 
     Raises:
-        LedgerError: if it could not.
+        LedgerError: if it fails.
     """
-    asked = subprocess.run(  # noqa: S603 - our own module
-        [sys.executable, "-m", QUERIES, question, run_id, runs_dir],
+    process = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", QUERIES, query, run_id, runs_dir],
         capture_output=True,
         text=True,
         check=False,
-        start_new_session=True,  # Ctrl-C is for the supervisor to answer
+        start_new_session=True,  # so that Ctrl-C reaches the supervisor alone
     )
-    lines = (asked.stderr if asked.returncode else asked.stdout).strip().splitlines()
-    if asked.returncode:
+    lines = (process.stderr if process.returncode else process.stdout).strip().splitlines()
+    if process.returncode:
         raise LedgerError(lines[-1] if lines else f"the ledger of run {run_id} cannot be read.")
     return lines[-1]
 
 
-def _report(run_id: str, runs_dir: str) -> None:
-    """Have the report written of a run that is given up; its own status counts, come what may."""
+def _write_report(run_id: str, runs_dir: str) -> None:
+    """Write the report of a run that is given up; a failure does not change the exit status."""
     try:
-        sys.stdout.write(f"{_answer('report', run_id, runs_dir)}\n")
+        sys.stdout.write(f"{_query_ledger('report', run_id, runs_dir)}\n")
     except LedgerError as error:
-        _say(f"no report could be written: {error}")
+        _print_message(f"the report could not be written: {error}")
 
 
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"carbon-train: {sentence}\n")
+def _print_message(message: str) -> None:
+    sys.stderr.write(f"carbon-train: {message}\n")
 
 
 if __name__ == "__main__":

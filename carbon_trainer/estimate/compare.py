@@ -86,12 +86,12 @@ def compare(job: Job, use: Use) -> tuple[Way, ...]:
     own = query_kwh(job.parameters, use.tokens_per_query).scaled(job.pue)
     large = query_kwh(use.open_parameters, use.tokens_per_query).scaled(job.pue)
     ways = [
-        _way("pretrain", "pre-train", whole.energy_kwh, own, large, use.queries),
-        _way("fine_tune", "fine-tune an open one", tuned, own, large, use.queries),
-        _way("lora", "LoRA on an open one", lora, own, large, use.queries),
+        _way("pretrain", "pre-training", whole.energy_kwh, own, large, use.queries),
+        _way("fine_tune", "fine-tuning", tuned, own, large, use.queries),
+        _way("lora", "LoRA", lora, own, large, use.queries),
     ]
     total = large.scaled(use.queries)
-    return (*ways, Way("open_model", "use the larger one", None, large, total, None))
+    return (*ways, Way("open_model", "larger open model", None, large, total, None))
 
 
 def emissions(way: Way, whole: Estimate) -> Spread:

@@ -53,25 +53,26 @@ def check_budgets(problem: PlanProblem, solve: Callable[[PlanProblem], Plan]) ->
     free = dataclasses.replace(problem, budgets=Budgets())
     if budgets.emissions_gco2e is not None:
         plan = solve(dataclasses.replace(free, objective=Objective()))
-        _check(plan.emissions_gco2e, budgets.emissions_gco2e, "gCO2e", "emissions")
+        _check(plan.emissions_gco2e, budgets.emissions_gco2e, "emits", "gCO2e", "emissions")
     if budgets.cost is not None:
         plan = solve(dataclasses.replace(free, objective=Objective(0.0, 1.0)))
-        _check(plan.cost, budgets.cost, "of money", "cost")
+        _check(plan.cost, budgets.cost, "costs", "", "cost")
     if budgets.energy_kwh is not None:
         even = dataclasses.replace(
             problem.intensity,
             intensity_gco2e_per_kwh=np.ones(len(problem.intensity)),
         )
         plan = solve(dataclasses.replace(free, objective=Objective(), intensity=even))
-        _check(plan.energy_kwh, budgets.energy_kwh, "kWh", "energy")
+        _check(plan.energy_kwh, budgets.energy_kwh, "uses", "kWh", "energy")
 
 
-def _check(needed: float, limit: float, unit: str, what: str) -> None:
-    if needed > limit:
+def _check(minimum: float, limit: float, verb: str, unit: str, quantity: str) -> None:
+    if minimum > limit:
         raise InfeasibleError(
-            f"the work cannot be done with {limit:g} {unit}: the plan of least {what} by the "
-            f"deadline needs {needed:.4g} {unit}. Raise the budget to that, or give a later "
-            "deadline"
+            f"the {quantity} budget of {limit:g} {unit}".rstrip()
+            + f" is too small: the plan with the lowest {quantity} that meets the deadline {verb} "
+            + f"{minimum:.4g} {unit}".rstrip()
+            + ". Raise the budget, or give a later deadline"
         )
 
 

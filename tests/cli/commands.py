@@ -30,7 +30,7 @@ TINY_MODEL = {
 
 
 @dataclass(frozen=True)
-class Ended:
+class CommandResult:
     status: int
     out: str
     err: str
@@ -89,22 +89,22 @@ class Shell:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def run(self, *args: str, gpu: dict[str, object] | None = None) -> Ended:
+    def run(self, *args: str, gpu: dict[str, object] | None = None) -> CommandResult:
         """Run a command in a process of its own to its end."""
         process = self.start(*args, gpu=gpu)
         out, err = process.communicate(timeout=240)
-        return Ended(process.returncode, out, err)
+        return CommandResult(process.returncode, out, err)
 
 
 def call(
     args: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Ended:
+) -> CommandResult:
     """Run a command in this process."""
     monkeypatch.setattr(sys, "argv", ["carbon-train", *args])
     monkeypatch.setenv("COLUMNS", "200")
     capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main()
     captured = capsys.readouterr()
-    status = ended.value.code
-    return Ended(status if isinstance(status, int) else 0, captured.out, captured.err)
+    status = exit_info.value.code
+    return CommandResult(status if isinstance(status, int) else 0, captured.out, captured.err)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Ended, Shell, call
+from tests.cli.commands import CommandResult, Shell, call
 
 
 @pytest.fixture
@@ -21,6 +21,6 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
 @pytest.fixture
 def carbon_train(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+) -> Callable[..., CommandResult]:
     """`carbon-train` in this process, in the shell's folder."""
     return lambda *args: call(list(args), monkeypatch, capsys)

@@ -1,4 +1,4 @@
-"""``carbon-train doctor --acceptance`` where it cannot be done, and its own words."""
+"""``carbon-train doctor --acceptance``: its flags, and machines where it cannot run."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.acceptance.parts import PARTS
-from tests.cli.commands import Ended
+from tests.cli.commands import CommandResult
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
-CarbonTrain = Callable[..., Ended]
+CarbonTrain = Callable[..., CommandResult]
 
 
-def test_without_a_gpu_it_says_so(carbon_train: CarbonTrain) -> None:
+def test_a_missing_gpu_is_bad_input(carbon_train: CarbonTrain) -> None:
     with SimulatedNvml().install():
-        ended = carbon_train("doctor", "--acceptance")
-    assert ended.status == 2
-    assert "the acceptance check needs an NVIDIA GPU" in ended.err
+        result = carbon_train("doctor", "--acceptance")
+    assert result.status == 2
+    assert "the acceptance check needs an NVIDIA GPU" in result.err
     assert not Path("carbon_acceptance").exists()
 
 
 @pytest.mark.slow
-def test_without_a_torch_for_it_it_says_so(carbon_train: CarbonTrain) -> None:
+def test_torch_without_cuda_is_bad_input(carbon_train: CarbonTrain) -> None:
     with SimulatedNvml(SimulatedGpu()).install():
-        ended = carbon_train("doctor", "--acceptance")
-    assert ended.status == 2
-    assert "install a build of torch with CUDA" in ended.err
+        result = carbon_train("doctor", "--acceptance")
+    assert result.status == 2
+    assert "install a build of torch with CUDA" in result.err
     assert not Path("carbon_acceptance").exists()
 
 
@@ -37,7 +37,7 @@ def test_its_help_names_every_part(carbon_train: CarbonTrain) -> None:
 
 
 @pytest.mark.parametrize("flags", [("--part", "board"), ("--to", "out")])
-def test_its_flags_go_with_it_alone(carbon_train: CarbonTrain, flags: tuple[str, ...]) -> None:
-    ended = carbon_train("doctor", *flags)
-    assert ended.status == 2
-    assert "--part and --to go with --acceptance" in ended.err
+def test_its_flags_need_it(carbon_train: CarbonTrain, flags: tuple[str, ...]) -> None:
+    result = carbon_train("doctor", *flags)
+    assert result.status == 2
+    assert "--part and --to need --acceptance" in result.err

@@ -15,22 +15,22 @@ import pytest
 from carbon_trainer.cli.main import VERBS
 from carbon_trainer.ledger.facts import RunOpened
 from carbon_trainer.ledger.store import Ledger
-from tests.cli.commands import Ended
+from tests.cli.commands import CommandResult
 
 Ask = Callable[[str], list[str]]
 
 
 @pytest.fixture
-def completions(carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> Ask:
+def completions(carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Return what is offered for the last word of a line, as bash gets it."""
 
     def asked(line: str) -> list[str]:
         monkeypatch.setenv("_CARBON_TRAIN_COMPLETE", "bash_complete")
         monkeypatch.setenv("COMP_WORDS", f"carbon-train {line}")
         monkeypatch.setenv("COMP_CWORD", str(line.count(" ") + 1))
-        ended = carbon_train()
-        assert ended.err == ""
-        return [item.partition(",")[2] for item in ended.out.split()]
+        result = carbon_train()
+        assert result.err == ""
+        return [item.partition(",")[2] for item in result.out.split()]
 
     return asked
 
@@ -54,7 +54,7 @@ def test_commands_are_completed(completions: Ask) -> None:
 
 
 @pytest.mark.parametrize("line", ["runs show ", "report ", "export ", "fit --resume "])
-def test_runs_are_offered_wherever_one_is_named(
+def test_runs_are_completed_wherever_one_is_named(
     completions: Ask, runs: list[str], line: str
 ) -> None:
     assert completions(line) == ["last", *runs]
@@ -70,7 +70,7 @@ def test_runs_are_those_of_the_ledger_that_the_line_names(
     assert completions("runs show --ledger elsewhere/ledger.sqlite ") == ["last", *runs]
 
 
-def test_no_database_server_is_asked_for_runs(completions: Ask) -> None:
+def test_no_database_server_is_queried_for_runs(completions: Ask) -> None:
     assert completions("runs show --ledger postgresql://nowhere.invalid/ledger ") == []
 
 
@@ -95,7 +95,7 @@ def test_values_are_completed_as_they_are_accepted(
     assert completions(line) == offered
 
 
-def test_a_model_that_is_no_recipe_is_a_path(completions: Ask) -> None:
+def test_a_model_that_is_not_a_recipe_is_a_path(completions: Ask) -> None:
     assert completions("fit --model ./mod") == ["./mod"]
 
 
@@ -129,8 +129,8 @@ def test_completing_imports_no_torch(line: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_asks_the_program_that_is_installed(
-    carbon_train: Callable[..., Ended], shell: str
+def test_the_script_calls_the_installed_program(
+    carbon_train: Callable[..., CommandResult], shell: str
 ) -> None:
     script = carbon_train("completion", shell).out
     assert f"_CARBON_TRAIN_COMPLETE={shell}_complete" in script
@@ -141,7 +141,7 @@ def test_the_script_asks_the_program_that_is_installed(
 
 @pytest.mark.slow
 def test_bash_completes_with_the_script(
-    carbon_train: Callable[..., Ended], runs: list[str], tmp_path: Path
+    carbon_train: Callable[..., CommandResult], runs: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "script").write_text(carbon_train("completion", "bash").out)
     program = tmp_path / "carbon-train"
@@ -151,13 +151,13 @@ def test_bash_completes_with_the_script(
         f"source {tmp_path / 'script'}; COMP_WORDS=(carbon-train runs show 2026); COMP_CWORD=3; "
         f"_carbon_train_completion {program}; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         ["bash", "-c", pressed], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert ended.stdout.split() == runs
+    assert result.stdout.split() == runs
 
 
-def test_a_shell_that_is_not_known_is_bad_input(carbon_train: Callable[..., Ended]) -> None:
-    ended = carbon_train("completion", "tcsh")
-    assert ended.status == 2
-    assert "'bash', 'zsh', 'fish'" in ended.err
+def test_an_unknown_shell_is_bad_input(carbon_train: Callable[..., CommandResult]) -> None:
+    result = carbon_train("completion", "tcsh")
+    assert result.status == 2
+    assert "'bash', 'zsh', 'fish'" in result.err

@@ -25,7 +25,7 @@ from carbon_trainer.curation.cleaning import Cleaner
 from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared, RunClosed
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
-from tests.cli.commands import ROOT, Ended, Shell
+from tests.cli.commands import ROOT, CommandResult, Shell
 from tests.curation.corpora import GERMAN, mixed_corpus, prose, write_rows
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
@@ -38,7 +38,7 @@ ALL_STEPS = [
     "--blocklist", "words.txt", "--near-duplicates", "0.8", "--pii", "redact",
 ]  # fmt: skip
 
-Command = Callable[..., Ended]
+Command = Callable[..., CommandResult]
 
 
 def _sheet(folder: Path) -> dict[str, Any]:
@@ -70,12 +70,12 @@ def _ledger(shell: Shell) -> Ledger:
 
 
 @pytest.mark.slow
-def test_every_step_leaves_out_its_documents_and_counts_them(
+def test_every_step_removes_its_documents_and_counts_them(
     shell: Shell, carbon_train: Command
 ) -> None:
     mixed_corpus(shell.folder)
-    ended = carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *ALL_STEPS, *QUICK)
-    assert ended.status == 0, ended.err
+    result = carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *ALL_STEPS, *QUICK)
+    assert result.status == 0, result.err
     out = shell.folder / "out"
     sheet = _sheet(out)
     assert sheet["sources"][0]["removed"] == {
@@ -100,10 +100,10 @@ def test_every_step_leaves_out_its_documents_and_counts_them(
     assert "names of people and where they live are not found" in page
 
 
-def test_only_the_steps_that_are_asked_for_are_done(shell: Shell, carbon_train: Command) -> None:
+def test_only_enabled_steps_run(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
-    ended = carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
-    assert ended.status == 0, ended.err
+    result = carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
+    assert result.status == 0, result.err
     assert _sheet(shell.folder / "out")["sources"][0]["removed"] == {"exact duplicate": 1}
     assert len(_rows(shell.folder / "out")) == 47
     page = (shell.folder / "out" / "datasheet.md").read_text()
@@ -112,7 +112,7 @@ def test_only_the_steps_that_are_asked_for_are_done(shell: Shell, carbon_train: 
 
 
 @pytest.mark.slow
-def test_explicit_words_are_those_of_each_documents_language(
+def test_explicit_words_depend_on_the_language_of_each_document(
     shell: Shell, carbon_train: Command
 ) -> None:
     rows = [
@@ -125,15 +125,15 @@ def test_explicit_words_are_those_of_each_documents_language(
     ]
     write_rows(shell.folder / "a.jsonl", rows)
     looked = ["data", "prepare", "a.jsonl", "--languages", "any", *QUICK]
-    ended = carbon_train(*looked, "--to", "out", "--explicit", "keep")
-    assert ended.status == 0, ended.err
+    result = carbon_train(*looked, "--to", "out", "--explicit", "keep")
+    assert result.status == 0, result.err
     sheet = _sheet(shell.folder / "out")
     jsonschema.validate(sheet, _schema())
     assert sheet["explicit_documents"] == 3
-    told = sheet["explicit_words"]
-    assert told["list"] == f"the lists of badwords-py {version('badwords-py')}"
-    assert told["documents_by_words"] == {"1": 2, "2": 1}
-    assert told["documents_without_list"] == {"zh": 1}
+    document = sheet["explicit_words"]
+    assert document["list"] == f"the lists of badwords-py {version('badwords-py')}"
+    assert document["documents_by_words"] == {"1": 2, "2": 1}
+    assert document["documents_without_list"] == {"zh": 1}
     assert sheet["software"]["badwords-py"] == version("badwords-py")
     page = (shell.folder / "out" / "datasheet.md").read_text()
     assert "3 documents had 1 or more different words of the lists of badwords-py" in page
@@ -145,9 +145,7 @@ def test_explicit_words_are_those_of_each_documents_language(
     assert kept == ["plain", "one", "german", "rude", "chinese"]
 
 
-def test_a_list_of_ones_own_takes_the_place_of_the_others(
-    shell: Shell, carbon_train: Command
-) -> None:
+def test_a_custom_word_list_replaces_the_built_in_ones(shell: Shell, carbon_train: Command) -> None:
     rows = [
         {"id": "hell", "text": prose(1) + " Hell."},
         {"id": "own", "text": prose(2) + " Fnord."},
@@ -157,9 +155,9 @@ def test_a_list_of_ones_own_takes_the_place_of_the_others(
     flags = ["--to", "out", "--explicit", "drop", "--blocklist", "words.txt"]
     assert carbon_train("data", "prepare", "a.jsonl", *flags, *QUICK).status == 0
     assert [row["id"] for row in _rows(shell.folder / "out")] == ["hell"]
-    told = _sheet(shell.folder / "out")["explicit_words"]
-    assert told["list"] == "a list of the preparer's own"
-    assert told["words"] == {"": 1}
+    document = _sheet(shell.folder / "out")["explicit_words"]
+    assert document["list"] == "a list of the preparer's own"
+    assert document["words"] == {"": 1}
 
 
 def test_a_file_names_sources_with_licence_and_origin(shell: Shell, carbon_train: Command) -> None:
@@ -171,8 +169,8 @@ def test_a_file_names_sources_with_licence_and_origin(shell: Shell, carbon_train
         "- {path: b.txt, licence: CC-BY-4.0}\n"
         "datasheet: {motivation: To test.}\n"
     )
-    ended = carbon_train("data", "prepare", "prepare.yaml", *QUICK)
-    assert ended.status == 0, ended.err
+    result = carbon_train("data", "prepare", "prepare.yaml", *QUICK)
+    assert result.status == 0, result.err
     sheet = _sheet(shell.folder / "out")
     assert sheet["licences"] == {"CC0-1.0": 1, "MIT": 1}
     assert [s["removed"] for s in sheet["sources"]] == [{}, {"licence not allowed": 1}]
@@ -183,7 +181,7 @@ def test_a_file_names_sources_with_licence_and_origin(shell: Shell, carbon_train
 
 
 @pytest.mark.slow
-def test_the_same_command_makes_the_same_bytes(shell: Shell, carbon_train: Command) -> None:
+def test_the_same_command_gives_the_same_bytes(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
     for to in ("one", "two"):
         steps = ["--near-duplicates", "0.8", "--licences", "MIT"]
@@ -210,8 +208,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What a preparation leaves that nothing has disturbed."""
     shell = Shell(tmp_path_factory.mktemp("whole"))
     _rows_to_be_killed(shell.folder)
-    ended = shell.run("data", "prepare", "--to", "whole", *KILLED)
-    assert ended.status == 0, ended.err
+    result = shell.run("data", "prepare", "--to", "whole", *KILLED)
+    assert result.status == 0, result.err
     data = _data_bytes(shell.folder / "whole")
     assert len([name for name in data if name.startswith("part-")]) > 1
     return data
@@ -225,7 +223,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         ("sheet", 1), ("end", 1),
     ],
 )  # fmt: skip
-def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(
+def test_killed_anywhere_the_same_command_resumes_to_the_same_bytes(
     shell: Shell, carbon_train: Command, whole: dict[str, bytes], point: str, count: int
 ) -> None:
     _rows_to_be_killed(shell.folder)
@@ -249,7 +247,7 @@ def test_killed_anywhere_the_same_command_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.slow
-def test_a_document_that_does_not_end_is_broken_off_before_the_budget_is_exceeded(
+def test_a_document_that_takes_too_long_is_stopped_before_the_budget_is_exceeded(
     shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 30)} for n in range(600)])
@@ -279,7 +277,7 @@ def test_a_document_that_does_not_end_is_broken_off_before_the_budget_is_exceede
 
 
 @pytest.mark.slow
-def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
+def test_a_budget_stops_it_and_a_larger_one_resumes_it(shell: Shell) -> None:
     write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 30)} for n in range(2500)])
     command = ["data", "prepare", "a.jsonl", "--to", "out", "--near-duplicates", "0.8", *QUICK]
     # Closing down at 10 kW takes more than this, so a look finds no room; that work takes longer
@@ -287,9 +285,9 @@ def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
     stopped = shell.run(*command, "--budget-kwh", "0.003", gpu=GPU)
     assert stopped.status == 3, stopped.err
     assert "the budget of 0.003 kWh is used up" in stopped.out
-    assert "go on with a larger budget" in stopped.out
-    ended = shell.run(*command, "--budget-kwh", "1", gpu=GPU)
-    assert ended.status == 0, ended.err
+    assert "resume with a larger budget" in stopped.out
+    result = shell.run(*command, "--budget-kwh", "1", gpu=GPU)
+    assert result.status == 0, result.err
     sheet = _sheet(shell.folder / "out")
     ledger = _ledger(shell)
     (run_id,) = ledger.run_ids()
@@ -306,13 +304,11 @@ def test_a_budget_stops_it_and_a_larger_one_goes_on(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_fit_trains_on_it_and_the_record_says_what_it_was(
-    shell: Shell, carbon_train: Command
-) -> None:
+def test_fit_trains_on_it_and_records_the_dataset(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
     carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
-    ended = carbon_train("fit", *shell.tiny[2:], "--data", "out", "--max-steps", "2")
-    assert ended.status == 0, ended.err
+    result = carbon_train("fit", *shell.tiny[2:], "--data", "out", "--max-steps", "2")
+    assert result.status == 0, result.err
     sheet = _sheet(shell.folder / "out")
     ledger = _ledger(shell)
     (fact,) = [f for run in ledger.run_ids() for f in ledger.facts(run, CorpusDescribed)]
@@ -336,13 +332,13 @@ MACAW = [
 
 
 @pytest.mark.slow
-def test_pairs_made_of_a_datasets_columns_cite_it_too(shell: Shell, carbon_train: Command) -> None:
+def test_pairs_from_columns_of_a_dataset_cite_it_too(shell: Shell, carbon_train: Command) -> None:
     write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 2)} for n in range(8)])
     (shell.folder / "b.txt").write_text(prose(9))
     carbon_train("data", "prepare", "a.jsonl", "b.txt", "--to", "out", *QUICK)
     slots = "question=text,answer=source"
-    ended = carbon_train("fit", *MACAW, "--data", "out", "--slots", slots)
-    assert ended.status == 0, ended.err
+    result = carbon_train("fit", *MACAW, "--data", "out", "--slots", slots)
+    assert result.status == 0, result.err
     ledger = _ledger(shell)
     (fact,) = [f for run in ledger.run_ids() for f in ledger.facts(run, CorpusDescribed)]
     (cited,) = fact.body["prepared"]
@@ -351,37 +347,37 @@ def test_pairs_made_of_a_datasets_columns_cite_it_too(shell: Shell, carbon_train
 
 
 @pytest.mark.slow
-def test_a_dataset_of_text_is_no_rows_and_it_is_said_what_to_give(
-    shell: Shell, carbon_train: Command
-) -> None:
+def test_a_dataset_of_text_cannot_be_used_as_rows(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
     carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
-    ended = carbon_train("fit", *MACAW, "--data", "out")
-    assert ended.status == 2
-    assert ended.err.count("\n") == 1
-    assert "out was made by `carbon-train data prepare`: it holds text, and macaw-tiny" in ended.err
-    assert "its columns (text, id, source, licence, language) with --slots" in ended.err
+    result = carbon_train("fit", *MACAW, "--data", "out")
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert (
+        "out was made by `carbon-train data prepare`: it holds text, and macaw-tiny" in result.err
+    )
+    assert "its columns (text, id, source, licence, language) with --slots" in result.err
 
 
 @pytest.mark.slow
-def test_fit_refuses_a_shard_that_was_changed_or_is_gone(
-    shell: Shell, carbon_train: Command
-) -> None:
+def test_fit_refuses_a_changed_or_missing_shard(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
     carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *QUICK)
     part = shell.folder / "out" / "part-00000.parquet"
     pq.write_table(pa.table({"text": ["other text"]}), part)
-    ended = carbon_train("fit", *shell.tiny[2:], "--data", "out")
-    assert ended.status == 2
-    assert "part-00000.parquet is not the file that datasheet.json beside it describes" in ended.err
+    result = carbon_train("fit", *shell.tiny[2:], "--data", "out")
+    assert result.status == 2
+    assert (
+        "part-00000.parquet is not the file that datasheet.json beside it describes" in result.err
+    )
     part.unlink()
-    ended = carbon_train("fit", *shell.tiny[2:], "--data", "out")
-    assert ended.status == 2
-    assert "part-00000.parquet is missing" in ended.err
+    result = carbon_train("fit", *shell.tiny[2:], "--data", "out")
+    assert result.status == 2
+    assert "part-00000.parquet is missing" in result.err
 
 
 @pytest.mark.slow
-def test_runs_and_datasets_with_what_must_be_forgotten_are_found(
+def test_datasets_and_runs_with_text_to_delete_are_found(
     shell: Shell, carbon_train: Command
 ) -> None:
     mixed_corpus(shell.folder)
@@ -394,9 +390,9 @@ def test_runs_and_datasets_with_what_must_be_forgotten_are_found(
     (shell.folder / "list.csv").write_text(
         "kind,value\nid,copy\nid,near\nid,d3\nemail,jane@example.com\nid,nobody\n"
     )
-    ended = carbon_train("data", "affected", "--remove", "list.csv", "--json")
-    assert ended.status == 0, ended.err
-    found = {one["name"]: one for one in json.loads(ended.out)}
+    result = carbon_train("data", "affected", "--remove", "list.csv", "--json")
+    assert result.status == 0, result.err
+    found = {one["name"]: one for one in json.loads(result.out)}
     assert found["touched"]["documents"] == {
         "email": 1, "id": 1, "id, by its exact duplicate": 1, "id, by its near duplicate": 1,
     }  # fmt: skip
@@ -405,15 +401,15 @@ def test_runs_and_datasets_with_what_must_be_forgotten_are_found(
     trained = [run for run in ledger.run_ids() if ledger.facts(run, CorpusDescribed)]
     assert found["touched"]["runs"] == trained[:1]
     shutil.move(shell.folder / "touched", shell.folder / "moved")
-    said = carbon_train("data", "affected", "--remove", "list.csv").out
-    assert "touched may: it was not looked into (its folder is not there" in said
-    assert trained[0] in said
-    said = carbon_train("data", "affected", "--remove", "list.csv", "moved").out
-    assert "holds documents of the list: 1 by email; 1 by id; 1 by id, by its exact" in said
-    assert "1 of 2 datasets hold something of the list" in said
+    message = carbon_train("data", "affected", "--remove", "list.csv").out
+    assert "touched may: it was not looked into (its folder is not there" in message
+    assert trained[0] in message
+    message = carbon_train("data", "affected", "--remove", "list.csv", "moved").out
+    assert "contains listed documents: 1 by email; 1 by id; 1 by id, by its exact" in message
+    assert "1 of 2 datasets are affected" in message
 
 
-def test_prepared_again_with_the_list_nothing_of_it_is_left(
+def test_a_dataset_prepared_again_with_the_removal_list_has_none_of_its_text(
     shell: Shell, carbon_train: Command
 ) -> None:
     mixed_corpus(shell.folder)
@@ -421,12 +417,12 @@ def test_prepared_again_with_the_list_nothing_of_it_is_left(
     flags = ["--remove", "list.csv", *QUICK]
     assert carbon_train("data", "prepare", "mixed.jsonl", "--to", "out", *flags).status == 0
     assert _sheet(shell.folder / "out")["refused"]["removal_list"] == {"email": 1, "id": 2}
-    said = carbon_train("data", "affected", "--remove", "list.csv").out
-    assert "0 of 1 datasets hold" in said
+    message = carbon_train("data", "affected", "--remove", "list.csv").out
+    assert "0 of 1 datasets are affected" in message
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         ([], "say where the dataset is to be written, with --to"),
         (["--to", "out", "--languages", "xx"], "'xx' is no ISO 639-1 code"),
@@ -444,21 +440,21 @@ def test_prepared_again_with_the_list_nothing_of_it_is_left(
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_prepared(
-    shell: Shell, carbon_train: Command, flags: list[str], said: str
+    shell: Shell, carbon_train: Command, flags: list[str], message: str
 ) -> None:
     mixed_corpus(shell.folder)
     (shell.folder / "full").mkdir()
     (shell.folder / "full" / "thesis.txt").write_text("mine")
-    ended = carbon_train("data", "prepare", "mixed.jsonl", *flags, "--no-host-metering")
-    assert ended.status == 2
-    assert said in ended.err
-    assert ended.err.count("\n") == 1
+    result = carbon_train("data", "prepare", "mixed.jsonl", *flags, "--no-host-metering")
+    assert result.status == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
     assert (shell.folder / "full" / "thesis.txt").read_text() == "mine"
     assert not (shell.folder / "out" / "datasheet.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.txt", b"plain \xe9t\xe9 text", "a.txt is not UTF-8 text (byte 6)"),
         ("a.txt", b"Salted__\x8f\x00", "a.txt is encrypted by OpenSSL, not UTF-8 text: decrypt"),
@@ -472,25 +468,25 @@ def test_bad_input_is_one_sentence_and_nothing_is_prepared(
         ("a.jsonl.gz", b"nope", "a.jsonl.gz is not a gzip file"),
     ],
 )
-def test_a_corpus_that_cannot_be_read_is_named_with_the_place(
-    shell: Shell, carbon_train: Command, name: str, content: bytes, said: str
+def test_an_unreadable_corpus_is_reported_with_the_location(
+    shell: Shell, carbon_train: Command, name: str, content: bytes, message: str
 ) -> None:
     (shell.folder / name).write_bytes(content)
-    ended = carbon_train("data", "prepare", name, "--to", "out", *QUICK)
-    assert ended.status == 2
-    assert said in ended.err
+    result = carbon_train("data", "prepare", name, "--to", "out", *QUICK)
+    assert result.status == 2
+    assert message in result.err
 
 
-def test_parquet_without_the_text_column_names_those_it_has(
+def test_parquet_without_the_text_column_lists_its_columns(
     shell: Shell, carbon_train: Command
 ) -> None:
     pq.write_table(pa.table({"body": ["x"], "id": ["1"]}), shell.folder / "a.parquet")
-    ended = carbon_train("data", "prepare", "a.parquet", "--to", "out", *QUICK)
-    assert ended.status == 2
-    assert "has no column 'text'; its columns are 'body', 'id'" in ended.err
+    result = carbon_train("data", "prepare", "a.parquet", "--to", "out", *QUICK)
+    assert result.status == 2
+    assert "has no column 'text'; its columns are 'body', 'id'" in result.err
 
 
-def test_other_settings_do_not_go_on_with_a_dataset_nor_overwrite_it(
+def test_other_settings_neither_resume_nor_overwrite_a_dataset(
     shell: Shell, carbon_train: Command
 ) -> None:
     mixed_corpus(shell.folder)
@@ -507,15 +503,15 @@ def test_other_settings_do_not_go_on_with_a_dataset_nor_overwrite_it(
     assert _data_bytes(shell.folder / "out") == before
 
 
-def test_a_source_that_is_described_wrongly_is_named(shell: Shell, carbon_train: Command) -> None:
+def test_an_invalid_source_is_reported(shell: Shell, carbon_train: Command) -> None:
     (shell.folder / "p.yaml").write_text("to: out\nsources:\n- {licence: MIT}\n")
-    ended = carbon_train("data", "prepare", "p.yaml", *QUICK)
-    assert ended.status == 2
-    assert "p.yaml: sources, entry 1, path: field required." in ended.err
+    result = carbon_train("data", "prepare", "p.yaml", *QUICK)
+    assert result.status == 2
+    assert "p.yaml: sources, entry 1, path: field required." in result.err
 
 
 @pytest.mark.slow
-def test_interrupted_it_ends_in_order_and_goes_on(
+def test_it_can_be_interrupted_and_resumed(
     shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mixed_corpus(shell.folder)
@@ -559,7 +555,7 @@ def test_interrupted_it_ends_in_order_and_goes_on(
 
 
 @pytest.mark.parametrize("in_the_way", [False, True])
-def test_what_nobody_foresaw_ends_in_a_sentence_and_it_goes_on(
+def test_an_unexpected_error_is_one_sentence_and_can_be_resumed(
     shell: Shell, carbon_train: Command, monkeypatch: pytest.MonkeyPatch, in_the_way: bool
 ) -> None:
     mixed_corpus(shell.folder)
@@ -572,21 +568,21 @@ def test_what_nobody_foresaw_ends_in_a_sentence_and_it_goes_on(
 
     with monkeypatch.context() as patched:
         patched.setattr(Cleaner, "take", fails)
-        ended = carbon_train(*command)
-    assert ended.status == 1
-    assert "failed: RuntimeError: a bug of ours; " in ended.out
-    assert ("its traceback could not be written" in ended.out) is in_the_way
-    assert "Traceback" not in ended.out + ended.err
+        result = carbon_train(*command)
+    assert result.status == 1
+    assert "failed: RuntimeError: a bug of ours; " in result.out
+    assert ("its traceback could not be written" in result.out) is in_the_way
+    assert "Traceback" not in result.out + result.err
     assert carbon_train(*command).status == 0
 
 
-def test_where_nothing_is_left_it_says_why(shell: Shell, carbon_train: Command) -> None:
+def test_an_empty_result_is_reported_with_the_reasons(shell: Shell, carbon_train: Command) -> None:
     mixed_corpus(shell.folder)
-    ended = carbon_train(
+    result = carbon_train(
         "data", "prepare", "mixed.jsonl", "--to", "out", "--licences", "CC0-1.0", *QUICK
     )
-    assert ended.status == 2
-    assert "no document is left of 48: 48 licence not allowed" in ended.err
+    assert result.status == 2
+    assert "no document is left of 48: 48 licence not allowed" in result.err
 
 
 _PEAK = """
@@ -608,13 +604,13 @@ def _peak_mb(folder: Path, documents: int) -> float:
     source = write_rows(
         folder / f"{documents}.jsonl", [{"text": prose(n, 40)} for n in range(documents)]
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", _PEAK, "data", "prepare", source.name, "--to", f"of-{documents}",
          "--near-duplicates", "0.9", "--shard-mb", "2", *QUICK],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=240,
         capture_output=True, text=True,
     )  # fmt: skip
-    return int(ended.stdout.rsplit("peak", 1)[1]) / 1024
+    return int(result.stdout.rsplit("peak", 1)[1]) / 1024
 
 
 @pytest.mark.slow

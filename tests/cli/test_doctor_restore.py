@@ -1,4 +1,4 @@
-"""``carbon-train doctor --restore``: the last resort for limits that a run has left."""
+"""``carbon-train doctor --restore``: the last resort for limits that a dead run has left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.power.journal import Entry, journal_folder
-from tests.cli.commands import Ended
+from tests.cli.commands import CommandResult
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
 
@@ -19,7 +19,7 @@ def own_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leave(gpu: SimulatedGpu) -> Path:
-    """Write the journal of a run that is gone, and turn the GPU as it had."""
+    """Write the journal of a dead run, and set the GPU's limit as it did."""
     entry = {"kind": "power-limit", "device": gpu.uuid, "original": 700_000, "ours": [350_000]}
     path = journal_folder() / "999999999.json"
     path.parent.mkdir(parents=True)
@@ -29,26 +29,28 @@ def leave(gpu: SimulatedGpu) -> Path:
     return path
 
 
-def test_a_limit_that_was_left_is_put_back(carbon_train: Callable[..., Ended]) -> None:
+def test_a_limit_left_behind_is_restored(carbon_train: Callable[..., CommandResult]) -> None:
     gpu = SimulatedGpu()
     path = leave(gpu)
     with SimulatedNvml(gpu).install():
-        ended = carbon_train("doctor", "--restore")
-    assert ended.status == 0
-    assert "is 700 W again" in ended.out
+        result = carbon_train("doctor", "--restore")
+    assert result.status == 0
+    assert "is 700 W again" in result.out
     assert gpu.limit_mw == 700_000
     assert not path.exists()
 
 
-def test_a_refusal_is_told_and_the_journal_kept(carbon_train: Callable[..., Ended]) -> None:
+def test_a_refusal_is_reported_and_the_journal_kept(
+    carbon_train: Callable[..., CommandResult],
+) -> None:
     gpu = SimulatedGpu(permits=())
     path = leave(gpu)
     with SimulatedNvml(gpu).install():
-        ended = carbon_train("doctor", "--restore")
-    assert ended.status == 2
-    assert "cannot be put back: NVML: Insufficient Permissions" in ended.err
+        result = carbon_train("doctor", "--restore")
+    assert result.status == 2
+    assert "cannot be put back: NVML: Insufficient Permissions" in result.err
     assert path.exists()
 
 
-def test_with_nothing_left_it_says_so(carbon_train: Callable[..., Ended]) -> None:
-    assert "No run that is gone" in carbon_train("doctor", "--restore").out
+def test_nothing_to_restore(carbon_train: Callable[..., CommandResult]) -> None:
+    assert "Nothing to restore" in carbon_train("doctor", "--restore").out

@@ -1,4 +1,4 @@
-"""A run's report tells what `estimate` would have said before it, where its GPU is known."""
+"""A run's report has what `estimate` would have printed before it, if its GPU is known."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
 pytestmark = pytest.mark.slow
 
-Train = Callable[..., Ended]
+Train = Callable[..., CommandResult]
 
 
 def _report(shell: Shell) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def _report(shell: Shell) -> dict[str, Any]:
     return found
 
 
-def test_on_a_known_gpu_the_estimate_stands_in_the_report(
+def test_on_a_known_gpu_the_report_has_the_estimate(
     carbon_train: Train, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The GPU meters and is known; the work itself is done on the CPU.
@@ -33,12 +33,12 @@ def test_on_a_known_gpu_the_estimate_stands_in_the_report(
     flags = (*shell.tiny, "--precision", "bf16-mixed", "--accelerator", "cpu")
     with SimulatedNvml(SimulatedGpu(name="NVIDIA H100 80GB HBM3")).install():
         assert carbon_train("fit", *flags).status == 0
-    told = _report(shell)["estimate"]
-    assert told["accelerator"] == "H100-SXM5-80GB"
-    assert told["tokens"] == told["tokens_trained"] == 12 * 4 * 32
-    assert told["beside"].keys() == {"hours", "energy"}
+    document = _report(shell)["estimate"]
+    assert document["accelerator"] == "H100-SXM5-80GB"
+    assert document["tokens"] == document["tokens_trained"] == 12 * 4 * 32
+    assert document["beside"].keys() == {"hours", "energy"}
 
 
-def test_on_a_cpu_nothing_is_shown(carbon_train: Train, shell: Shell) -> None:
+def test_on_a_cpu_the_report_has_no_estimate(carbon_train: Train, shell: Shell) -> None:
     assert carbon_train("fit", *shell.tiny).status == 0
     assert "estimate" not in _report(shell)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 
 pytestmark = pytest.mark.slow
 
-Train = Callable[..., Ended]
+Train = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def shell(shell: Shell) -> Shell:
 
 @pytest.fixture
 def trained(shell: Shell, carbon_train: Train) -> Path:
-    ended = carbon_train("fit", *shell.tiny)
-    assert ended.status == 0, ended.err
-    assert f"carbon-train export {shell.run_id()}" in ended.out
+    result = carbon_train("fit", *shell.tiny)
+    assert result.status == 0, result.err
+    assert f"carbon-train export {shell.run_id()}" in result.out
     return shell.folder / "carbon_runs" / shell.run_id()
 
 
@@ -32,8 +32,8 @@ def test_weights_tokenizer_and_card_are_written(trained: Path, carbon_train: Tra
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    ended = carbon_train("export", "last", "--to", "trained")
-    assert ended.status == 0, ended.err
+    result = carbon_train("export", "last", "--to", "trained")
+    assert result.status == 0, result.err
     model = AutoModelForCausalLM.from_pretrained("trained", local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained("trained", local_files_only=True)
     newest = max((trained / "checkpoints").glob("*.ckpt"))
@@ -43,7 +43,7 @@ def test_weights_tokenizer_and_card_are_written(trained: Path, carbon_train: Tra
     assert "co2_eq_emissions" in Path("trained/README.md").read_text()
 
 
-def test_what_was_exported_is_trained_on(trained: Path, shell: Shell, carbon_train: Train) -> None:
+def test_an_exported_model_can_be_trained(trained: Path, shell: Shell, carbon_train: Train) -> None:
     assert carbon_train("export", trained.name).status == 0
     flags = list(shell.tiny)
     at = flags.index("--vocab-size")
@@ -52,14 +52,14 @@ def test_what_was_exported_is_trained_on(trained: Path, shell: Shell, carbon_tra
     assert carbon_train("fit", *flags).status == 0
 
 
-def test_a_card_that_is_there_is_kept(trained: Path, carbon_train: Train) -> None:
+def test_an_existing_card_is_kept(trained: Path, carbon_train: Train) -> None:
     Path("mine").mkdir()
     Path("mine/README.md").write_text("# Mine\n")
     assert carbon_train("export", "last", "--to", "mine").status == 0
     assert "# Mine" in Path("mine/README.md").read_text()
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_none_is_said(
+def test_a_damaged_checkpoint_is_skipped_and_no_checkpoint_is_an_error(
     trained: Path, carbon_train: Train
 ) -> None:
     checkpoints = sorted((trained / "checkpoints").glob("*.ckpt"))
@@ -67,23 +67,21 @@ def test_a_damaged_checkpoint_is_passed_over_and_none_is_said(
     assert checkpoints[-2].name in carbon_train("export", "last").out
     for path in checkpoints:
         path.write_bytes(b"damaged")
-    ended = carbon_train("export", "last")
-    assert ended.status == 2
-    assert "has no checkpoint that is whole" in ended.err
+    result = carbon_train("export", "last")
+    assert result.status == 2
+    assert "has no valid checkpoint" in result.err
 
 
-def test_a_run_whose_config_was_not_kept_is_refused_in_a_sentence(
-    trained: Path, carbon_train: Train
-) -> None:
+def test_a_run_without_its_config_is_refused(trained: Path, carbon_train: Train) -> None:
     (trained / "model" / "config.json").unlink()
-    ended = carbon_train("export", "last")
-    assert ended.status == 2
-    assert "has no config.json" in ended.err
-    assert "Traceback" not in ended.err
+    result = carbon_train("export", "last")
+    assert result.status == 2
+    assert "has no config.json" in result.err
+    assert "Traceback" not in result.err
 
 
-def test_a_folder_that_cannot_be_written_is_named(trained: Path, carbon_train: Train) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(trained: Path, carbon_train: Train) -> None:
     Path("taken").write_text("")
-    ended = carbon_train("export", "last", "--to", "taken/inside")
-    assert ended.status == 2
-    assert "cannot write the model into taken/inside" in ended.err
+    result = carbon_train("export", "last", "--to", "taken/inside")
+    assert result.status == 2
+    assert "cannot write the model into taken/inside" in result.err

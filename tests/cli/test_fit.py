@@ -17,7 +17,7 @@ from carbon_trainer.errors import LedgerError
 from carbon_trainer.ledger.facts import Interval, Progress, RunOpened
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.runs.session import RunSession
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
 
@@ -56,11 +56,11 @@ def _wait_for(process: object, shell: Shell, kind: str, count: int = 1) -> None:
 
 
 def test_a_run_trains_meters_and_leaves_its_report(
-    shell: Shell, carbon_train: Callable[..., Ended]
+    shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
-    ended = carbon_train("fit", *shell.tiny, "--zone", "GB", "--budget-kwh", "500")
-    assert ended.status == 0, ended.err
-    assert "finished: all steps are done." in ended.out
+    result = carbon_train("fit", *shell.tiny, "--zone", "GB", "--budget-kwh", "500")
+    assert result.status == 0, result.err
+    assert "finished: all steps are done." in result.out
     run_dir = shell.folder / "carbon_runs" / shell.run_id()
     assert {"report.html", "report.md", "report.json", "checkpoints"} <= {
         path.name for path in run_dir.iterdir()
@@ -70,11 +70,11 @@ def test_a_run_trains_meters_and_leaves_its_report(
     assert losses[12] < losses[1] - 0.2
     kinds = {fact.kind for fact in ledger.facts(shell.run_id())}
     assert {"corpus_described", "model_described", "checkpoint_saved", "run_closed"} <= kinds
-    assert "Traceback" not in ended.err
+    assert "Traceback" not in result.err
 
 
 def test_the_same_seed_gives_the_same_losses_and_another_does_not(
-    shell: Shell, carbon_train: Callable[..., Ended]
+    shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
     for seed in ("3", "3", "4"):
         assert carbon_train("fit", *shell.tiny, "--seed", seed).status == 0
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_does_not(
 
 
 def test_kernels_that_repeat_themselves_are_asked_for_and_recorded(
-    shell: Shell, carbon_train: Callable[..., Ended]
+    shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
     import torch
 
@@ -99,15 +99,15 @@ def test_kernels_that_repeat_themselves_are_asked_for_and_recorded(
 
 
 def test_a_simulated_gpus_energy_is_true_within_a_percent(shell: Shell) -> None:
-    ended = shell.run("fit", *shell.tiny, "--max-steps", "400", gpu=GPU)
-    assert ended.status == 0, ended.err
+    result = shell.run("fit", *shell.tiny, "--max-steps", "400", gpu=GPU)
+    assert result.status == 0, result.err
     ledger = _ledger(shell)
     intervals = ledger.intervals(shell.run_id())
     seconds = (intervals["end_ns"].max() - intervals["start_ns"].min()) / 1e9
     true_mj = GPU["power_w"] * 1000 * seconds
     assert ledger.energy_mj(shell.run_id()) == pytest.approx(true_mj, rel=0.01)
     assert set(intervals["device"]) == {GPU["uuid"]}
-    assert "GPU energy" in ended.out
+    assert "GPU energy" in result.out
     measured_mj = intervals.loc[intervals["method"] == "measured", "energy_mj"].sum()
     assert measured_mj > 0.6 * true_mj
 
@@ -142,7 +142,7 @@ def _slowed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_tiny_budget_stops_with_a_checkpoint_and_resume_goes_on_bit_for_bit(
-    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = ["--max-steps", "400", "--checkpoint-every", "5000", "--validate-every", "120"]
     whole = carbon_train("fit", *shell.tiny, *steps)
@@ -154,9 +154,9 @@ def test_a_tiny_budget_stops_with_a_checkpoint_and_resume_goes_on_bit_for_bit(
         with monkeypatch.context() as patched:
             # On no machine all steps fit.
             _slowed(patched)
-            ended = carbon_train("fit", *shell.tiny, *steps, "--budget-kwh", f"{budget_kwh:.9f}")
-        assert ended.status == 3, ended.out + ended.err
-        assert "go on with a larger budget: carbon-train fit --resume" in ended.out
+            result = carbon_train("fit", *shell.tiny, *steps, "--budget-kwh", f"{budget_kwh:.9f}")
+        assert result.status == 3, result.out + result.err
+        assert "resume with a larger budget: carbon-train fit --resume" in result.out
         ledger = _ledger(shell)
         run_id = ledger.run_ids()[-1]
         assert 0 < ledger.energy_mj(run_id) / 3.6e9 <= budget_kwh
@@ -169,12 +169,12 @@ def test_a_tiny_budget_stops_with_a_checkpoint_and_resume_goes_on_bit_for_bit(
 
 
 def test_a_finished_run_or_a_spent_budget_is_not_resumed(
-    shell: Shell, carbon_train: Callable[..., Ended]
+    shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
     assert carbon_train("fit", *shell.tiny).status == 0
-    ended = carbon_train("fit", "--resume", "last")
-    assert ended.status == 2
-    assert "has done all of its 12 steps" in ended.err
+    result = carbon_train("fit", "--resume", "last")
+    assert result.status == 2
+    assert "has completed all of its 12 steps" in result.err
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -206,7 +206,7 @@ def test_a_signal_before_training_ends_at_once(shell: Shell) -> None:
 
 
 def test_a_signal_while_the_run_is_being_opened_closes_it_all_the_same(
-    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = RunSession._begin
 
@@ -215,14 +215,14 @@ def test_a_signal_while_the_run_is_being_opened_closes_it_all_the_same(
         begin(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RunSession, "_begin", struck)
-    ended = carbon_train("fit", *shell.tiny)
-    assert ended.status == 143
-    assert "interrupted: SIGTERM before training." in ended.out
+    result = carbon_train("fit", *shell.tiny)
+    assert result.status == 143
+    assert "interrupted: SIGTERM before training." in result.out
     assert _ledger(shell).facts(shell.run_id())[-1].body["status"] == "interrupted"
 
 
 def test_a_signal_while_the_run_is_being_closed_has_its_answer_already(
-    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     close = RunSession.close
 
@@ -231,24 +231,24 @@ def test_a_signal_while_the_run_is_being_closed_has_its_answer_already(
         return close(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RunSession, "close", struck)
-    ended = carbon_train("fit", *shell.tiny)
-    assert ended.status == 0
+    result = carbon_train("fit", *shell.tiny)
+    assert result.status == 0
     assert _ledger(shell).facts(shell.run_id())[-1].body["status"] == "finished"
 
 
 def test_a_signal_before_there_is_a_run_is_one_sentence(
-    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def struck(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("carbon_trainer.training.fit.fit", struck)
-    ended = carbon_train("fit", *shell.tiny)
-    assert (ended.status, ended.err) == (143, "carbon-train: interrupted by SIGTERM.\n")
+    result = carbon_train("fit", *shell.tiny)
+    assert (result.status, result.err) == (143, "carbon-train: interrupted by SIGTERM.\n")
 
 
 def test_a_failure_in_training_is_one_sentence_with_its_traceback_in_a_file(
-    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from carbon_trainer.models.module import TransformerModule
 
@@ -256,16 +256,16 @@ def test_a_failure_in_training_is_one_sentence_with_its_traceback_in_a_file(
         raise ArithmeticError("a mistake of the model's")
 
     monkeypatch.setattr(TransformerModule, "training_step", fail)
-    ended = carbon_train("fit", *shell.tiny)
-    assert ended.status == 1
-    assert "ArithmeticError: a mistake of the model's" in ended.out
-    assert "Traceback" not in ended.out + ended.err
+    result = carbon_train("fit", *shell.tiny)
+    assert result.status == 1
+    assert "ArithmeticError: a mistake of the model's" in result.out
+    assert "Traceback" not in result.out + result.err
     traceback = shell.folder / "carbon_runs" / shell.run_id() / "traceback.txt"
     assert "training_step" in traceback.read_text()
 
 
 def test_no_word_of_a_figure_without_its_method(
-    shell: Shell, carbon_train: Callable[..., Ended]
+    shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
     carbon_train("fit", *shell.tiny)
     document = json.loads(

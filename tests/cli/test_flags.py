@@ -11,15 +11,15 @@ from carbon_trainer.ledger.location import RUNS_DIR
 from carbon_trainer.ledger.terms import OPERATIONS
 
 
-def test_the_flags_that_are_read_are_those_that_the_settings_make() -> None:
+def test_flags_json_matches_the_settings() -> None:
     kept = FLAGS_FILE.read_text(encoding="utf-8")
     assert kept == flags_json(), "a setting has changed: run `python -m carbon_trainer.cli.flags`"
 
 
-def test_runs_are_looked_for_where_they_are_put_by_default() -> None:
+def test_the_default_runs_folder_is_the_same_everywhere() -> None:
     assert RunConfig().runs_dir == RUNS_DIR
 
 
-def test_what_may_be_stated_of_a_run_afterwards_may_be_set_before() -> None:
+def test_operations_are_the_same_before_and_after_a_run() -> None:
     stated, _not_stated = typing.get_args(RunConfig.model_fields["operation"].annotation)
     assert typing.get_args(stated) == OPERATIONS

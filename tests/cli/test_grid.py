@@ -8,57 +8,57 @@ import pytest
 
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.grid.providers import NAMES, gb_neso
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.grid.providers.test_providers import _gb
 from tests.simulation.grid_server import Reply, serving
 
-Train = Callable[..., Ended]
+Train = Callable[..., CommandResult]
 
 
-def test_providers_are_listed_with_what_they_need(carbon_train: Train) -> None:
-    ended = carbon_train("grid", "list")
-    assert ended.status == 0
-    assert all(name in ended.out for name in NAMES)
-    assert "ELECTRICITYMAPS_API_KEY" in ended.out
-    assert "countries and US states" in ended.out
+def test_providers_are_listed_with_their_requirements(carbon_train: Train) -> None:
+    result = carbon_train("grid", "list")
+    assert result.status == 0
+    assert all(name in result.out for name in NAMES)
+    assert "ELECTRICITYMAPS_API_KEY" in result.out
+    assert "countries and US states" in result.out
 
 
-def test_a_zone_is_drawn_offline(carbon_train: Train) -> None:
-    ended = carbon_train("grid", "show", "US-CA", "--start", "2026-06-01T00:00Z", "--hours", "24")
-    assert ended.status == 0, ended.err
-    assert ended.out.count("█") > 24
-    assert "climatology" in ended.out
+def test_a_zone_is_plotted_offline(carbon_train: Train) -> None:
+    result = carbon_train("grid", "show", "US-CA", "--start", "2026-06-01T00:00Z", "--hours", "24")
+    assert result.status == 0, result.err
+    assert result.out.count("█") > 24
+    assert "climatology" in result.out
 
 
-def test_what_is_fetched_can_be_planned_with(
+def test_fetched_data_can_be_used_by_plan(
     shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
     with serving(Reply(_gb(*range(200, 248)))) as server:
         monkeypatch.setattr(gb_neso, "URL", server.url)
         out = shell.folder / "gb.csv"
-        ended = carbon_train("grid", "fetch", "GB", "--provider", "gb-neso", "-o", str(out))
-    assert ended.status == 0, ended.err
-    assert "48 values" in ended.out
+        result = carbon_train("grid", "fetch", "GB", "--provider", "gb-neso", "-o", str(out))
+    assert result.status == 0, result.err
+    assert "48 values" in result.out
     assert read_csv(out).intensity_gco2e_per_kwh.tolist() == list(range(200, 248))
     planned = carbon_train("plan", "--trace", str(out), "--deadline", "20h", "--work-hours", "4")
     assert planned.status == 0, planned.err
 
 
 @pytest.mark.slow
-def test_an_outage_falls_back_and_says_so(
+def test_an_outage_falls_back_with_a_note(
     shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
     monkeypatch.setattr(gb_neso, "URL", "http://127.0.0.1:9")
-    ended = carbon_train("grid", "show", "GB", "--provider", "gb-neso", "--hours", "3")
-    assert ended.status == 0, ended.err
-    assert "could not be reached" in ended.out
-    assert "usual course is taken instead" in ended.out
+    result = carbon_train("grid", "show", "GB", "--provider", "gb-neso", "--hours", "3")
+    assert result.status == 0, result.err
+    assert "could not be reached" in result.out
+    assert "usual course is taken instead" in result.out
 
 
 @pytest.mark.slow
-def test_the_last_forecast_serves_until_its_horizon_ends(
+def test_the_last_forecast_is_used_until_its_horizon_ends(
     shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
@@ -66,17 +66,17 @@ def test_the_last_forecast_serves_until_its_horizon_ends(
     with serving(Reply(_gb(*[211] * 6))) as server:
         monkeypatch.setattr(gb_neso, "URL", server.url)
         assert carbon_train(*show, "2026-06-01T12:00Z").status == 0
-    ended = carbon_train(*show, "2026-06-01T13:00Z")
-    assert ended.status == 0, ended.err
-    assert "the forecast of 2026-06-01 12:00 UTC is used until its horizon ends" in ended.out
-    assert "could not be reached" in ended.out
-    assert ended.out.count("  211  ") >= 2
-    assert "on the forecast's mean is taken" in ended.out
+    result = carbon_train(*show, "2026-06-01T13:00Z")
+    assert result.status == 0, result.err
+    assert "the forecast of 2026-06-01 12:00 UTC is used until its horizon ends" in result.out
+    assert "could not be reached" in result.out
+    assert result.out.count("  211  ") >= 2
+    assert "on the forecast's mean is taken" in result.out
     later = carbon_train(*show, "2026-06-03T13:00Z")
     assert "usual course is taken instead" in later.out
 
 
-def test_mistakes_are_one_sentence(carbon_train: Train) -> None:
+def test_bad_input_is_one_sentence(carbon_train: Train) -> None:
     unknown = carbon_train("grid", "show", "DEE")
     assert unknown.status == 2
     assert "Did you mean" in unknown.err

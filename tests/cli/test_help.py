@@ -40,26 +40,26 @@ def heavy_after(*words: str) -> tuple[str, list[str]]:
         "except SystemExit as end: assert not end.code, end.code\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
     )
-    said, _, heavy = ended.stdout.rstrip().rpartition("\n")
-    return said, heavy.strip("[]").replace("'", "").split(", ") if heavy != "[]" else []
+    message, _, heavy = result.stdout.rstrip().rpartition("\n")
+    return message, heavy.strip("[]").replace("'", "").split(", ") if heavy != "[]" else []
 
 
-def test_verbs_of_verbs_are_found() -> None:
+def test_subcommands_are_listed() -> None:
     assert {(), ("fit",), ("runs", "resume-now"), ("data", "prepare")} <= set(COMMANDS)
     assert ("ledger", "merge") in COMMANDS
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "carbon-train")
 def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
-    said, heavy = heavy_after(*path, "--help")
-    assert said.startswith(f"Usage: {' '.join(('carbon-train', *path))} ")
+    message, heavy = heavy_after(*path, "--help")
+    assert message.startswith(f"Usage: {' '.join(('carbon-train', *path))} ")
     assert heavy == []
 
 
 def test_a_command_that_runs_imports_what_it_needs() -> None:
-    said, heavy = heavy_after("recipes", "llama")
-    assert "llama-7b" in said
+    message, heavy = heavy_after("recipes", "llama")
+    assert "llama-7b" in message
     assert {"rich", "yaml"} <= set(heavy)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.live.scrape import scrape
 
 GPU = {"uuid": "GPU-11112222-3333-4444-5555-666677778888", "power_w": 250.0}
 
 
 @pytest.mark.slow
-def test_a_job_is_watched_from_its_preparation_to_its_end(shell: Shell) -> None:
+def test_live_metrics_are_served_from_preparation_to_end(shell: Shell) -> None:
     steps = ["--max-steps", "100000", "--validate-every", "100000"]
     process = shell.start("fit", *shell.tiny, *steps, "--prometheus-port", "0", gpu=GPU, piped=True)
     assert process.stdout is not None
@@ -40,30 +40,30 @@ def test_a_job_is_watched_from_its_preparation_to_its_end(shell: Shell) -> None:
 
 
 def test_a_taken_port_is_bad_input_and_nothing_is_recorded(
-    shell: Shell, carbon_train: Callable[..., Ended]
+    shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         Path("run.yaml").write_text(f"prometheus_port: {port}\n")
-        ended = carbon_train("fit", "run.yaml", *shell.tiny)
-    assert ended.status == 2
-    assert ended.err.startswith("carbon-train: live figures cannot be served on 127.0.0.1, port ")
-    assert ended.err.count("\n") == 1
+        result = carbon_train("fit", "run.yaml", *shell.tiny)
+    assert result.status == 2
+    assert result.err.startswith("carbon-train: live figures cannot be served on 127.0.0.1, port ")
+    assert result.err.count("\n") == 1
     assert not Path("carbon_runs").exists()
 
 
-def test_without_prometheus_client_it_says_what_to_install(
-    shell: Shell, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+def test_a_missing_prometheus_client_is_bad_input(
+    shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    ended = carbon_train("fit", *shell.tiny, "--prometheus-port", "0")
-    assert ended.status == 2
-    assert "pip install 'carbon-trainer[prometheus]'" in ended.err
+    result = carbon_train("fit", *shell.tiny, "--prometheus-port", "0")
+    assert result.status == 2
+    assert "pip install 'carbon-trainer[prometheus]'" in result.err
 
 
 @pytest.mark.slow
-def test_a_resumed_run_is_watched_only_where_it_is_asked_again(
-    shell: Shell, carbon_train: Callable[..., Ended]
+def test_a_resumed_run_serves_metrics_only_if_asked_again(
+    shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
     first = carbon_train("fit", *shell.tiny, "--prometheus-port", "0")
     assert "live figures: http://127.0.0.1:" in first.out

@@ -11,11 +11,11 @@ import pytest
 
 from carbon_trainer.ledger.facts import Progress
 from carbon_trainer.ledger.store import Ledger
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 
 pytestmark = pytest.mark.slow
 
-Train = Callable[..., Ended]
+Train = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def shell(shell: Shell) -> Shell:
 def flags(shell: Shell, carbon_train: Train) -> list[str]:
     """Flags that train a pretrained folder on by LoRA."""
     assert carbon_train("fit", *shell.tiny, "--runs-dir", "before").status == 0
-    ended = carbon_train("export", "last", "--runs-dir", "before", "--to", "base")
-    assert ended.status == 0, ended.err
+    result = carbon_train("export", "last", "--runs-dir", "before", "--to", "base")
+    assert result.status == 0, result.err
     flags = [
         *shell.tiny,
         "--checkpoint-every",
@@ -65,9 +65,9 @@ def test_lora_trains_resumes_bit_for_bit_and_is_exported_merged_or_alone(
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    ended = carbon_train("fit", *flags)
-    assert ended.status == 0, ended.err
-    assert "of them trained)" in ended.out
+    result = carbon_train("fit", *flags)
+    assert result.status == 0, result.err
+    assert "of them trained)" in result.out
     place = Path("carbon_runs") / shell.run_id()
     whole = _losses(shell.run_id())
     assert whole[-1] < whole[0] - 0.1
@@ -98,7 +98,7 @@ def test_lora_trains_resumes_bit_for_bit_and_is_exported_merged_or_alone(
     assert not torch.allclose(adapted, plain, atol=1e-2)
 
 
-def test_the_report_tells_what_was_trained_and_the_compute_that_frozen_weights_save(
+def test_the_report_has_trained_parameters_and_the_compute_that_frozen_weights_save(
     shell: Shell, carbon_train: Train, flags: list[str]
 ) -> None:
     assert carbon_train("fit", *flags, "--max-steps", "2").status == 0
@@ -114,10 +114,10 @@ def test_the_report_tells_what_was_trained_and_the_compute_that_frozen_weights_s
     assert f"{trained:,} of them trained beside pretrained weights" in markdown
 
 
-def test_where_lora_cannot_be_a_sentence_says_why(
+def test_unsupported_uses_of_lora_are_one_sentence(
     shell: Shell, carbon_train: Train, flags: list[str]
 ) -> None:
-    for args, said in (
+    for args, message in (
         ((*shell.tiny, "--lora-rank", "4"), "model.json begins with random ones"),
         (("--lora-rank", "4"), "gpt-neox-tiny begins with random ones"),
         ((*shell.tiny, "--lora-alpha", "4"), "lora_alpha needs lora_rank"),
@@ -125,7 +125,7 @@ def test_where_lora_cannot_be_a_sentence_says_why(
         ((*flags, "--lora-targets", "q_proj"), "--lora-targets q_proj cannot get adapters"),
         (("export", "last", "--runs-dir", "before", "--adapter"), "not trained with --lora-rank"),
     ):
-        ended = carbon_train(*args) if args[0] == "export" else carbon_train("fit", *args)
-        assert ended.status == 2
-        assert said in ended.err
-        assert "Traceback" not in ended.err
+        result = carbon_train(*args) if args[0] == "export" else carbon_train("fit", *args)
+        assert result.status == 2
+        assert message in result.err
+        assert "Traceback" not in result.err

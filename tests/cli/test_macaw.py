@@ -11,12 +11,12 @@ import pytest
 
 from carbon_trainer.ledger.facts import Progress
 from carbon_trainer.ledger.store import Ledger
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.data.questions import QUESTIONS
 
 pytestmark = pytest.mark.slow
 
-Train = Callable[..., Ended]
+Train = Callable[..., CommandResult]
 
 TINY = [
     "--recipe", "macaw-tiny", "--vocab-size", "400", "--batch-size", "8", "--max-steps", "12",
@@ -30,10 +30,10 @@ def _losses(shell: Shell, run_id: str) -> list[tuple[int, float]]:
     return [(fact["step"], fact["loss"]) for fact in facts if fact["loss"] is not None]
 
 
-def _refusal(ended: Ended) -> str:
-    assert ended.status == 2
-    assert "Traceback" not in ended.err
-    return ended.err
+def _refusal(result: CommandResult) -> str:
+    assert result.status == 2
+    assert "Traceback" not in result.err
+    return result.err
 
 
 def test_macaw_trains_resumes_bit_for_bit_and_is_exported(
@@ -42,8 +42,8 @@ def test_macaw_trains_resumes_bit_for_bit_and_is_exported(
     import torch
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    ended = carbon_train("fit", *TINY, "--data", str(QUESTIONS), "--angles", "QM->A, Q->A")
-    assert ended.status == 0, ended.err
+    result = carbon_train("fit", *TINY, "--data", str(QUESTIONS), "--angles", "QM->A, Q->A")
+    assert result.status == 0, result.err
     run_id = shell.run_id()
     place = shell.folder / "carbon_runs" / run_id
     whole = _losses(shell, run_id)
@@ -70,13 +70,13 @@ def test_macaw_trains_resumes_bit_for_bit_and_is_exported(
     assert onward.status == 0, onward.err
 
 
-def test_the_report_tells_rows_angles_and_the_compute_of_each_half(
+def test_the_report_has_rows_angles_and_the_compute_of_each_half(
     shell: Shell, carbon_train: Train
 ) -> None:
     args = ["--data", str(QUESTIONS), "--block-size", "32", "--max-steps", "2"]
-    ended = carbon_train("fit", *TINY, *args)
-    assert ended.status == 0, ended.err
-    assert "of 40 rows are longer than 32 tokens and were cut" in ended.out
+    result = carbon_train("fit", *TINY, *args)
+    assert result.status == 0, result.err
+    assert "of 40 rows are longer than 32 tokens and were cut" in result.out
     place = shell.folder / "carbon_runs" / shell.run_id()
     report = json.loads((place / "report.json").read_text())
     corpus, model = report["corpus"], report["model"]
@@ -99,11 +99,11 @@ def test_fields_are_named_by_slots(shell: Shell, carbon_train: Train) -> None:
     Path("sums.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     flags = [*TINY, "--data", "sums.jsonl", "--max-steps", "2"]
     assert "Name them with --slots" in _refusal(carbon_train("fit", *flags))
-    ended = carbon_train("fit", *flags, "--slots", "question=stem, answer=gold")
-    assert ended.status == 0, ended.err
+    result = carbon_train("fit", *flags, "--slots", "question=stem, answer=gold")
+    assert result.status == 0, result.err
 
 
-def test_what_macaw_needs_is_said_before_anything_is_recorded(
+def test_missing_data_or_slots_are_reported_before_anything_is_recorded(
     shell: Shell, carbon_train: Train
 ) -> None:
     data = ["--data", str(QUESTIONS)]

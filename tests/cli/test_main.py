@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from carbon_trainer.config import RunConfig
-from tests.cli.commands import Ended
+from tests.cli.commands import CommandResult
 
 HEAVY = ("torch", "lightning", "transformers", "pandas", "sqlalchemy", "pydantic", "codecarbon")
 
@@ -23,7 +23,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert out.stdout == "[]\n"
 
 
-def test_every_setting_is_a_flag_with_help_and_default(carbon_train: Callable[..., Ended]) -> None:
+def test_every_setting_is_a_flag_with_help_and_default(
+    carbon_train: Callable[..., CommandResult],
+) -> None:
     shown = " ".join(carbon_train("fit", "--help").out.split())
     for name, field in RunConfig.model_fields.items():
         assert f"--{name.replace('_', '-')}" in shown
@@ -32,17 +34,17 @@ def test_every_setting_is_a_flag_with_help_and_default(carbon_train: Callable[..
     assert "[default: 1.0" in shown
 
 
-def test_a_mistyped_command_or_flag_is_answered_with_the_nearest(
-    carbon_train: Callable[..., Ended],
+def test_a_mistyped_command_or_flag_suggests_the_nearest(
+    carbon_train: Callable[..., CommandResult],
 ) -> None:
     assert "Did you mean fit?" in carbon_train("fitt").err
-    ended = carbon_train("fit", "--budget-kw", "3")
-    assert ended.status == 2
-    assert "--budget-kwh" in ended.err
+    result = carbon_train("fit", "--budget-kw", "3")
+    assert result.status == 2
+    assert "--budget-kwh" in result.err
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["--budget-kwh", "-5"], "--budget-kwh is '-5', but should be greater than 0 (kWh)"),
         (["--budget-kwh", "lots"], "--budget-kwh is 'lots', but should be a valid number"),
@@ -57,18 +59,18 @@ def test_a_mistyped_command_or_flag_is_answered_with_the_nearest(
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(
-    carbon_train: Callable[..., Ended], args: list[str], said: str
+    carbon_train: Callable[..., CommandResult], args: list[str], message: str
 ) -> None:
-    ended = carbon_train("fit", *args)
-    assert ended.status == 2
-    assert said in ended.err
-    assert ended.err.startswith("carbon-train: ")
-    assert ended.err.count("\n") == 1
-    assert "Traceback" not in ended.out + ended.err
+    result = carbon_train("fit", *args)
+    assert result.status == 2
+    assert message in result.err
+    assert result.err.startswith("carbon-train: ")
+    assert result.err.count("\n") == 1
+    assert "Traceback" not in result.out + result.err
 
 
-def test_print_config_shows_what_would_hold_and_reads_back(
-    carbon_train: Callable[..., Ended], shell: object
+def test_print_config_shows_resolved_settings_that_can_be_read_back(
+    carbon_train: Callable[..., CommandResult], shell: object
 ) -> None:
     from pathlib import Path
 

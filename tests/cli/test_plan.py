@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.planning.problems import day
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ JOB = [
     "--work-hours", "24", "--levels", "950:1.0,850:0.975,750:0.92,650:0.81,550:0.64",
     "--pause-w", "190", "--restart-s", "10", "--restart-kwh", "0.003", "--queue-w", "0",
 ]  # fmt: skip
-Train = Callable[..., Ended]
+Train = Callable[..., CommandResult]
 
 
 @pytest.fixture
@@ -31,21 +31,21 @@ def trace(shell: Shell) -> Path:
     return path
 
 
-def test_a_plan_prints_what_it_does_and_saves(trace: Path, carbon_train: Train) -> None:
-    ended = carbon_train(
+def test_a_plan_prints_its_schedule_and_saving(trace: Path, carbon_train: Train) -> None:
+    result = carbon_train(
         "plan", "--trace", str(trace), "--start", "2026-06-02T00:00Z", "--deadline", "48h", *JOB,
         "--compare",
     )  # fmt: skip
-    assert ended.status == 0, ended.err
-    assert "less than run now" in ended.out
-    assert "above the best possible; solved in" in ended.out
-    assert "wait-awhile" in ended.out
-    assert "h before the deadline" in ended.out
+    assert result.status == 0, result.err
+    assert "less than run now" in result.out
+    assert "above the optimum (proved); solved in" in result.out
+    assert "wait-awhile" in result.out
+    assert "h before the deadline" in result.out
 
 
 def test_its_json_adds_up(trace: Path, carbon_train: Train) -> None:
-    ended = carbon_train("plan", "--trace", str(trace), "--deadline", "48h", *JOB, "--json")
-    plan = json.loads(ended.out)
+    result = carbon_train("plan", "--trace", str(trace), "--deadline", "48h", *JOB, "--json")
+    plan = json.loads(result.out)
     assert plan["lower_bound_gco2e"] <= plan["emissions_gco2e"] < plan["run_now_gco2e"]
     assert sum(slot["work_hours"] for slot in plan["slots"]) == pytest.approx(24)
     drawn = [slot for slot in plan["slots"] if slot["mode"] == "run"]
@@ -59,18 +59,18 @@ def test_its_json_adds_up(trace: Path, carbon_train: Train) -> None:
 
 def test_a_run_file_gives_zone_price_and_budget(shell: Shell, carbon_train: Train) -> None:
     (shell.folder / "run.yaml").write_text("zone: DE\nprice_per_kwh: 0.3\nbudget_kwh: 500\n")
-    ended = carbon_train("plan", "run.yaml", "--deadline", "3d", "--work-hours", "24")
-    assert ended.status == 0, ended.err
-    assert "DE" in ended.out
-    assert "stands for every hour" in ended.out
-    assert "Cost" in ended.out
+    result = carbon_train("plan", "run.yaml", "--deadline", "3d", "--work-hours", "24")
+    assert result.status == 0, result.err
+    assert "DE" in result.out
+    assert "stands for every hour" in result.out
+    assert "Cost" in result.out
 
 
-def test_the_page_is_whole(trace: Path, shell: Shell, carbon_train: Train) -> None:
-    ended = carbon_train(
+def test_the_page_is_self_contained(trace: Path, shell: Shell, carbon_train: Train) -> None:
+    result = carbon_train(
         "plan", "--trace", str(trace), "--deadline", "48h", *JOB, "--html", "plan.html"
     )
-    assert ended.status == 0, ended.err
+    assert result.status == 0, result.err
     page = (shell.folder / "plan.html").read_text()
     assert page.count("<svg") == 1
     assert "fewer emissions than running at once" in page
@@ -78,45 +78,47 @@ def test_the_page_is_whole(trace: Path, shell: Shell, carbon_train: Train) -> No
 
 
 @pytest.mark.parametrize(
-    ("args", "status", "says"),
+    ("args", "status", "message"),
     [
-        (["--deadline", "48h"], 2, "give --work-hours"),
-        (["--deadline", "soon", *JOB], 2, "invalid time 'soon'"),
-        (["--deadline", "2026-05-01T00:00Z", *JOB], 2, "lies at or before the start"),
+        (["--deadline", "48h"], 2, "missing --work-hours"),
+        (["--deadline", "soon", *JOB], 2, "--deadline: invalid time 'soon'"),
+        (["--deadline", "48", *JOB], 2, "--deadline: invalid duration '48'"),
+        (["--deadline", "2026-05-01T00:00Z", *JOB], 2, "is not after the start"),
         (["--deadline", "2026-06-03T00:00", *JOB], 2, "has no time zone"),
         (["--deadline", "60d", *JOB], 2, "does not cover"),
-        (["--deadline", "48h", *JOB, "--levels", "fast"], 2, "'fast' is no level"),
+        (["--deadline", "48h", *JOB, "--levels", "fast"], 2, "invalid power level 'fast'"),
         (["--deadline", "48h", *JOB, "--policy", "optimum"], 2, "Did you mean optimal"),
-        (["--deadline", "48h", *JOB, "--blackout", "noon"], 2, "invalid span 'noon'"),
-        (["--deadline", "48h", *JOB, "--cap", "noon=5"], 2, "invalid span 'noon'"),
+        (["--deadline", "48h", *JOB, "--blackout", "noon"], 2, "invalid time span 'noon'"),
+        (["--deadline", "48h", *JOB, "--cap", "noon=5"], 2, "invalid time span 'noon'"),
+        (["--deadline", "48h", *JOB, "--cap", "noon"], 2, "invalid power cap 'noon'"),
         (["--deadline", "12h", *JOB], 4, "would do"),
-        (["--deadline", "48h", *JOB, "--budget-kwh", "1"], 4, "Raise the budget"),
+        (["--deadline", "48h", *JOB, "--budget-kwh", "1"], 4, "uses 20"),
     ],
 )
-def test_what_cannot_be_planned_is_one_sentence(
-    trace: Path, carbon_train: Train, args: list[str], status: int, says: str
+def test_an_impossible_plan_is_one_sentence(
+    trace: Path, carbon_train: Train, args: list[str], status: int, message: str
 ) -> None:
-    ended = carbon_train("plan", "--trace", str(trace), *args)
-    assert ended.status == status, ended.out + ended.err
-    assert says in ended.err
-    assert "Traceback" not in ended.err
+    result = carbon_train("plan", "--trace", str(trace), *args)
+    assert result.status == status, result.out + result.err
+    assert message in result.err
+    assert "Traceback" not in result.err
 
 
-def test_a_simulation_tells_policies_apart(trace: Path, shell: Shell, carbon_train: Train) -> None:
-    ended = carbon_train(
+def test_a_simulation_compares_policies(trace: Path, shell: Shell, carbon_train: Train) -> None:
+    result = carbon_train(
         "simulate", "--trace", str(trace), "--slack", "2", *JOB, "--every", "48h",
         "--policy", "run-now", "--policy", "wait-awhile", "--policy", "optimal",
         "--csv", "starts.csv", "--jobs", "1",
     )  # fmt: skip
-    assert ended.status == 0, ended.err
-    assert "5 starts" in ended.out
-    assert "100.0 %" in ended.out
+    assert result.status == 0, result.err
+    assert "5 starts" in result.out
+    assert "100.0 %" in result.out
     rows = (shell.folder / "starts.csv").read_text().splitlines()
     assert len(rows) == 1 + 5 * 3
     assert rows[1].startswith("2026-06-01T00:00:00Z,run-now,")
 
 
-def test_a_trace_that_is_too_short_is_said(trace: Path, carbon_train: Train) -> None:
-    ended = carbon_train("simulate", "--trace", str(trace), "--slack", "20", *JOB)
-    assert ended.status == 2
-    assert "which is shorter than the 480 hours" in ended.err
+def test_a_trace_that_is_too_short_is_bad_input(trace: Path, carbon_train: Train) -> None:
+    result = carbon_train("simulate", "--trace", str(trace), "--slack", "20", *JOB)
+    assert result.status == 2
+    assert "which is shorter than the 480 hours" in result.err

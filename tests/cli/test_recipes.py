@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cli.commands import Ended
+from tests.cli.commands import CommandResult
 
-Train = Callable[..., Ended]
+Train = Callable[..., CommandResult]
 
 
 def test_recipes_are_listed_with_parameters_and_sources(carbon_train: Train) -> None:
@@ -20,19 +20,19 @@ def test_recipes_are_listed_with_parameters_and_sources(carbon_train: Train) -> 
     assert "arXiv 2205.01068" in "\n".join(lines)
 
 
-def test_an_unknown_family_is_told_the_nearest(carbon_train: Train) -> None:
-    ended = carbon_train("recipes", "lama")
-    assert ended.status == 2
-    assert "Did you mean llama or palm?" in ended.err
+def test_an_unknown_family_suggests_the_nearest(carbon_train: Train) -> None:
+    result = carbon_train("recipes", "lama")
+    assert result.status == 2
+    assert "Did you mean llama or palm?" in result.err
 
 
-def test_recipe_is_another_name_of_model(
+def test_recipe_is_an_alias_of_model(
     carbon_train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     printed = yaml.safe_load(carbon_train("fit", "--recipe", "opt-125m", "--print-config").out)
     assert printed["model"] == "opt-125m"
     assert printed["learning_rate"] == 6e-4
-    ended = carbon_train("fit", "--recipe", "opt-126m")
-    assert ended.status == 2
-    assert "Did you mean opt-125m or" in ended.err
+    result = carbon_train("fit", "--recipe", "opt-126m")
+    assert result.status == 2
+    assert "Did you mean opt-125m or" in result.err

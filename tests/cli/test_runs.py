@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.cli.actions import doctor
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def run_id(shell: Shell, carbon_train: Callable[..., Ended]) -> str:
+def run_id(shell: Shell, carbon_train: Callable[..., CommandResult]) -> str:
     """A finished run."""
     assert carbon_train("fit", *shell.tiny, "--name", "my run").status == 0
     return shell.run_id()
 
 
 def test_runs_are_listed_shown_and_verified(
-    carbon_train: Callable[..., Ended], run_id: str
+    carbon_train: Callable[..., CommandResult], run_id: str
 ) -> None:
     listed = carbon_train("runs", "list").out
     assert run_id in listed
@@ -33,41 +33,41 @@ def test_runs_are_listed_shown_and_verified(
     assert "my run" in carbon_train("runs", "show", "last").out
     verified = carbon_train("runs", "verify", run_id[:12])
     assert verified.status == 0
-    assert "all as written" in verified.out
+    assert "hash chain valid; " in verified.out
 
 
 def test_a_changed_record_is_named_and_ends_with_status_1(
-    carbon_train: Callable[..., Ended], run_id: str
+    carbon_train: Callable[..., CommandResult], run_id: str
 ) -> None:
     with sqlite3.connect("carbon_runs/ledger.sqlite") as connection:
         connection.execute("UPDATE facts SET body=replace(body,'my run','your run') WHERE seq=1")
-    ended = carbon_train("runs", "verify")
-    assert ended.status == 1
-    assert "record 1 (run_opened) is not what was written" in ended.out
+    result = carbon_train("runs", "verify")
+    assert result.status == 1
+    assert "record 1 (run_opened) is not what was written" in result.out
 
 
-def test_a_cut_off_end_is_noticed_by_the_report(
-    carbon_train: Callable[..., Ended], run_id: str
+def test_a_truncated_record_is_found_by_its_report(
+    carbon_train: Callable[..., CommandResult], run_id: str
 ) -> None:
     with sqlite3.connect("carbon_runs/ledger.sqlite") as connection:
         connection.execute("DELETE FROM facts WHERE seq=(SELECT max(seq) FROM facts)")
-    ended = carbon_train("runs", "verify")
-    assert ended.status == 1
-    assert "report.json knows of" in ended.out
+    result = carbon_train("runs", "verify")
+    assert result.status == 1
+    assert "report.json knows of" in result.out
 
 
-def test_the_report_is_the_same_bytes_again(
-    carbon_train: Callable[..., Ended], run_id: str, tmp_path: Path
+def test_a_report_is_rebuilt_to_the_same_bytes(
+    carbon_train: Callable[..., CommandResult], run_id: str, tmp_path: Path
 ) -> None:
-    ended = carbon_train("report", "last", "--out", str(tmp_path / "again"))
-    assert ended.status == 0
+    result = carbon_train("report", "last", "--out", str(tmp_path / "again"))
+    assert result.status == 0
     for name in ("report.html", "report.md", "report.json"):
         first = Path("carbon_runs", run_id, name).read_bytes()
         assert (tmp_path / "again" / name).read_bytes() == first
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (("report", "last", "--format", "htlm"), "html"),
         (("report", "nope"), "there is no run 'nope'"),
@@ -78,73 +78,75 @@ def test_the_report_is_the_same_bytes_again(
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(
-    carbon_train: Callable[..., Ended], run_id: str, args: tuple[str, ...], said: str
+    carbon_train: Callable[..., CommandResult], run_id: str, args: tuple[str, ...], message: str
 ) -> None:
-    ended = carbon_train(*args)
-    assert ended.status == 2
-    assert said in ended.err
+    result = carbon_train(*args)
+    assert result.status == 2
+    assert message in result.err
 
 
 def test_a_ledger_from_a_newer_version_is_refused(
-    carbon_train: Callable[..., Ended], run_id: str, shell: Shell
+    carbon_train: Callable[..., CommandResult], run_id: str, shell: Shell
 ) -> None:
     with sqlite3.connect("carbon_runs/ledger.sqlite") as connection:
         connection.execute("UPDATE ledger_meta SET value='99'")
     for args in (("runs", "list"), ("fit", *shell.tiny)):
-        ended = carbon_train(*args)
-        assert ended.status == 2
-        assert "newer carbon-trainer" in ended.err
+        result = carbon_train(*args)
+        assert result.status == 2
+        assert "newer carbon-trainer" in result.err
 
 
-def test_doctor_says_what_is_measured_and_what_to_do(
-    carbon_train: Callable[..., Ended], shell: Shell
+def test_doctor_shows_what_is_measured_and_advice(
+    carbon_train: Callable[..., CommandResult], shell: Shell
 ) -> None:
     gpus = SimulatedGpu(), SimulatedGpu(uuid="GPU-2", has_counter=False)
     with SimulatedNvml(*gpus).install():
-        ended = carbon_train("doctor")
-    assert ended.status == 0
-    words = " ".join(ended.out.replace("│", " ").split())
-    for said in ("energy counter", "power only", "memory", "estimated", "none yet at"):
-        assert said in words
-    rows = {line.split("  ")[0]: line.split() for line in ended.out.splitlines()}
+        result = carbon_train("doctor")
+    assert result.status == 0
+    words = " ".join(result.out.replace("│", " ").split())
+    for message in ("energy counter", "power only", "memory", "estimated", "none yet at"):
+        assert message in words
+    rows = {line.split("  ")[0]: line.split() for line in result.out.splitlines()}
     counter = rows["GPU 0"]
     assert counter[2] == "measured"
     assert float(counter[3]) == pytest.approx(20, rel=0.2)
-    assert counter[4] == counter[6] == counter[8] == "ms"
+    assert counter[4] == counter[6] == counter[9] == "ms"
     assert ["1,000", "ms"] == rows["CPU"][2:4] == rows["memory"][2:4]
 
 
-def test_doctor_names_a_gpu_that_does_not_answer_and_goes_on(
-    carbon_train: Callable[..., Ended],
+def test_doctor_reports_a_gpu_that_does_not_answer_and_continues(
+    carbon_train: Callable[..., CommandResult],
 ) -> None:
     gpus = SimulatedGpu(lost=True), SimulatedGpu(uuid="GPU-2")
     with SimulatedNvml(*gpus).install():
-        ended = carbon_train("doctor")
-    assert ended.status == 1
-    rows = {line.split("  ")[0]: line for line in ended.out.splitlines()}
+        result = carbon_train("doctor")
+    assert result.status == 1
+    rows = {line.split("  ")[0]: line for line in result.out.splitlines()}
     assert "unknown" in rows["GPU 0"]
     assert "GPU is lost" in rows["GPU 0"]
     assert "NVML energy counter" in rows["GPU 1"]
 
 
-def test_doctor_tells_of_a_driver_that_hangs(
-    carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+def test_doctor_reports_a_driver_that_hangs(
+    carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
     monkeypatch.setattr("carbon_trainer.cli.actions.doctor.LISTING_TIMEOUT_S", 0.2)
     monkeypatch.setattr(doctor, "LISTING_TIMEOUT_S", 0.2)
     monkeypatch.setattr(doctor, "describe_nvml", lambda: released.wait(60))
-    ended = carbon_train("doctor")
+    result = carbon_train("doctor")
     released.set()
-    assert ended.status == 1
-    assert "NVML has not answered" in ended.out
-    assert "CodeCarbon" in ended.out
+    assert result.status == 1
+    assert "NVML did not answer" in result.out
+    assert "CodeCarbon" in result.out
     assert not Path("carbon_runs").exists()
 
 
-def test_doctor_without_gpus_and_with_a_broken_ledger(carbon_train: Callable[..., Ended]) -> None:
+def test_doctor_without_gpus_and_with_a_broken_ledger(
+    carbon_train: Callable[..., CommandResult],
+) -> None:
     Path("l.sqlite").write_text("no database " * 100)
-    ended = carbon_train("doctor", "--ledger", "l.sqlite")
-    assert ended.status == 1
-    assert "problem" in ended.out
-    assert "NVML Shared" in ended.out
+    result = carbon_train("doctor", "--ledger", "l.sqlite")
+    assert result.status == 1
+    assert "problem" in result.out
+    assert "NVML Shared" in result.out

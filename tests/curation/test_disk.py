@@ -11,7 +11,7 @@ import pytest
 from carbon_trainer.curation.disk import cannot_write, connect
 from carbon_trainer.curation.state import FILE, State
 from carbon_trainer.errors import InputError
-from tests.cli.commands import ROOT, Ended
+from tests.cli.commands import ROOT, CommandResult
 from tests.curation.corpora import prose, write_rows
 from tests.warm import WarmProcess
 
@@ -30,7 +30,7 @@ main()
 """
 
 
-def _prepare(folder: Path, to: str, largest: int | None = None) -> Ended:
+def _prepare(folder: Path, to: str, largest: int | None = None) -> CommandResult:
     """Prepare in a process of its own, in which no file may grow beyond some bytes."""
     start = ["-m", "carbon_trainer"] if largest is None else ["-c", LIMITED, str(largest)]
     process = WarmProcess(
@@ -38,7 +38,7 @@ def _prepare(folder: Path, to: str, largest: int | None = None) -> Ended:
     )  # fmt: skip
     out, err = process.communicate(timeout=120)
     assert process.returncode is not None
-    return Ended(process.returncode, out, err)
+    return CommandResult(process.returncode, out, err)
 
 
 def _data(folder: Path) -> dict[str, bytes]:

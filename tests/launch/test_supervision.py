@@ -113,5 +113,5 @@ sys.exit(supervision.supervise("run", {str(tmp_path)!r}, "0", "carbon-train"))
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 7, ended.stderr
-    assert "no report could be written: there is no ledger at " in ended.stdout + ended.stderr
+    assert "the report could not be written: there is no ledger at " in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr

@@ -225,7 +225,7 @@ def test_a_run_that_was_killed_after_its_last_step_is_closed_by_the_next_start(
     for closes in (True, False):
         status, out = finish(start(shell, "--run-id", "ending"))
         assert status == 0, out
-        assert "run ending has done all of its 12 steps." in out
+        assert "run ending has completed all of its 12 steps." in out
         assert ("finished: all steps are done; the process was killed" in out) == closes
     (closed,) = ledger(shell).facts("ending", RunClosed)
     assert (closed.body["status"], closed.body["step"]) == ("finished", 12)

@@ -22,10 +22,10 @@ DOCUMENT, PAGE = "acceptance.json", "acceptance.html"
 
 
 def accept(parts: tuple[str, ...], folder: Path | None) -> None:
-    """Check the first GPU; exits with status 1 where a promise does not hold.
+    """Check the first GPU; exits with status 1 if a promise does not hold.
 
     Raises:
-        InputError: if there is no GPU, or no place for the results.
+        InputError: if there is no GPU, or the results cannot be written.
     """
     first_gpu()
     check_torch()
@@ -37,7 +37,7 @@ def accept(parts: tuple[str, ...], folder: Path | None) -> None:
 
 
 def results_folder(folder: Path) -> Path:
-    """Make the folder of the results.
+    """Create the output folder and remove earlier results from it.
 
     Raises:
         InputError: if it cannot be written to.
@@ -52,15 +52,15 @@ def results_folder(folder: Path) -> Path:
 
 
 def run_and_write(plan: Plan, console: Console) -> bool:
-    """Run a check, print each part's result as it comes, and write the document and the page.
+    """Run a check, print each part's result when it ends, and write the document and the page.
 
     Returns:
-        Whether every promise that could be tried holds.
+        Whether every promise that could be tested holds.
     """
     width = max(len(part.title) for part in PARTS)
 
-    def tell(result: PartResult, document: Document) -> None:
-        # Written each time: a check that is stopped leaves what it has found.
+    def report_part(result: PartResult, document: Document) -> None:
+        # Written after each part, so that a check that is interrupted leaves its results so far.
         write_atomic(plan.folder / DOCUMENT, json.dumps(document, indent=1))
         write_atomic(plan.folder / PAGE, page(document))
         reason = f"  {result.reason}" if result.reason else ""
@@ -72,6 +72,6 @@ def run_and_write(plan: Plan, console: Console) -> bool:
                 console.print(f"  [bold]does not hold:[/] {escape(check.promise)}: "
                               f"{escape(check.found)}")  # fmt: skip
 
-    document = run_check(plan, tell)
+    document = run_check(plan, report_part)
     console.print(f"page: {plan.folder / PAGE}", soft_wrap=True)
     return bool(document["passed"])

@@ -10,51 +10,52 @@ import click
 
 from carbon_trainer.cli.actions.location import open_ledger
 from carbon_trainer.curation.affected import Finding
-from carbon_trainer.curation.affected import affected as look
+from carbon_trainer.curation.affected import affected as find_affected
 from carbon_trainer.curation.removal import read_removal_list
 
 
 def affected(
     dataset: tuple[Path, ...], remove: Path, as_json: bool, ledger: str | None, runs_dir: str | None
 ) -> None:
-    """Print which datasets hold what a removal list names, and which runs used them."""
+    """Print which datasets contain entries of a removal list, and which runs used them."""
     removal = read_removal_list(remove)
-    known = open_ledger(ledger, runs_dir)
+    source = open_ledger(ledger, runs_dir)
     try:
-        findings = look(removal, known, dataset)
+        findings = find_affected(removal, source, dataset)
     finally:
-        known.close()
+        source.close()
     if as_json:
-        told = [_as_json(one) for one in findings]
-        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        documents = [_as_json(finding) for finding in findings]
+        click.echo(json.dumps(documents, indent=1, ensure_ascii=False))
         return
     for line in _affected_lines(findings):
         click.echo(line)
 
 
-def _as_json(one: Finding) -> dict[str, Any]:
+def _as_json(finding: Finding) -> dict[str, Any]:
     return {
-        "name": one.name,
-        "folder": str(one.folder),
-        "data_sha256": one.data_sha256,
-        "documents": one.documents,
-        "problem": one.problem or None,
-        "runs": list(one.runs),
+        "name": finding.name,
+        "folder": str(finding.folder),
+        "data_sha256": finding.data_sha256,
+        "documents": finding.documents,
+        "problem": finding.problem or None,
+        "runs": list(finding.runs),
     }
 
 
 def _affected_lines(findings: list[Finding]) -> list[str]:
     lines = []
-    for one in findings:
-        if one.documents:
-            counts = "; ".join(f"{count:,} by {how}" for how, count in one.documents.items())
-            lines.append(f"{one.name} in {one.folder} holds documents of the list: {counts}.")
-        elif one.problem:
-            lines.append(f"{one.name} in {one.folder} may: it was not looked into ({one.problem}).")
+    for finding in findings:
+        where = f"{finding.name} in {finding.folder}"
+        if finding.documents:
+            counts = "; ".join(f"{count:,} by {kind}" for kind, count in finding.documents.items())
+            lines.append(f"{where} contains listed documents: {counts}.")
+        elif finding.problem:
+            lines.append(f"{where} could not be searched ({finding.problem}).")
         else:
             continue
-        runs = ", ".join(one.runs) or "none that this ledger knows"
-        lines.append(f"  prepare it again with --remove; trained with it: {runs}")
-    touched = sum(one.is_affected for one in findings)
-    lines.append(f"{touched} of {len(findings)} datasets hold something of the list, or may.")
+        runs = ", ".join(finding.runs) or "none in this ledger"
+        lines.append(f"  prepare it again with --remove; runs trained on it: {runs}")
+    affected_count = sum(finding.is_affected for finding in findings)
+    lines.append(f"{affected_count} of {len(findings)} datasets are affected, or may be.")
     return lines

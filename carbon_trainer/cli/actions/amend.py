@@ -1,4 +1,4 @@
-"""What ``runs correct``, ``state`` and ``instrument`` do: a new record of an earlier run."""
+"""What ``runs correct``, ``state`` and ``instrument`` do: append a record to an earlier run."""
 
 from __future__ import annotations
 
@@ -27,68 +27,71 @@ def correct(
     run: str, seq: int, changes: Sequence[str], reason: str, by: str | None,
     ledger: str | None, runs_dir: str | None,
 ) -> None:  # fmt: skip
-    """Correct a record of a run by a new one."""
-    texts = dict(_change(text) for text in changes)
+    """Append a correction of one of a run's records."""
+    texts = dict(_parse_change(text) for text in changes)
     source = open_ledger(ledger, runs_dir)
     fields = changes_of(source, source.resolve(run), seq, texts)
     fact = Corrected(of_seq=seq, changes=fields, reason=reason, by=by or machine.user_name())
-    _say(run, fact, ledger, runs_dir)
+    _append(run, fact, "correction", ledger, runs_dir)
 
 
 def state(
     run: str, operation: str, organisation: str, provider: str, region: str, by: str | None,
     ledger: str | None, runs_dir: str | None,
 ) -> None:  # fmt: skip
-    """State whose machines a run was on."""
+    """Record who operated the machines of a run."""
     fact = BoundaryStated(
         operation=operation, organisation=organisation, provider=provider, region=region,
         by=by or machine.user_name(),
     )  # fmt: skip
-    _say(run, fact, ledger, runs_dir)
+    _append(run, fact, "statement", ledger, runs_dir)
 
 
 def instrument(
     run: str, file: Path, by: str | None, ledger: str | None, runs_dir: str | None
 ) -> None:
     """Record the contractual instrument in a file for a run's electricity."""
-    fact = InstrumentHeld(**_instrument(file), by=by or machine.user_name())
-    _say(run, fact, ledger, runs_dir)
+    fact = InstrumentHeld(**_read_instrument(file), by=by or machine.user_name())
+    _append(run, fact, "instrument", ledger, runs_dir)
 
 
-def _say(run: str, fact: Amendment, ledger: str | None, runs_dir: str | None) -> None:
+def _append(run: str, fact: Amendment, noun: str, ledger: str | None, runs_dir: str | None) -> None:
     source = open_ledger(ledger, runs_dir)
     run_id = source.resolve(run)
     head = amend(source, run_id, fact, SystemClock().now_ns())
-    click.echo(f"{run_id}: record {head.seq} says so; write its report again.")
+    click.echo(
+        f"{run_id}: added {noun} as record {head.seq}; rebuild the report with "
+        f"`carbon-train report {run_id}`"
+    )
 
 
-def _change(text: str) -> tuple[str, str]:
+def _parse_change(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"--set is {text!r}, but should be FIELD=VALUE, e.g. --set pue=1.2.")
+        raise InputError(f"--set: invalid change {text!r} (expected FIELD=VALUE, such as pue=1.2).")
     return name.strip(), value
 
 
-def _instrument(file: Path) -> dict[str, Any]:
+def _read_instrument(file: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {file}: {error}.") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
-        raise InputError(f"{file} must name an instrument's fields, e.g. `registry: AIB`.")
+        raise InputError(f"{file} must be a mapping of fields, such as `registry: AIB`.")
     for name in values:
         if name not in _INSTRUMENT:
             raise InputError(
-                f"{file}: there is no field {name!r}.{did_you_mean(str(name), _INSTRUMENT)} The "
-                f"fields are {', '.join(_INSTRUMENT)}."
+                f"{file}: there is no field {name!r}.{did_you_mean(str(name), _INSTRUMENT)} "
+                f"Fields: {', '.join(_INSTRUMENT)}."
             )
     for name in _INSTRUMENT:
         if name not in values and name not in ("energy_kwh", "source"):
             hint = f" (one of {', '.join(INSTRUMENTS)})" if name == "instrument" else ""
-            raise InputError(f"{file}: {name}{hint} is missing.")
-    filled = {"energy_kwh": None, "source": "", **values}
+            raise InputError(f"{file}: missing field {name}{hint}.")
+    fields = {"energy_kwh": None, "source": "", **values}
     return {
-        name: str(value) if _INSTRUMENT[name] is str else value for name, value in filled.items()
+        name: str(value) if _INSTRUMENT[name] is str else value for name, value in fields.items()
     }

@@ -17,30 +17,29 @@ _TEXTS = ("name", "accelerator")
 
 
 def check(file: Path) -> None:
-    """Check published figures; exit status 1 if something cannot be right."""
-    claims = _claims(file)
-    wrong = 0
-    for claim in claims:
+    """Check published figures; exit status 1 if they are inconsistent."""
+    inconsistent_claims = 0
+    for claim in _read_claims(file):
         problems = problems_of(claim)
-        wrong += bool(problems)
-        for problem in problems or [f"{claim.name}: nothing that cannot be right was found"]:
+        inconsistent_claims += bool(problems)
+        for problem in problems or [f"{claim.name}: no inconsistencies found"]:
             click.echo(f"{problem}.")
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if inconsistent_claims else 0)
 
 
-def _claims(file: Path) -> list[Claim]:
+def _read_claims(file: Path) -> list[Claim]:
     try:
         document = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {file}: {error}.") from error
     except yaml.YAMLError as error:
-        raise InputError(f"{file} is not YAML: {' '.join(str(error).split())}.") from error
+        raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}.") from error
     rows = document if isinstance(document, list) else [document]
-    return [_claim(file, number, row) for number, row in enumerate(rows, start=1)]
+    return [_parse_claim(file, number, row) for number, row in enumerate(rows, start=1)]
 
 
-def _number(name: str, value: Any) -> Any:
-    """Take `7e6`, which is a text to YAML, for the number that people mean."""
+def _parse_number(name: str, value: Any) -> Any:
+    """Convert numbers such as `7e6`, which YAML 1.1 reads as strings."""
     if name in _TEXTS or not isinstance(value, str):
         return value
     try:
@@ -49,20 +48,23 @@ def _number(name: str, value: Any) -> Any:
         return value
 
 
-def _claim(file: Path, number: int, row: Any) -> Claim:
+def _parse_claim(file: Path, number: int, row: Any) -> Claim:
     if not isinstance(row, dict) or not row:
-        raise InputError(f"{file}, claim {number} must name figures, e.g. `energy_kwh: 449000`.")
-    row = {name: _number(name, value) for name, value in row.items()}
-    known = [field.name for field in dataclasses.fields(Claim)]
+        raise InputError(
+            f"{file}, claim {number}: must be a mapping of figures, such as `energy_kwh: 449000`."
+        )
+    row = {name: _parse_number(name, value) for name, value in row.items()}
+    names = [field.name for field in dataclasses.fields(Claim)]
     for name, value in row.items():
-        if name not in known:
+        if name not in names:
             raise InputError(
                 f"{file}, claim {number}: there is no figure {name!r}."
-                f"{did_you_mean(str(name), known)} The figures are {', '.join(known)}."
+                f"{did_you_mean(str(name), names)} Figures: {', '.join(names)}."
             )
-        number_is = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        if name not in _TEXTS and not number_is:
+        is_valid = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        if name not in _TEXTS and not is_valid:
             raise InputError(
-                f"{file}, claim {number}: {name} is {value!r}, but should be a number of 0 or more."
+                f"{file}, claim {number}: invalid {name} {value!r} (expected a number of 0 or "
+                "more)."
             )
     return Claim(**{"name": f"claim {number}", **row})

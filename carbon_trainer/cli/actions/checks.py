@@ -1,4 +1,4 @@
-"""What is found wrong with a run before anything of it is recorded or torch imported."""
+"""Checks of a run's settings before anything is recorded and before torch is imported."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from carbon_trainer.models.lora import check_lora
 
 
 def check_quickly(config: RunConfig) -> None:
-    """Find what can be found wrong before anything heavy is imported or recorded.
+    """Check what can be checked before anything heavy is imported or recorded.
 
     Raises:
-        InputError: for an unknown zone or model, a path that is not there, or devices that do not
-            come out even.
+        InputError: for an unknown zone or model, a missing path, or a number of devices that
+            cannot be split evenly.
     """
     ZoneFactors().intensity(config.zone)
     check_model_name(config.model)
@@ -32,7 +32,7 @@ def check_quickly(config: RunConfig) -> None:
 
 
 def _check_task(config: RunConfig) -> None:
-    """Find settings that do not go with the kind of the model."""
+    """Check the settings that depend on the kind of model."""
     if config.lora_rank is not None:
         check_lora(config.model, strategy=config.strategy)
     fields_of_slots(config.slots)
@@ -40,26 +40,27 @@ def _check_task(config: RunConfig) -> None:
         parse_angles(config.angles)
     has_slots = config.angles is not None or bool(config.slots)
     if config.data and not has_slots:
-        return  # either kind of model would do, and to ask may import transformers
+        # Either kind of model is valid here, and finding out which may import transformers.
+        return
     if is_encoder_decoder(config.model):
         if not config.data:
             raise InputError(NO_DATA.format(model=config.model))
     elif has_slots:
         flag = "--slots" if config.angles is None else "--angles"
         raise InputError(
-            f"{flag} is for encoder-decoders such as macaw-tiny, and {config.model} is a causal "
-            "model, which learns whole texts: leave it out."
+            f"{flag} is for encoder-decoders such as macaw-tiny, but {config.model} is a causal "
+            f"model: omit {flag}."
         )
 
 
 def check_schedule(config: RunConfig) -> None:
-    """Find a new run's deadline, trace or provider wrong before anything is recorded.
+    """Check a new run's deadline, trace and provider before anything is recorded.
 
-    A run that goes on may do so after its deadline.
+    A resumed run may be past its deadline.
 
     Raises:
-        InputError: if the deadline lies in the past, the trace tells nothing of now, or there is
-            no such provider.
+        InputError: if the deadline is in the past, the trace does not cover the present, or the
+            provider is unknown.
     """
     clock = SystemClock()
     deadline_ns = clock.now_ns() + 1

@@ -26,7 +26,7 @@ def prepare(source: tuple[Path, ...], print_config: bool, **flags: Any) -> None:
     if print_config:
         click.echo(config.to_yaml(), nl=False)
         return
-    # It takes long to import, and neither a refusal nor --print-config should wait for it.
+    # Slow to import: neither an error in the settings nor --print-config should wait for it.
     from carbon_trainer.cli.actions.preparation import prepare_dataset
 
     sys.exit(prepare_dataset(config))

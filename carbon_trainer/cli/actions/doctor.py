@@ -1,4 +1,4 @@
-"""What ``carbon-train doctor`` does: looks at devices and ledger, and prints what it found."""
+"""What ``carbon-train doctor`` does: examines devices and ledger, and prints its findings."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from carbon_trainer.power.journal import orphans, put_back
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's: what it looked at, how it is, what it found, what to do."""
+    """One row of the doctor's table: subject, state, details, and advice on how to fix it."""
 
     subject: str
     state: Literal["measured", "estimated", "missing", "ok", "problem"]
-    found: str
+    details: str
     advice: str = ""
 
 
 def examine(ledger: str | None, runs_dir: str | None, restore: bool) -> None:
-    """Print what can be measured here, or put back what dead runs have left."""
+    """Print what can be measured here, or restore what dead runs have left changed."""
     if restore:
         _restore()
         return
@@ -58,11 +58,11 @@ def examine(ledger: str | None, runs_dir: str | None, restore: bool) -> None:
     if rows:
         Console(highlight=False, soft_wrap=True).print(device_table(rows))
     table = Table(show_header=True)
-    for heading in ("", "state", "found", "what to do"):
+    for heading in ("", "state", "details", "advice"):
         table.add_column(heading, overflow="fold")
     for finding in findings:
         table.add_row(*(escape(text) for text in (
-            finding.subject, finding.state, finding.found, finding.advice,
+            finding.subject, finding.state, finding.details, finding.advice,
         )))  # fmt: skip
     console.print(table)
     if any(finding.state == "problem" for finding in findings):
@@ -70,108 +70,109 @@ def examine(ledger: str | None, runs_dir: str | None, restore: bool) -> None:
 
 
 def _restore() -> None:
-    """Put back what dead runs have left turned.
+    """Restore power limits and clocks left behind by dead runs.
 
     Raises:
-        InputError: if something could not be put back.
+        InputError: if one could not be restored.
     """
-    failures: list[str] = []
-    found = list(orphans())
-    for journal in found:
-        told, failed = put_back(journal)
-        failures += failed
-        for sentence in told:
-            click.echo(sentence)
-    if not found:
-        click.echo("No run that is gone has left a power limit or a clock behind.")
-    if failures:
-        raise InputError("; ".join(failures) + ". Run it as root.")
+    problems: list[str] = []
+    journals = list(orphans())
+    for journal in journals:
+        messages, failures = put_back(journal)
+        problems += failures
+        for message in messages:
+            click.echo(message)
+    if not journals:
+        click.echo("Nothing to restore: no dead run has left a power limit or a clock changed.")
+    if problems:
+        raise InputError("; ".join(problems) + ". Run as root.")
 
 
-def device_findings() -> tuple[list[Finding], list[tuple[str, DeviceProbe]]]:
-    """Watch every device, and say how each is metered.
+def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:
+    """Watch every device, and find out how each is metered.
 
     Returns:
-        What was found, and the devices that were watched with their names for people.
+        The findings, and the watched devices with their display names.
     """
     nvml = call_with_timeout(LISTING_TIMEOUT_S, describe_nvml)
     sources = None if nvml is None else call_with_timeout(LISTING_TIMEOUT_S, discover_sources)
     if nvml is None or sources is None:
         silent = _silent_driver("NVML" if nvml is None else "a GPU's driver")
-        named = _named(probe_devices(host_sources()), NvmlDescription(None, ()))
-        return [silent, *(_watched_finding(name, one) for name, one in named)], named
-    named = _named(probe_devices(sources), nvml)
-    by_uuid = {one.info.device: (name, one) for name, one in named}
+        named = _named(watch_devices(host_sources()), NvmlDescription(None, ()))
+        return [silent, *(_watched_finding(name, device) for name, device in named)], named
+    named = _named(watch_devices(sources), nvml)
+    by_uuid = {device.info.device: device for _, device in named}
     listed = {gpu.uuid for gpu in nvml.gpus}
-    findings = gpu_findings(nvml, {uuid: one for uuid, (_, one) in by_uuid.items()})
-    others = [(name, one) for uuid, (name, one) in by_uuid.items() if uuid not in listed]
-    return [*findings, *(_watched_finding(name, one) for name, one in others)], named
+    others = [
+        _watched_finding(name, device) for name, device in named if device.info.device not in listed
+    ]
+    return [*gpu_findings(nvml, by_uuid), *others], named
 
 
-def device_table(rows: list[tuple[str, DeviceProbe]]) -> Table:
-    """Lay out how each device is metered and what that costs, as aligned text."""
+def device_table(rows: list[tuple[str, WatchedDevice]]) -> Table:
+    """Return a table of how each device is metered, and of its read latency."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("device", "method", "refresh", "a read", "at most", "power", "±", "figure"):
-        right = heading in ("refresh", "a read", "at most", "power", "±")
+    read_latency = "read latency,\nmedian / max"
+    for heading in ("device", "method", "refresh", read_latency, "power", "±", "source"):
+        right = heading in ("refresh", read_latency, "power", "±")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
-    for name, one in rows:
-        table.add_row(*(escape(text) for text in (name, *_cells(one))))
+    for name, device in rows:
+        table.add_row(*(escape(text) for text in (name, *_cells(device))))
     return table
 
 
-def _cells(one: DeviceProbe) -> tuple[str, ...]:
-    info = one.info
-    figure = "; ".join(text for text in (info.name, info.note) if text)
-    if one.problem is not None and one.reads == 0:
-        return "unknown", "", "", "", "", "", one.problem
+def _cells(device: WatchedDevice) -> tuple[str, ...]:
+    info = device.info
+    source = "; ".join(text for text in (info.name, info.note) if text)
+    if device.problem is not None and device.reads == 0:
+        return "unknown", "", "", "", "", device.problem
     return (
-        str(info.method) if one.problem is None else "unknown",
-        _refresh(one),
-        _milliseconds(one.read_median_s),
-        _milliseconds(one.read_max_s),
-        "" if one.power_w is None else f"{one.power_w:,.1f} W",
+        str(info.method) if device.problem is None else "unknown",
+        _refresh(device),
+        f"{_milliseconds(device.read_median_s)} / {_milliseconds(device.read_most_s)}",
+        "" if device.power_w is None else f"{device.power_w:,.1f} W",
         f"{info.uncertainty:.0%}",
-        figure if one.problem is None else one.problem,
+        source if device.problem is None else device.problem,
     )
 
 
-def _refresh(one: DeviceProbe) -> str:
-    if one.refresh_s is None:
-        return "not learnt"
-    # What the meter has not learnt itself was seen between two looks at the power.
-    return f"{'' if one.info.refresh_s else '~'}{_milliseconds(one.refresh_s)}"
+def _refresh(device: WatchedDevice) -> str:
+    if device.refresh_s is None:
+        return "unknown"
+    # Without a counter the refresh is only known as the time between two polls of the power.
+    return f"{'' if device.info.refresh_s else '~'}{_milliseconds(device.refresh_s)}"
 
 
 def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.3g} ms" if seconds < 0.9995 else f"{seconds * 1000:,.0f} ms"
 
 
-def _named(seen: list[DeviceProbe], nvml: NvmlDescription) -> list[tuple[str, DeviceProbe]]:
-    """Give each device its name: a GPU NVML's index, another its place among the others."""
+def _named(devices: list[WatchedDevice], nvml: NvmlDescription) -> list[tuple[str, WatchedDevice]]:
+    """Pair each device with its name: NVML's index of a GPU, else its index among the others."""
     names = {gpu.uuid: f"GPU {index}" for index, gpu in enumerate(nvml.gpus)}
     others = [
-        one.info.device
-        for one in seen
-        if one.info.component is Component.GPU and one.info.device not in names
+        device.info.device
+        for device in devices
+        if device.info.component is Component.GPU and device.info.device not in names
     ]
-    names |= {device: f"other GPU {index}" for index, device in enumerate(others)}
+    names |= {uuid: f"other GPU {index}" for index, uuid in enumerate(others)}
     names |= {str(Component.CPU): "CPU", str(Component.RAM): "memory"}
-    return [(names[one.info.device], one) for one in seen]
+    return [(names[device.info.device], device) for device in devices]
 
 
-def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, DeviceProbe]) -> list[Finding]:
-    """Say of each NVIDIA GPU how it is metered.
+def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, WatchedDevice]) -> list[Finding]:
+    """Return how each NVIDIA GPU is metered.
 
     Args:
-        nvml: what there is.
-        watched: what was seen of those that this process may use, by UUID.
+        nvml: the driver and its GPUs.
+        watched: the devices that this process may use, by UUID.
     """
     if nvml.problem is not None:
         return [
             Finding(
                 "NVIDIA GPUs", "missing", f"NVML: {nvml.problem}",
-                "none needed without such a GPU; else install its driver, or pass the GPU into "
-                "the container (--gpus all)",
+                "none if there is no such GPU; else install its driver, or pass the GPU into the "
+                "container (--gpus all)",
             )
         ]  # fmt: skip
     if not nvml.gpus:
@@ -193,23 +194,25 @@ def _gpu_finding(
             limit += f" of {gpu.limit_range_w[0]:.0f} to {gpu.limit_range_w[1]:.0f} W"
         facts.append(limit)
     if gpu.mig:
-        facts.append("cut into MIG slices: the figure is the whole card's")
+        facts.append("MIG is enabled: the reading is the whole card's")
     if watched is None:
         facts.append("not visible to this process")
         return Finding(subject, "missing", "; ".join(facts), "see CUDA_VISIBLE_DEVICES")
     return _watched_finding(subject, watched, facts)
 
 
-def _watched_finding(subject: str, one: DeviceProbe, facts: Sequence[str] | None = None) -> Finding:
-    info = one.info
+def _watched_finding(
+    subject: str, device: WatchedDevice, facts: Sequence[str] | None = None
+) -> Finding:
+    info = device.info
     if info.component is not Component.GPU:
-        return _host_finding(subject, one)
+        return _host_finding(subject, device)
     facts = [info.label, info.device] if facts is None else facts
-    if one.problem is not None:
+    if device.problem is not None:
         return Finding(
-            subject, "problem", "; ".join([one.problem, *facts]),
-            "this GPU's energy stays unknown: look at the driver's log (dmesg), reset the GPU, or "
-            "run on the bare device instead of a virtual one",
+            subject, "problem", "; ".join([device.problem, *facts]),
+            "this GPU's energy stays unknown: check the driver's log (dmesg), reset the GPU, or "
+            "use the physical GPU instead of a virtual one",
         )  # fmt: skip
     if info.stepped:
         return Finding(subject, "measured", "; ".join(["energy counter", *facts]))
@@ -222,32 +225,32 @@ def _watched_finding(subject: str, one: DeviceProbe, facts: Sequence[str] | None
 
 def _silent_driver(name: str) -> Finding:
     return Finding(
-        "GPUs", "problem", f"{name} has not answered for {LISTING_TIMEOUT_S:.0f} s",
-        "runs would hang as well: look at the driver's log (dmesg), or restart the machine",
+        "GPUs", "problem", f"{name} did not answer within {LIST_WITHIN_S:.0f} s",
+        "runs would hang as well: check the driver's log (dmesg), or restart the machine",
     )  # fmt: skip
 
 
-def _host_finding(subject: str, one: DeviceProbe) -> Finding:
-    info = one.info
-    if one.problem is not None:
+def _host_finding(subject: str, device: WatchedDevice) -> Finding:
+    info = device.info
+    if device.problem is not None:
         return Finding(
-            subject, "missing", one.problem,
+            subject, "missing", device.problem,
             "its energy stays unknown; --no-host-metering leaves it out",
         )  # fmt: skip
-    found = f"{info.name} ({info.label}), ± {info.uncertainty:.0%}"
+    details = f"{info.name} ({info.label}), ± {info.uncertainty:.0%}"
     if info.method is Method.MEASURED:
-        return Finding(subject, "measured", found)
-    advice = "no counter exists for memory"
+        return Finding(subject, "measured", details)
+    advice = "memory has no energy counter"
     if info.component is Component.CPU:
         advice = (
             "to measure it, let this user read /sys/class/powercap/intel-rapl*/*/energy_uj "
-            "(chmod a+r); a virtual machine has none"
+            "(chmod a+r); virtual machines have none"
         )
-    return Finding(subject, "estimated", found, advice)
+    return Finding(subject, "estimated", details, advice)
 
 
 def ledger_finding(ledger: str | None, runs_dir: Path) -> Finding:
-    """Say whether the ledger can be used, without making one."""
+    """Return whether the ledger can be used, without creating it."""
     location = location_of(ledger, runs_dir)
     try:
         opened = Ledger.open(location, create=False)
@@ -264,9 +267,9 @@ def _no_ledger_yet(path: Path) -> Finding:
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=folder):
-            return Finding("ledger", "ok", f"none yet at {path}; the first run makes it")
+            return Finding("ledger", "ok", f"none yet at {path}; the first run creates it")
     except OSError as error:
         return Finding(
             "ledger", "problem", f"cannot write in {folder}: {error.strerror}",
-            "choose another folder with --runs-dir, or --ledger",
+            "choose another folder with --runs-dir, or another --ledger",
         )  # fmt: skip

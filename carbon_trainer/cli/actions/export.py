@@ -19,15 +19,16 @@ from carbon_trainer.runs.checkpoints import latest_valid
 def export(
     run: str, folder: Path | None, adapter: bool, ledger: str | None, runs_dir: str | None
 ) -> None:
-    """Write a run's model, and its energy and emissions into the model's card."""
+    """Export a run's model, and write its energy and emissions into the model's card."""
     quieten_transformers()
     source = open_ledger(ledger, runs_dir)
     run_id = source.resolve(run)
-    place = runs_folder(runs_dir) / run_id
-    checkpoint = latest_valid(place / "checkpoints")
+    run_dir = runs_folder(runs_dir) / run_id
+    checkpoint = latest_valid(run_dir / "checkpoints")
     if checkpoint is None:
-        raise InputError(f"{place / 'checkpoints'} has no checkpoint that is whole.")
-    target = folder or place / (ADAPTER_FOLDER if adapter else FOLDER)
-    parameters = export_model(place / FOLDER, checkpoint, target, adapter=adapter)
+        raise InputError(f"{run_dir / 'checkpoints'} has no valid checkpoint.")
+    target = folder or run_dir / (ADAPTER_FOLDER if adapter else FOLDER)
+    parameters = export_model(run_dir / FOLDER, checkpoint, target, adapter=adapter)
+
     click.echo(f"{target}: {parameters:,} parameters of {checkpoint.name}")
     click.echo(str(write_card(source, run_figures(source, run_id), target / "README.md")))

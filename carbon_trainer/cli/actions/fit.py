@@ -12,7 +12,9 @@ import click
 from rich.console import Console
 
 from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
-from carbon_trainer.cli.options import explicit_settings
+from carbon_trainer.cli.actions.closing import print_closing
+from carbon_trainer.cli.actions.killed import complete_killed
+from carbon_trainer.cli.options import given
 from carbon_trainer.cli.supervision import become_supervisor
 from carbon_trainer.clock import SystemClock, to_datetime
 from carbon_trainer.config import COMMAND_LINE, ResolvedConfig, RunConfig, read_yaml
@@ -30,97 +32,97 @@ from carbon_trainer.training.setup import with_defaults
 from carbon_trainer.training.worker import train_as_worker
 
 PREEMPTED = (138, 140)
-"""Ends by SIGUSR1 and SIGUSR2, which are how schedulers tell."""
+"""Exit statuses for SIGUSR1 and SIGUSR2, with which schedulers announce preemption."""
 
-ORDERLY = (3, RELEASED_STATUS)
-"""Ends that a restart would not change: the budget is reached, or it is not yet time."""
+NOT_RESTARTED = (3, RELEASED_STATUS)
+"""Exit statuses after which a restart is pointless: budget reached, or released until later."""
 
 
 def fit(
     run_file: Path | None, resume: str | None, print_config: bool, run_id: str | None,
     supervise: bool, max_restarts: int, **flags: Any,
 ) -> None:  # fmt: skip
-    """Train, or print the settings that would hold, or stay beside the run."""
+    """Train a model, print the resolved settings, or supervise a run."""
     if resume is not None and run_id is not None:
-        raise InputError("give --resume or --run-id, not both: either says which run goes on.")
-    sources = [(COMMAND_LINE, explicit_settings(flags))]
+        raise InputError("--resume and --run-id are mutually exclusive.")
+    sources = [(COMMAND_LINE, given(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     run_id = run_id or (elastic_run_id() if resume is None else None)
-    config, point = _where_to_begin(sources, resume, run_id)
+    config, point = _resolve(sources, resume, run_id)
     if print_config:
         click.echo(config.to_yaml(), nl=False)
         return
     if point is not None and config.max_steps is not None and point.step >= config.max_steps:
-        _end_with_nothing_left(config, point, is_asked=resume is not None)
+        _exit_finished(config, point, is_explicit=resume is not None)
     check_quickly(config)
     if point is None:
         check_schedule(config)
     if supervise:
         _supervise(config, point, run_id, max_restarts)
-    _leave(_fit(config, point, run_id))
+    _exit(_fit(config, point, run_id))
 
 
-def _where_to_begin(
+def _resolve(
     sources: list[tuple[str, dict[str, Any]]], resume: str | None, run_id: str | None
-) -> tuple[ResolvedConfig, ResumePoint | None]:
-    """Return the settings that hold, and the point from which the run goes on.
+) -> tuple[RunConfig, ResumePoint | None]:
+    """Return the resolved settings, and the point from which the run resumes.
+
+    Settings of a resumed run come before what is given now with --resume, which continues a run
+    with changes, and after it with --run-id, whose command line is the same at each start.
 
     Raises:
-        InputError: if there is nothing to go on from.
+        InputError: if there is nothing to resume from.
     """
     config = RunConfig.from_sources(*sources)
     point = None
     if resume is not None:
-        point, before = resume_point(resume, config)
-        config = RunConfig.from_sources((f"run {point.run_id}", before), *sources)
-        _check_same_adapter(point.run_id, before, config)
+        point, settings = resume_point(resume, config)
+        config = RunConfig.from_sources((f"run {point.run_id}", settings), *sources)
+        _check_same_adapter(point.run_id, settings, config)
     elif run_id is not None:
-        known = known_run(run_id, config)
-        if known is not None:
-            point, before = known
-            config = RunConfig.from_sources(*sources, (f"run {point.run_id}", before))
-    return with_defaults(config), point
+        match = find_run(run_id, config)
+        if match is not None:
+            point, settings = match
+            config = RunConfig.from_sources(*sources, (f"run {point.run_id}", settings))
+    return job.resolved(config), point
 
 
-def _end_with_nothing_left(config: RunConfig, point: ResumePoint, *, is_asked: bool) -> NoReturn:
-    """End a start of a run that has done all of its steps; one that was asked to go on fails.
+def _exit_finished(config: RunConfig, point: ResumePoint, *, is_explicit: bool) -> NoReturn:
+    """Exit for a run that has done all of its steps; with status 0 unless --resume names it.
 
     If the earlier process was killed before it had completed the record, this one completes it.
 
     Raises:
-        InputError: if the user asked to go on.
+        InputError: if the user asked to resume the run.
         CarbonTrainerError: if the record is incomplete and cannot be completed.
     """
     if this_rank() == 0:
-        # Reports take long to import, and most starts have something left to do.
-        from carbon_trainer.cli.actions.killed import complete_killed
-
         for line in complete_killed(config, point):
             click.echo(line)
-    done = f"run {point.run_id} has done all of its {config.max_steps} steps"
-    if is_asked:
-        raise InputError(f"{done}; give more with --max-steps to go on.")
-    click.echo(f"{done}.")
+    message = f"run {point.run_id} has completed all of its {config.max_steps} steps"
+    if is_explicit:
+        raise InputError(f"{message}; raise --max-steps to resume it.")
+    click.echo(f"{message}.")
     sys.exit(0)
 
 
-def _check_same_adapter(run_id: str, before: dict[str, Any], config: RunConfig) -> None:
-    """What is trained does not change within a run: its checkpoints would not fit."""
+def _check_same_adapter(run_id: str, settings: dict[str, Any], config: RunConfig) -> None:
+    """Check that the adapter has not changed, as the run's checkpoints would not fit."""
     for name in ("lora_rank", "lora_alpha", "lora_targets"):
-        now = getattr(config, name)
-        was = before.get(name, RunConfig.model_fields[name].default)
-        if was != now:
+        value = getattr(config, name)
+        original = settings.get(name, RunConfig.model_fields[name].default)
+        if original != value:
             raise InputError(
-                f"run {run_id} was begun with {name} {was}, and cannot go on with {now}: begin a "
-                "new run."
+                f"run {run_id} was started with {name} {original} and cannot be resumed with "
+                f"{value}: start a new run."
             )
 
 
 def _supervise(
     config: RunConfig, point: ResumePoint | None, run_id: str | None, max_restarts: int
 ) -> NoReturn:
-    """Run the same command, without --supervise, as often as it takes."""
+    """Become the supervisor, which runs the same command without --supervise."""
     become_supervisor(
         sys.argv,
         run_id=point.run_id if point else run_id or new_run_id(SystemClock()),
@@ -130,10 +132,7 @@ def _supervise(
     )
 
 
-def _fit(config: ResolvedConfig, point: ResumePoint | None, run_id: str | None) -> int:
-    # Reports take long to import, and a refusal should not wait for them.
-    from carbon_trainer.cli.actions.closing import print_closing
-
+def _fit(config: RunConfig, point: ResumePoint | None, run_id: str | None) -> int:
     console = Console(highlight=False)
     with Interrupts() as interrupts:
         if this_rank() > 0:
@@ -146,30 +145,32 @@ def _fit(config: ResolvedConfig, point: ResumePoint | None, run_id: str | None) 
     status = result.outcome.exit_status
     job_id = this_job()
     if job_id is not None and status in (RELEASED_STATUS, *PREEMPTED):
-        _return_to_queue(console, job_id, result)
-    if is_elastic() and status in ORDERLY:
-        console.print(f"exit status 0 for torchrun, which would start it again after {status}.")
+        _requeue_job(console, job_id, result)
+    if is_elastic() and status in NOT_RESTARTED:
+        # torchrun restarts a worker after any status but 0.
+        console.print(f"exit status 0 instead of {status}, so that torchrun does not restart it.")
         return 0
     return status
 
 
-def _return_to_queue(console: Console, job_id: int, result: job.FitResult) -> None:
-    """Have Slurm start this job again: at the planned time, or soon if it was pre-empted."""
-    until_ns = result.session.resume_at_ns()
-    at = None if until_ns is None else to_datetime(until_ns)
-    when = "as soon as it has its turn" if at is None else f"at {at:%Y-%m-%d %H:%M:%S} UTC"
-    console.print(f"job {job_id} is started again {when}.")
+def _requeue_job(console: Console, job_id: int, result: job.FitResult) -> None:
+    """Requeue this Slurm job: for the planned time, or at once if it was preempted."""
+    resume_at_ns = result.session.resume_at_ns()
+    at = None if resume_at_ns is None else to_datetime(resume_at_ns)
+    start = "" if at is None else f" to start at {at:%Y-%m-%d %H:%M:%S} UTC"
+    console.print(f"requeueing job {job_id}{start}.")
+    # Slurm ends this process while it is requeued; what is still buffered would be lost.
     sys.stdout.flush()
     try:
         come_back(job_id, at)
     except SlurmError as error:
-        console.print(f"it could not be put back into the queue: {error}", soft_wrap=True)
+        console.print(f"job {job_id} could not be requeued: {error}", soft_wrap=True)
 
 
-def _leave(status: int) -> NoReturn:
-    """Exit; at once where an interrupted preparation is still deep in native code.
+def _exit(status: int) -> NoReturn:
+    """Exit; without the interpreter's cleanup while a data preparation is in native code.
 
-    An orderly exit would cut its thread off there, which ends in an abort.
+    The cleanup would stop its thread there, which aborts the process (SIGABRT).
     """
     if any(thread.name == "prepare" for thread in threading.enumerate()):
         sys.stdout.flush()
@@ -179,11 +180,11 @@ def _leave(status: int) -> NoReturn:
 
 
 def resume_point(text: str, config: RunConfig) -> tuple[ResumePoint, dict[str, Any]]:
-    """Find where a run goes on.
+    """Return the point from which a run resumes.
 
     Args:
-        text: a run's id, the beginning of one, ``last``, or a checkpoint's path.
-        config: where the ledger is.
+        text: a run's id, an id's prefix, ``last``, or a checkpoint's path.
+        config: names the runs folder and the ledger.
 
     Returns:
         The point and the run's settings.
@@ -198,25 +199,25 @@ def resume_point(text: str, config: RunConfig) -> tuple[ResumePoint, dict[str, A
         run_id = ledger.resolve(text)
     finally:
         ledger.close()
-    found = known_run(run_id, config)
-    if found is None or found[0].checkpoint is None:
+    match = find_run(run_id, config)
+    if match is None or match[0].checkpoint is None:
         folder = config.runs_dir / run_id / "checkpoints"
         raise InputError(
-            f"run {run_id} has no checkpoint to go on from: {folder} has none that is whole. "
-            f"--run-id {run_id} begins it again."
+            f"run {run_id} has no valid checkpoint in {folder}. --run-id {run_id} starts it from "
+            "the beginning."
         )
-    return found
+    return match
 
 
-def known_run(run_id: str, config: RunConfig) -> tuple[ResumePoint, dict[str, Any]] | None:
-    """Find where a run goes on that may not have begun, or may have no checkpoint yet.
+def find_run(run_id: str, config: RunConfig) -> tuple[ResumePoint, dict[str, Any]] | None:
+    """Return the point from which a run resumes, which may have no checkpoint yet.
 
     Args:
         run_id: its full id.
-        config: where the ledger is.
+        config: names the runs folder and the ledger.
 
     Returns:
-        The point and the run's settings; None where there is no such run.
+        The point and the run's settings; None if there is no such run.
     """
     location = location_of(config.ledger, config.runs_dir)
     try:
@@ -229,11 +230,11 @@ def known_run(run_id: str, config: RunConfig) -> tuple[ResumePoint, dict[str, An
         ledger.close()
     if not facts:
         return None
-    settings = _kept([fact.body["config"] for fact in facts][-1])
-    whole = latest_valid(config.runs_dir / run_id / "checkpoints")
-    if whole is None:
+    settings = _resumable(facts[-1].body["config"])
+    checkpoint = latest_valid(config.runs_dir / run_id / "checkpoints")
+    if checkpoint is None:
         return ResumePoint(run_id, None, 0), settings
-    return _from_checkpoint(whole, run_id, settings)
+    return _from_checkpoint(checkpoint, run_id, settings)
 
 
 def _from_checkpoint(
@@ -242,7 +243,7 @@ def _from_checkpoint(
     import torch
 
     try:
-        # A sharded checkpoint is a folder, with what is not sharded in a file of its own.
+        # A sharded checkpoint is a folder, with the state that is not sharded in meta.pt.
         file = path / "meta.pt" if path.is_dir() else path
         checkpoint = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         state = checkpoint["callbacks"]["CarbonAware"]["run"]
@@ -252,15 +253,15 @@ def _from_checkpoint(
             f"{path} is not a checkpoint of carbon-train ({type(error).__name__}): give a run's id "
             "or a file from its checkpoints folder."
         ) from error
-    before = settings or _kept(state["config"])
-    known = run_id or str(state["run_id"])
-    return ResumePoint(known, str(path), step, int(state["energy_mj"]), tokens), before
+    run_id = run_id or str(state["run_id"])
+    point = ResumePoint(run_id, str(path), step, int(state["energy_mj"]), tokens)
+    return point, settings or _resumable(state["config"])
 
 
-def _kept(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that hold on resuming; places are for now to say.
+def _resumable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a resumed run inherits: not paths, which the user gives each time.
 
-    A port may be taken where a run goes on, and must not keep it from going on.
+    Nor the port, which may be in use on the machine where the run is resumed.
     """
-    places = ("ledger", "runs_dir", "prometheus_port")
-    return {k: v for k, v in settings.items() if v is not None and k not in places}
+    not_inherited = ("ledger", "runs_dir", "prometheus_port")
+    return {k: v for k, v in settings.items() if v is not None and k not in not_inherited}

@@ -20,29 +20,31 @@ from carbon_trainer.grid.store import Store
 from carbon_trainer.grid.zones import ZoneFactors
 
 ROWS = 72
-"""More hours than this are shown in wider steps."""
+"""A chart has at most this many rows; more hours than that are averaged over longer steps."""
 
 
 def list_providers() -> None:
-    """List providers, and what each needs."""
+    """List providers and their requirements."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("provider", "zones", "counts", "step", "ahead", "needs", "licence"):
+    for heading in (
+        "provider", "zones", "accounting", "step", "forecast", "credentials", "licence",
+    ):  # fmt: skip
         table.add_column(heading)
     for info in infos():
         table.add_row(
             info.name, info.zones, info.accounting, f"{info.step_minutes} min",
-            f"{info.forecast_hours} h", ", ".join(info.keys) or "nothing", info.licence,
+            f"{info.forecast_hours} h", ", ".join(info.keys) or "none", info.licence,
         )  # fmt: skip
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(
-        f"Without a provider: the yearly means of {len(ZoneFactors().zones())} countries and US "
-        "states, shaped by month and hour where open data tell (US-CA, ES, NO)."
+        f"Without a provider: annual means of {len(ZoneFactors().zones())} countries and US "
+        "states, with a typical daily profile where open data allow (US-CA, ES, NO)."
     )
 
 
 def show(zone: str, name: str | None, trace: Path | None, start: str | None, hours: int) -> None:
-    """Draw what a zone's intensity is expected to be, in the terminal."""
+    """Plot a zone's forecast carbon intensity in the terminal."""
     begin = _now() if start is None else time_of(start, "--start")
     if trace is not None:
         series = trace_of(trace)
@@ -62,22 +64,22 @@ def fetch(
     zone: str, name: str, start: str | None, end: str | None, last: str | None, out: Path
 ) -> None:
     """Write a provider's forecast or history of a zone into a CSV."""
-    asked = provider(name)
+    client = provider(name)
     if start is None and last is None:
-        series = asked.forecast(zone, datetime.now(UTC))
+        series = client.forecast(zone, datetime.now(UTC))
     else:
         until = _now() if end is None else time_of(end, "--end")
         begin = time_of(start, "--start") if start else until - duration_of(last or "", "--last")
         if begin >= until:
-            raise InputError("--start must lie before --end")
-        series = asked.history(zone, begin, until)
+            raise InputError("--start must be before --end")
+        series = client.history(zone, begin, until)
         Store().keep(name, zone, "history", series)
     write_csv(out, series)
-    Console(highlight=False, soft_wrap=True).print(f"{len(series)} values in {out}")
+    Console(highlight=False, soft_wrap=True).print(f"wrote {len(series)} values to {out}")
 
 
 def write_csv(path: Path, series: IntensitySeries) -> None:
-    """Write a series as a CSV with what it is in comments.
+    """Write a series as a CSV, with its metadata in comments.
 
     Raises:
         InputError: if it cannot be written.
@@ -98,17 +100,17 @@ def write_csv(path: Path, series: IntensitySeries) -> None:
 
 
 def _chart(series: IntensitySeries, start_ns: int, end_ns: int) -> Table:
-    """Return a bar for each hour, or wider step."""
+    """Return a bar chart by hour, or by a longer step."""
     hours = max(1, -(-(end_ns - start_ns) // (ROWS * 3600 * 10**9)))
     step_ns = max(hours * 3600 * 10**9, series.step_ns)
     begins = range(max(start_ns, series.start_ns), min(end_ns, series.end_ns), step_ns)
     means = [series.mean(begin, min(begin + step_ns, series.end_ns)) for begin in begins]
     table = Table(box=None, pad_edge=False, show_header=False)
-    most = max(max(means), 1e-9)
+    highest = max(max(means), 1e-9)
     for begin, mean in zip(begins, means, strict=True):
-        when = datetime.fromtimestamp(begin / 1e9, UTC).strftime("%a %d %b %H:%M")
+        time = datetime.fromtimestamp(begin / 1e9, UTC).strftime("%a %d %b %H:%M")
         slot = (begin - series.start_ns) // series.step_ns
-        table.add_row(when, f"{mean:.0f}", Bar(most, 0, mean, width=50),
+        table.add_row(time, f"{mean:.0f}", Bar(highest, 0, mean, width=50),
                       Basis(series.basis[slot]).text)  # fmt: skip
     return table
 

@@ -16,45 +16,47 @@ from carbon_trainer.ledger.store import Ledger
 
 
 def merge_ledgers(sources: Sequence[str], into: str) -> None:
-    """Bring the runs of several ledgers into one; exit status 1 if a run was left alone."""
+    """Merge the runs of several ledgers into one; exit status 1 if a run was skipped."""
     target = Ledger.open(into)
-    refused = 0
-    for place in sources:
-        source = Ledger.open(place, create=False)
-        found = merge(source, target)
+    skipped = 0
+    for location in sources:
+        source = Ledger.open(location, create=False)
+        results = merge(source, target)
         source.close()
-        for run in found:
-            if run.problem:
-                refused += 1
-                click.echo(f"{run.run_id}: NOT MERGED: {run.problem}.")
-        new = [run for run in found if run.added]
-        records = sum(run.added for run in new)
+        for result in results:
+            if result.problem:
+                skipped += 1
+                click.echo(f"{result.run_id}: NOT MERGED: {result.problem}.")
+        changed = [result for result in results if result.added]
+        records = sum(result.added for result in changed)
         click.echo(
-            f"{without_password(place)}: {len(found)} runs, {len(new)} of them brought or "
-            f"continued ({records} records)."
+            f"{without_password(location)}: {len(results)} runs, {len(changed)} added or extended "
+            f"({records} records)."
         )
-    sys.exit(1 if refused else 0)
+    sys.exit(1 if skipped else 0)
 
 
 def upgrade(ledger: str | None, runs_dir: str | None) -> None:
-    """Bring an earlier database to this schema."""
+    """Migrate a database of an earlier version to this schema."""
     source = open_ledger(ledger, runs_dir, upgrade=True)
     click.echo(f"{source.name} has schema {schema.SCHEMA_VERSION}.")
 
 
 def rebuild_sums(ledger: str | None, runs_dir: str | None) -> None:
-    """Compute the sums of all runs from their intervals, where they differ."""
+    """Recompute the cached sums of all runs from their intervals, where they differ."""
     source = open_ledger(ledger, runs_dir)
     for run_id in source.run_ids():
-        found = source.rebuild_sums(run_id)
-        if found:
-            click.echo(f"{run_id}: made anew: {found}")
-    click.echo("The sums of all runs are those of their intervals.")
+        difference = source.rebuild_sums(run_id)
+        if difference:
+            click.echo(f"{run_id}: recomputed: {difference}")
+    click.echo("The sums of all runs match their intervals.")
 
 
-def create(place: str) -> None:
-    """Make an empty ledger."""
-    Ledger.open(place).close()
-    engine = engine_of(place, create=False, fill=migrate.create)
-    click.echo(f"{without_password(place)} is a ledger of schema {migrate.version_of(engine)}.")
+def create(location: str) -> None:
+    """Create an empty ledger."""
+    Ledger.open(location).close()
+    engine = engine_of(location, create=False, fill=migrate.create)
+    click.echo(
+        f"created ledger {without_password(location)} (schema {migrate.version_of(engine)})."
+    )
     engine.dispose()

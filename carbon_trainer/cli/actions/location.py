@@ -1,4 +1,4 @@
-"""Where runs and their ledger are, by the flags of a command."""
+"""The runs folder and the ledger that a command's flags name."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from carbon_trainer.ledger.store import Ledger
 
 
 def open_ledger(ledger: str | None, runs_dir: str | None, *, upgrade: bool = False) -> Ledger:
-    """Open the ledger that the flags name, for reading.
+    """Open the ledger that the flags name.
 
     Raises:
-        LedgerError: if there is none.
+        LedgerError: if it does not exist.
     """
     folder = runs_folder(runs_dir)
     return Ledger.open(location_of(ledger, folder), create=False, upgrade=upgrade)
 
 
 def runs_folder(runs_dir: str | None) -> Path:
-    """Return the folder of runs: the flag's, or the one that runs are put in by default."""
+    """Return the runs folder that the flag names, or the default one."""
     return Path(runs_dir or RUNS_DIR)

@@ -29,11 +29,11 @@ from carbon_trainer.units import emissions_text, energy_text
 
 
 def show_plan(name: str, compare: bool, html: Path | None, as_json: bool, **flags: Any) -> None:
-    """Print the plan, as a page or JSON too."""
+    """Print a plan, as JSON if requested; write it as an HTML page too if requested."""
     problem = _problem(_with_run_file(flags))
     plan = policy(name)(problem)
     if html is not None:
-        html.write_text(page(problem, plan, policy("run-now")(_unbound(problem))))
+        html.write_text(page(problem, plan, policy("run-now")(_without_budgets(problem))))
     if as_json:
         click.echo(json.dumps(_json(problem, plan, compare), indent=2))
         return
@@ -42,12 +42,12 @@ def show_plan(name: str, compare: bool, html: Path | None, as_json: bool, **flag
     if compare:
         console.print(_comparison(problem))
     if html is not None:
-        console.print(f"Drawn in {html}")
+        console.print(f"Page       {html}")
 
 
 def _problem(flags: dict[str, Any]) -> PlanProblem:
     trace = None if flags["trace"] is None else trace_of(flags["trace"])
-    start_ns = _start(flags["start"], trace)
+    start_ns = _start_ns(flags["start"], trace)
     deadline_ns = deadline_of(flags["deadline"], start_ns)
     intensity = trace or _expected(flags["zone"], flags["provider"], start_ns, deadline_ns)
     pause, release = idles_of(flags)
@@ -66,9 +66,9 @@ def _problem(flags: dict[str, Any]) -> PlanProblem:
         budgets=Budgets(
             flags["budget_kwh"], None if kg is None else 1000 * kg, flags["budget_cost"]
         ),
-        not_before_ns=_instant(flags["not_before"], "--not-before"),
+        not_before_ns=_time_ns(flags["not_before"], "--not-before"),
         blackouts=tuple(span_of(text, "--blackout") for text in flags["blackouts"]),
-        caps=tuple(_cap(text) for text in flags["caps"]),
+        caps=tuple(_parse_cap(text) for text in flags["caps"]),
     )
 
 
@@ -84,7 +84,7 @@ def _with_run_file(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _start(text: str | None, trace: IntensitySeries | None) -> int:
+def _start_ns(text: str | None, trace: IntensitySeries | None) -> int:
     if text is not None:
         return ns_of(time_of(text, "--start"))
     if trace is not None:
@@ -92,14 +92,14 @@ def _start(text: str | None, trace: IntensitySeries | None) -> int:
     return ns_of(datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
 
 
-def _instant(text: str | None, flag: str) -> int | None:
+def _time_ns(text: str | None, flag: str) -> int | None:
     return None if text is None else ns_of(time_of(text, flag))
 
 
 def _expected(zone: str | None, name: str | None, start_ns: int, end_ns: int) -> IntensitySeries:
     if zone is None:
         if name is not None:
-            raise InputError("--provider needs --zone: which grid it is asked for")
+            raise InputError("--provider needs --zone")
         return climatology(ZoneFactors().intensity(None), start_ns, end_ns)
     begin, end = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (start_ns, end_ns))
     return expected(zone, name, begin, end)
@@ -122,40 +122,43 @@ def _objective(flags: dict[str, Any]) -> Objective:
     if flags["objective"] == "cost":
         return Objective(0.0, 1.0)
     if flags["carbon_price"] is None:
-        raise InputError("--objective blend needs --carbon-price: money per tonne of CO2e")
+        raise InputError("--objective blend needs --carbon-price, per tonne of CO2e")
     return Objective(flags["carbon_price"] / 1e6, 1.0)
 
 
-def _cap(text: str) -> PowerCap:
+def _parse_cap(text: str) -> PowerCap:
     span, equals, watts = text.partition("=")
     try:
         power_w = float(watts)
     except ValueError:
         power_w = -1.0
     if not equals or power_w < 0:
-        raise InputError(f"--cap: {text!r} is no cap: write FROM/TO=WATTS")
+        raise InputError(
+            f"--cap: invalid power cap {text!r} (expected FROM/TO=WATTS, such as "
+            "2026-11-24T12:00Z/2026-11-24T18:00Z=500)"
+        )
     return PowerCap(*span_of(span, "--cap"), power_w)
 
 
-def _unbound(problem: PlanProblem) -> PlanProblem:
+def _without_budgets(problem: PlanProblem) -> PlanProblem:
     return dataclasses.replace(problem, budgets=Budgets())
 
 
 def _json(problem: PlanProblem, plan: Plan, compare: bool) -> dict[str, Any]:
-    found = plan.as_json()
-    now = policy("run-now")(_unbound(problem))
-    found["run_now_gco2e"] = now.emissions_gco2e
-    found["intensity"] = {
+    document = plan.as_json()
+    now = policy("run-now")(_without_budgets(problem))
+    document["run_now_gco2e"] = now.emissions_gco2e
+    document["intensity"] = {
         "zone": problem.intensity.info.zone,
         "accounting": problem.intensity.info.accounting,
         "source": problem.intensity.info.source,
     }
     if compare:
-        found["policies"] = {
-            name: None if other is None else _summary(other)
-            for name, other in _every(problem).items()
+        document["policies"] = {
+            name: None if alternative is None else _summary(alternative)
+            for name, alternative in _plan_by_policy(problem).items()
         }
-    return found
+    return document
 
 
 def _summary(plan: Plan) -> dict[str, Any]:
@@ -168,76 +171,80 @@ def _summary(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _every(problem: PlanProblem) -> dict[str, Plan | None]:
-    found: dict[str, Plan | None] = {}
+def _plan_by_policy(problem: PlanProblem) -> dict[str, Plan | None]:
+    """Return each policy's plan; None if it misses the deadline.
+
+    Only the optimal policy knows budgets; the others would fail on every problem that has one.
+    """
+    plans: dict[str, Plan | None] = {}
     for name, decide in POLICIES.items():
         try:
-            found[name] = decide(problem if name == "optimal" else _unbound(problem))
+            plans[name] = decide(problem if name == "optimal" else _without_budgets(problem))
         except InfeasibleError:
-            found[name] = None
-    return found
+            plans[name] = None
+    return plans
 
 
 def _print(console: Console, problem: PlanProblem, plan: Plan) -> None:
-    now = policy("run-now")(_unbound(problem))
+    now = policy("run-now")(_without_budgets(problem))
     info = problem.intensity.info
     console.print(f"Intensity: {info.zone}, {info.accounting}, {info.source}")
-    console.print(_spans(plan))
+    console.print(_schedule(plan))
     kg, now_kg = plan.emissions_gco2e / 1000, now.emissions_gco2e / 1000
-    saved = f"{100 * (1 - kg / now_kg):.1f} % less than run now" if now_kg else "as run now"
-    console.print(f"Emissions  {emissions_text(kg)} ({saved}, {emissions_text(now_kg)})")
-    used, now_used = energy_text(plan.energy_kwh), energy_text(now.energy_kwh)
-    console.print(f"Energy     {used} (run now {now_used})")
+    saving = f"{100 * (1 - kg / now_kg):.1f} % less than run now" if now_kg else "as run now"
+    console.print(f"Emissions  {emissions_text(kg)} ({saving}, {emissions_text(now_kg)})")
+    energy, now_energy = energy_text(plan.energy_kwh), energy_text(now.energy_kwh)
+    console.print(f"Energy     {energy} (run now {now_energy})")
     if problem.price is not None:
         console.print(f"Cost       {plan.cost:.4g} (run now {now.cost:.4g})")
-    late_h = (problem.deadline_ns - plan.finish_ns) / NS_PER_H
-    console.print(f"Done       {iso(plan.finish_ns)}, {late_h:.1f} h before the deadline")
+    slack_h = (problem.deadline_ns - plan.finish_ns) / NS_PER_H
+    console.print(f"Finish     {iso(plan.finish_ns)}, {slack_h:.1f} h before the deadline")
     if plan.gap is not None:
         console.print(
-            f"Bound      at most {100 * plan.gap:.3f} % above the best possible; "
+            f"Gap        at most {100 * plan.gap:.3f} % above the optimum (proved); "
             f"solved in {plan.solve_ms:.0f} ms"
         )
     for note in plan.notes:
         console.print(f"Note: {note}.")
 
 
-def _spans(plan: Plan) -> Table:
-    """Return a table of what is done when, slots of the same kind joined."""
+def _schedule(plan: Plan) -> Table:
+    """Return a table of the schedule, with consecutive slots of the same mode and power joined."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("from (UTC)", "to (UTC)", "what"):
+    for heading in ("from (UTC)", "to (UTC)", "mode"):
         table.add_column(heading, no_wrap=True)
     for heading in ("power", "work", "energy", "emissions"):
         table.add_column(heading, justify="right", no_wrap=True)
     joined: list[list[Any]] = []
     for slot in plan.slots:
-        what = slot.mode.value
-        if joined and joined[-1][2] == what and joined[-1][3] == slot.power_w:
+        mode = slot.mode.value
+        if joined and joined[-1][2] == mode and joined[-1][3] == slot.power_w:
             last = joined[-1]
             last[1], last[4] = slot.end_ns, last[4] + slot.work_hours
             last[5], last[6] = last[5] + slot.energy_kwh, last[6] + slot.emissions_gco2e
         else:
             joined.append([
-                slot.start_ns, slot.end_ns, what, slot.power_w, slot.work_hours,
+                slot.start_ns, slot.end_ns, mode, slot.power_w, slot.work_hours,
                 slot.energy_kwh, slot.emissions_gco2e,
             ])  # fmt: skip
-    for start_ns, end_ns, what, power_w, work, kwh, grams in joined:
+    for start_ns, end_ns, mode, power_w, work, kwh, grams in joined:
         table.add_row(
-            iso(start_ns)[:16].replace("T", " "), iso(end_ns)[:16].replace("T", " "), what,
+            iso(start_ns)[:16].replace("T", " "), iso(end_ns)[:16].replace("T", " "), mode,
             f"{power_w:.0f} W", f"{work:.2f} h", energy_text(kwh), emissions_text(grams / 1000),
         )  # fmt: skip
     return table
 
 
 def _comparison(problem: PlanProblem) -> Table:
-    plans = _every(problem)
+    plans = _plan_by_policy(problem)
     now = plans["run-now"]
     table = Table(box=None, pad_edge=False)
     table.add_column("policy")
-    for heading in ("emissions", "saving", "energy", "resumes", "done (UTC)"):
+    for heading in ("emissions", "saving", "energy", "resumes", "finish (UTC)"):
         table.add_column(heading, justify="right")
     for name, plan in plans.items():
         if plan is None:
-            table.add_row(name, "cannot keep the deadline", "", "", "", "")
+            table.add_row(name, "misses the deadline", "", "", "", "")
             continue
         saving = ""
         if now is not None and now.emissions_gco2e:

@@ -21,7 +21,7 @@ COLOURS = {
     Mode.PAUSE: "#e3b23c",
     Mode.RELEASE: "#8fb8de",
 }
-"""Told apart in greys too; modes are also written in the table."""
+"""Distinguishable in greyscale too."""
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem;
@@ -36,14 +36,14 @@ th:first-child, td:first-child, .left { text-align: left; }
 
 
 def page(problem: PlanProblem, plan: Plan, now: Plan) -> str:
-    """Return a plan drawn, beside running at once, as HTML that needs nothing else."""
+    """Return a plan, compared with running at once, as a self-contained HTML page."""
     info = problem.intensity.info
     saved = 1 - plan.emissions_gco2e / now.emissions_gco2e if now.emissions_gco2e else 0.0
     bound = ""
     if plan.gap is not None:
-        bound = f"<p>At most {100 * plan.gap:.3f} % above the best possible plan (proved).</p>"
+        bound = f"<p>At most {100 * plan.gap:.3f} % above the optimum (proved).</p>"
     notes = "".join(f"<li>{escape(note)}.</li>" for note in plan.notes)
-    rows = "".join(_row(name, each) for name, each in (("This plan", plan), ("Run now", now)))
+    rows = _row("This plan", plan) + _row("Run now", now)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Plan: {escape(info.zone)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
@@ -52,7 +52,7 @@ def page(problem: PlanProblem, plan: Plan, now: Plan) -> str:
 {iso(problem.deadline_ns)}: {100 * saved:.1f} % fewer emissions than running at once.</p>
 {bound}
 {_chart(problem, plan, now)}
-<table><thead><tr><th>Policy</th><th>Emissions</th><th>Energy</th><th>Resumes</th><th>Done (UTC)
+<table><thead><tr><th>Policy</th><th>Emissions</th><th>Energy</th><th>Resumes</th><th>Finish (UTC)
 </th></tr></thead><tbody>{rows}</tbody></table>
 <p>Intensity: {escape(info.zone)}, {escape(info.accounting)}, {escape(info.source)}. Emissions are
 planned, not measured.</p><ul>{notes}</ul>
@@ -69,6 +69,7 @@ def _row(name: str, plan: Plan) -> str:
 
 
 def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
+    # Slow to import, and only --html needs it.
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
@@ -80,21 +81,23 @@ def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
     intensity.stairs(series.intensity_gco2e_per_kwh, times, color="#39424d", baseline=None)
     intensity.set_ylabel("intensity\ngCO2e/kWh")
     intensity.set_ylim(bottom=0)
-    seen: set[Mode] = set()
+    labelled: set[Mode] = set()
     for first_ns, last_ns, mode, power_w in _spans(plan):
         begin, end = _time(first_ns), _time(last_ns)
-        label = mode.value if mode not in seen else None
-        seen.add(mode)
+        # A label for each bar would repeat the mode in the legend.
+        label = mode.value if mode not in labelled else None
+        labelled.add(mode)
         power.bar(begin, power_w, width=end - begin, align="edge", color=COLOURS[mode], label=label)
         intensity.axvspan(begin, end, color=COLOURS[mode], alpha=0.25, linewidth=0)
     power.set_ylabel("power, W")
     power.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False)
-    for each, name, style in ((plan, "this plan", "-"), (now, "run now", "--")):
-        ends = [_time(each.slots[0].start_ns), *(_time(slot.end_ns) for slot in each.slots)]
-        grams = np.cumsum([0.0, *(slot.emissions_gco2e for slot in each.slots)])
+    for schedule, name, style in ((plan, "this plan", "-"), (now, "run now", "--")):
+        slots = schedule.slots
+        ends = [_time(slots[0].start_ns), *(_time(slot.end_ns) for slot in slots)]
+        grams = np.cumsum([0.0, *(slot.emissions_gco2e for slot in slots)])
         total.plot(ends, grams / 1000, style, color="#1b7f5c" if style == "-" else "#39424d",
                    label=name)  # fmt: skip
-    total.set_ylabel("emitted so far\nkgCO2e")
+    total.set_ylabel("cumulative emissions\nkgCO2e")
     total.set_ylim(bottom=0)
     total.legend(loc="upper left", frameon=False)
     locator = AutoDateLocator(tz=UTC)  # type: ignore[no-untyped-call]

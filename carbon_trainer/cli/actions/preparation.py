@@ -26,46 +26,48 @@ def prepare_dataset(config: PrepareConfig) -> int:
     console = Console(highlight=False)
     try:
         with Interrupts() as interrupts, shown(console, config.progress) as show:
-            done = prepare_data(
+            result = prepare_data(
                 config,
                 say=lambda text: console.print(escape(text), soft_wrap=True),
                 show=show,
                 interrupts=interrupts,
             )
     except Interrupted as signal:
-        # Within the run it is an outcome; here nothing had been begun.
+        # While a run is open a signal is one of its outcomes; here none was open yet.
         console.print(f"interrupted: {signal_name(signal.signal_number)} before the run was opened")
         return exit_status_of(signal.signal_number)
-    for line in _closing(config, done):
+    for line in _closing_lines(config, result):
         console.print(escape(line), soft_wrap=True)
-    return done.outcome.exit_status
+    return result.outcome.exit_status
 
 
-def _closing(config: PrepareConfig, done: Prepared) -> list[str]:
-    """Return what is said at the end, and write the run's report."""
-    lines = [f"{done.outcome.status}: {done.outcome.reason.rstrip('.')}."]
-    if done.sheet is not None:
-        data, made = done.sheet["data"], done.sheet["preparation"]
-        read = sum(source["documents_read"] for source in done.sheet["sources"])
-        out = reasons_text(removed(done.sheet)) or "none"
+def _closing_lines(config: PrepareConfig, result: Prepared) -> list[str]:
+    """Write the run's report, and return the lines to print at the end."""
+    outcome, sheet, session = result.outcome, result.sheet, result.session
+    lines = [f"{outcome.status}: {outcome.reason.rstrip('.')}."]
+    if sheet is not None:
+        data, run_id = sheet["data"], sheet["preparation"]["run_id"]
+        documents_read = sum(source["documents_read"] for source in sheet["sources"])
+        reasons = reasons_text(removed(sheet)) or "none"
         lines.append(
-            f"{data['documents']:,} of {read:,} documents kept in {config.to}; left out: {out}."
+            f"{data['documents']:,} of {documents_read:,} documents kept in {config.to}; removed: "
+            f"{reasons}."
         )
-        lines.append(f"datasheet: {Path(config.to or '') / 'datasheet.md'}, run {made['run_id']}")
-    elif done.outcome.status in ("budget", "interrupted"):
-        more = " with a larger budget" if done.outcome.status == "budget" else ""
-        lines.append(f"go on{more}: give the same command again")
-    if done.session is not None:
-        figures = run_figures(done.session.ledger, done.session.run_id)
+        lines.append(f"datasheet: {Path(config.to or '') / 'datasheet.md'}, run {run_id}")
+    elif outcome.status in ("budget", "interrupted"):
+        condition = " with a larger budget" if outcome.status == "budget" else ""
+        lines.append(f"resume{condition}: run the same command again")
+    if session is not None:
+        figures = run_figures(session.ledger, session.run_id)
         lines += [
-            f"{one.label}: {figure_text(one)} ({one.method})"
-            for one in (figures.energy, figures.emissions)
+            f"{figure.label}: {figure_text(figure)} ({figure.method})"
+            for figure in (figures.energy, figures.emissions)
         ]
         try:
-            paths = write_run_report(done.session.ledger, done.session.run_id, done.session.run_dir)
+            paths = write_run_report(session.ledger, session.run_id, session.run_dir)
             lines.append(f"report: {paths['html']}")
         except InputError as error:
-            lines.append(f"no report could be written: {error}")
-    if done.sheet is not None:
+            lines.append(f"the report could not be written: {error}")
+    if sheet is not None:
         lines.append(f"train on it: carbon-train fit --data {config.to}")
     return lines

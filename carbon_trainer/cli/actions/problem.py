@@ -1,4 +1,4 @@
-"""A job to be planned, by the flags that describe it."""
+"""Parses the flags that describe a job to be planned."""
 
 from __future__ import annotations
 
@@ -16,38 +16,39 @@ def levels_of(text: str) -> tuple[Level, ...]:
     """Read ``950:1.0,850:0.975``.
 
     Raises:
-        InputError: if it is no list of levels.
+        InputError: if it is not a list of power levels.
     """
-    found = []
+    levels = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*([\d.eE+-]+)\s*:\s*([\d.eE+-]+)\s*", part)
         try:
             if match is None:
-                raise ValueError  # noqa: TRY301 - one sentence for both
-            found.append(Level(float(match[1]), float(match[2])))
+                raise ValueError  # noqa: TRY301 - one message for both
+            levels.append(Level(float(match[1]), float(match[2])))
         except ValueError:
             raise InputError(
-                f"--levels: {part.strip()!r} is no level: write watts and speed, such as 850:0.975"
+                f"--levels: invalid power level {part.strip()!r} (expected WATTS:SPEED, such as "
+                "850:0.975)"
             ) from None
-    return tuple(found)
+    return tuple(levels)
 
 
 def idles_of(flags: dict[str, Any]) -> tuple[Idle | None, Idle | None]:
-    """Return the ways to pause and to release that flags describe.
+    """Return how the job can pause and be released, None where it cannot.
 
-    A pause costs ``--restart-s`` and ``--restart-kwh`` at each resume. Releasing is possible where
-    one of its flags is given, or where there is no pause; it takes the same costs by default.
+    A pause costs ``--restart-s`` and ``--restart-kwh`` at each resume. Releasing is possible if
+    one of its flags is given, or if there is no pause; its costs default to those of a pause.
     """
     restart_s, restart_kwh = flags["restart_s"], flags["restart_kwh"]
     pause_w, release_w = flags["pause_w"], flags["release_w"]
-    own_s, own_kwh = flags["release_restart_s"], flags["release_restart_kwh"]
+    release_s, release_kwh = flags["release_restart_s"], flags["release_restart_kwh"]
     pause = None if pause_w is None else Idle(pause_w, restart_s, restart_kwh)
-    if pause is not None and release_w is None and own_s is None and own_kwh is None:
+    if pause is not None and release_w is None and release_s is None and release_kwh is None:
         return pause, None
     release = Idle(
         release_w or 0.0,
-        restart_s if own_s is None else own_s,
-        restart_kwh if own_kwh is None else own_kwh,
+        restart_s if release_s is None else release_s,
+        restart_kwh if release_kwh is None else release_kwh,
     )
     return pause, release
 
@@ -58,12 +59,12 @@ def trace_of(path: Path) -> IntensitySeries:
 
 
 def work_of(flags: dict[str, Any]) -> float:
-    """Return the work that is asked for.
+    """Return the hours of work.
 
     Raises:
-        InputError: if none is.
+        InputError: if they are not given.
     """
     work = flags["work_hours"]
     if work is None:
-        raise InputError("give --work-hours: the hours that the job takes at full speed")
+        raise InputError("missing --work-hours, the job's duration at full speed")
     return float(work)

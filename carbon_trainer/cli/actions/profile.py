@@ -22,8 +22,8 @@ ENDLESS = 10**9
 
 
 def profile(run_file: Path | None, **flags: Any) -> None:
-    """Train for about a minute, and print what each power setting costs."""
-    sources = [(COMMAND_LINE, explicit_settings(flags))]
+    """Train for about a minute, and print speed and power at each power setting."""
+    sources = [(COMMAND_LINE, given(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     config = with_defaults(RunConfig.from_sources(*sources))
@@ -43,26 +43,26 @@ def profile(run_file: Path | None, **flags: Any) -> None:
     with Interrupts() as interrupts:
         result = fit(config, console=console, interrupts=interrupts, remeasure=True)
     shutil.rmtree(result.run_dir / "checkpoints", ignore_errors=True)
-    measured = result.session.ledger.facts(result.run_id, LevelsMeasured)
-    if not measured:
+    profiles = result.session.ledger.facts(result.run_id, LevelsMeasured)
+    if not profiles:
         console.print(f"{result.outcome.status}: {result.outcome.reason}", soft_wrap=True)
         sys.exit(result.outcome.exit_status or 1)
-    console.print(table_of(measured[-1].body))
+    console.print(table_of(profiles[-1].body))
 
 
-def table_of(body: dict[str, Any]) -> Table:
-    """Lay out what was measured."""
-    full = body["levels"][0]
-    title = f"{body['means']}; {body['idle_w']:,.0f} W while training waits"
+def table_of(profile: dict[str, Any]) -> Table:
+    """Return a recorded profile as a table."""
+    full_power = profile["levels"][0]
+    title = f"{profile['means']}; {profile['idle_w']:,.0f} W while paused"
     table = Table(title=title, title_justify="left")
-    for heading in ("setting", "power", "steps/s", "speed", "energy a step"):
+    for heading in ("setting", "power", "steps/s", "speed", "energy per step"):
         table.add_column(heading, justify="right")
-    for one in body["levels"]:
+    for setting in profile["levels"]:
         table.add_row(
-            f"{one['share']:.0%}",
-            f"{one['power_w']:,.0f} W",
-            f"{one['steps_per_s']:.4g}",
-            f"{one['steps_per_s'] / full['steps_per_s']:.3f}",
-            f"{one['power_w'] / one['steps_per_s']:,.4g} J",
+            f"{setting['share']:.0%}",
+            f"{setting['power_w']:,.0f} W",
+            f"{setting['steps_per_s']:.4g}",
+            f"{setting['steps_per_s'] / full_power['steps_per_s']:.3f}",
+            f"{setting['power_w'] / setting['steps_per_s']:,.4g} J",
         )
     return table

@@ -17,51 +17,51 @@ from carbon_trainer.reports.portfolio.build import write_portfolio
 from carbon_trainer.reports.portfolio.selection import selection_of
 from carbon_trainer.reports.signature import FILE, signed
 
-_SELECTIONS = ("project", "user", "purpose", "status", "zone", "year", "first", "last")
+_FILTERS = ("project", "user", "purpose", "status", "zone", "year", "first", "last")
 
 
 def report(
     run: str | None, many: bool, formats: str, out: Path | None, card: Path | None,
-    key: Path | None, ledger: str | None, runs_dir: str | None, **chosen: Any,
+    key: Path | None, ledger: str | None, runs_dir: str | None, **filters: Any,
 ) -> None:  # fmt: skip
-    """Write the report of a run, or of many."""
-    wanted = [name.strip() for name in formats.split(",") if name.strip()]
-    given = {name: chosen[name] for name in _SELECTIONS if chosen[name] is not None}
-    _check(run, many, given, card, key)
+    """Write the report of one run, or of many."""
+    names = [name.strip() for name in formats.split(",") if name.strip()]
+    filters = {name: filters[name] for name in _FILTERS if filters[name] is not None}
+    _check(run, many, filters, card, key)
     source = open_ledger(ledger, runs_dir)
     folder = runs_folder(runs_dir)
     if many:
-        _report_many(source, given, out or folder, wanted)
+        _report_many(source, filters, out or folder, names)
         return
     run_id = source.resolve(str(run))
-    _report_run(source, run_id, out or folder / run_id, wanted, card, key)
+    _report_run(source, run_id, out or folder / run_id, names, card, key)
 
 
 def _check(
-    run: str | None, many: bool, given: dict[str, Any], card: Path | None, key: Path | None
+    run: str | None, many: bool, filters: dict[str, Any], card: Path | None, key: Path | None
 ) -> None:
     if many == (run is not None):
-        raise InputError("name one RUN (`carbon-train report last`), or give --all for many.")
-    if given and not many:
+        raise InputError("give either a RUN, such as `carbon-train report last`, or --all.")
+    if filters and not many:
         flags = {"first": "--from", "last": "--to"}
-        flag = flags.get(next(iter(given)), f"--{next(iter(given))}")
-        raise InputError(f"{flag} chooses among many runs: give --all with it.")
+        flag = flags.get(next(iter(filters)), f"--{next(iter(filters))}")
+        raise InputError(f"{flag} needs --all.")
     if many and (card or key):
-        raise InputError(f"{'--card' if card else '--sign'} is for one run: name it.")
+        raise InputError(f"{'--card' if card else '--sign'} needs a RUN, not --all.")
 
 
-def _report_many(source: Ledger, given: dict[str, Any], folder: Path, wanted: list[str]) -> None:
-    for path in write_portfolio(source, selection_of(**given), folder, wanted).values():
+def _report_many(source: Ledger, filters: dict[str, Any], folder: Path, names: list[str]) -> None:
+    for path in write_portfolio(source, selection_of(**filters), folder, names).values():
         click.echo(str(path))
 
 
 def _report_run(
-    source: Ledger, run_id: str, folder: Path, wanted: list[str], card: Path | None,
+    source: Ledger, run_id: str, folder: Path, names: list[str], card: Path | None,
     key: Path | None,
 ) -> None:  # fmt: skip
-    check_formats(wanted, FORMATS)
+    check_formats(names, FORMATS)
     figures = run_figures(source, run_id)
-    paths = write_figures(source, figures, folder, wanted)
+    paths = write_figures(source, figures, folder, names)
     if card is not None:
         paths["card"] = write_card(source, figures, card)
     if key is not None:

@@ -59,7 +59,7 @@ def _row(source: Ledger, run_id: str) -> tuple[str, ...]:
 
 def show(run: str, ledger: str | None, runs_dir: str | None) -> None:
     """Print the report of a run as Markdown."""
-    # Reports take long to import, and a list of runs should not wait for them.
+    # Slow to import (reports): `runs list` should not wait for it.
     from carbon_trainer.reports.build import render_run
 
     source = open_ledger(ledger, runs_dir)
@@ -69,58 +69,60 @@ def show(run: str, ledger: str | None, runs_dir: str | None) -> None:
 def verify_runs(
     run: str | None, public_key: Path | None, ledger: str | None, runs_dir: str | None
 ) -> None:  # fmt: skip
-    """Check records and reports; exit status 1 if anything is wrong."""
+    """Verify records and reports; exit status 1 if anything is wrong."""
     source = open_ledger(ledger, runs_dir)
     folder = runs_folder(runs_dir)
     run_ids = [source.resolve(run)] if run else source.run_ids()
-    wrong = [run_id for run_id in run_ids if not _verified(source, run_id, folder, public_key)]
-    sys.exit(1 if wrong else 0)
+    invalid = [run_id for run_id in run_ids if not _verify_run(source, run_id, folder, public_key)]
+    sys.exit(1 if invalid else 0)
 
 
-def _verified(source: Ledger, run_id: str, folder: Path, public_key: Path | None) -> bool:
-    """Check one run and say what was found."""
+def _verify_run(source: Ledger, run_id: str, folder: Path, public_key: Path | None) -> bool:
+    """Verify one run, print the result, and return whether it is valid."""
     path = folder / run_id / "report.json"
-    report = _report(path)
+    report = _read_report(path)
     result = verify(source, run_id, *_anchors(path, report))
-    found = [f"BROKEN: {result.problem}"] if result.problem else []
-    said = "all as written"
+    problems = [f"BROKEN: {result.problem}"] if result.problem else []
+    confirmations = ["hash chain valid"]
+    # Figures that are recomputed from broken records say nothing about the report.
     if report is not None and result.ok:
+        # Slow to import, like all of reports.
         from carbon_trainer.reports.recompute import recompute
 
-        problems = recompute(source, run_id, report)
-        found += [f"{path}: {problem}." for problem in problems]
-        if not problems:
-            said += f"; {_recomputed(report, result.records)}"
+        differences = recompute(source, run_id, report)
+        problems += [f"{path}: {difference}." for difference in differences]
+        if not differences:
+            confirmations.append(_recomputed_text(report, result.records))
     if (folder / run_id / SIGNATURE).exists():
-        problems, signer = check_signature(folder / run_id, public_key)
-        found += [f"{problem}." for problem in problems]
-        said += f"; signed by {signer[:16]}…"
+        signature_problems, signer = check_signature(folder / run_id, public_key)
+        problems += [f"{problem}." for problem in signature_problems]
+        confirmations.append(f"signed by {signer[:16]}…")
     elif public_key is not None:
-        found.append(f"{folder / run_id} has no {SIGNATURE}: the report is not signed.")
-    verdict = " ".join(found) if found else said
+        problems.append(f"{folder / run_id} has no {SIGNATURE}: the report is not signed.")
+    verdict = " ".join(problems) if problems else "; ".join(confirmations)
     click.echo(f"{run_id}: {result.records} records, {verdict}")
-    return not found
+    return not problems
 
 
-def _recomputed(report: dict[str, Any], records: int) -> str:
-    said = f"{len(report['figures'])} figures of the report recomputed"
-    until = int(report["chain"]["seq"])
-    if until < records:
-        said += f", as of record {until}: write it again to have what came since"
-    return said
+def _recomputed_text(report: dict[str, Any], records: int) -> str:
+    text = f"{len(report['figures'])} figures of the report recomputed"
+    seq = int(report["chain"]["seq"])
+    if seq < records:
+        text += f", as of record {seq}; rebuild the report to include later records"
+    return text
 
 
-def _report(path: Path) -> dict[str, Any] | None:
-    """Return a published report; None where there is none, or it cannot be read."""
+def _read_report(path: Path) -> dict[str, Any] | None:
+    """Return a published report; None if there is none, or it cannot be read."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict) or not isinstance(document["figures"], dict):
-            raise TypeError("it is no report")  # noqa: TRY301 - told like any other
+            raise TypeError("not a report")  # noqa: TRY301 - reported like the others
         int(document["chain"]["seq"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        click.echo(f"{path} cannot be read ({error}): it is not compared with.", err=True)
+        click.echo(f"{path} cannot be read ({error}): the report is not verified.", err=True)
         return None
     return document
 
@@ -133,38 +135,38 @@ def _anchors(path: Path, report: dict[str, Any] | None) -> list[tuple[str, Chain
 
 
 def import_runs(file: Path, user: str, ledger: str | None, runs_dir: str | None) -> None:
-    """Take the rows of CodeCarbon's emissions.csv into the ledger, a run each."""
+    """Import the rows of CodeCarbon's emissions.csv, one run per row."""
     folder = runs_folder(runs_dir)
     target = Ledger.open(location_of(ledger, folder))
-    found = import_emissions(target, file, user)
-    new = [run for run in found if run.is_new]
+    imports = import_emissions(target, file, user)
+    new = [run for run in imports if run.is_new]
     for run in new:
         click.echo(run.run_id)
-    click.echo(f"{len(new)} of {len(found)} rows of {file} are new runs in {target.name}.")
+    click.echo(f"imported {len(new)} new runs from {len(imports)} rows of {file} to {target.name}.")
 
 
 def recover_records(file: Path, ledger: str | None, runs_dir: str | None) -> None:
-    """Put the records of a file into the ledger."""
+    """Append the records of a file to the ledger."""
     run_id, count = recover(open_ledger(ledger, runs_dir), file)
-    click.echo(f"{count} records are back in run {run_id}.")
+    click.echo(f"recovered {count} records of run {run_id}.")
 
 
 def resume_now(run: str, ledger: str | None, runs_dir: str | None) -> None:
-    """Ask a waiting run to go on at once."""
+    """Resume a waiting run now."""
     source = open_ledger(ledger, runs_dir)
     run_id = source.resolve(run)
     closed = source.facts(run_id, RunClosed)
     status = closed[-1].body["status"] if closed else "open"
     if status not in ("open", "released"):
-        raise InputError(f"run {run_id} does not wait: it ended as {status}.")
+        raise InputError(f"run {run_id} is not waiting: its status is {status}.")
     folder = runs_folder(runs_dir)
     try:
         (folder / run_id / RESUME_NOW).touch()
     except OSError as error:
         raise InputError(
-            f"cannot write into {folder / run_id}: {error.strerror}. Give the run's own --runs-dir."
+            f"cannot write to {folder / run_id}: {error.strerror}. Set --runs-dir to the run's."
         ) from error
-    click.echo(f"{run_id} is asked to go on.")
+    click.echo(f"resuming {run_id}.")
     job_id = job_of(run_id)
     if job_id is not None and status == "released":
         click.echo(start_now(job_id))

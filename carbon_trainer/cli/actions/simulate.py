@@ -30,25 +30,27 @@ def compare_policies(
     trace: Path, forecasts: Path | None, names: tuple[str, ...], every: str, jobs: int | None,
     csv_path: Path | None, **flags: Any,
 ) -> None:  # fmt: skip
-    """Print what policies would have saved on a trace, from many starts."""
-    chosen = list(names) or list(POLICIES)
-    for name in chosen:
+    """Back-test policies on a trace, and print their savings over many starts."""
+    policies = list(names) or list(POLICIES)
+    for name in policies:
+        # Raises for an unknown name now rather than in a worker process.
         policy(name)
     series = trace_of(trace)
-    known = _forecasts(forecasts)
+    recorded = [] if forecasts is None else read_forecasts(forecasts)
     job = _job(flags)
     every_ns = duration_of(every, "--every") // timedelta(microseconds=1) * 1000
-    begins = _covered(starts(series, job, every_ns, _first(known)), job, known)
-    outcomes = list(_outcomes(series, job, chosen, known, begins, jobs))
+    first_ns = recorded[0].start_ns if recorded else None
+    starts_ns = _covered(starts(series, job, every_ns, first_ns), job, recorded)
+    outcomes = list(_outcomes(series, job, policies, recorded, starts_ns, jobs))
     if csv_path is not None:
         _write(csv_path, outcomes)
-    Console(highlight=False, soft_wrap=True).print(_table(chosen, outcomes))
+    Console(highlight=False, soft_wrap=True).print(_table(policies, outcomes))
 
 
 def _job(flags: dict[str, Any]) -> Job:
     work = work_of(flags)
     if (flags["slack"] is None) == (flags["deadline"] is None):
-        raise InputError("give either --slack or --deadline")
+        raise InputError("give exactly one of --slack and --deadline")
     window = (
         flags["slack"] * work
         if flags["slack"] is not None
@@ -66,68 +68,65 @@ def _job(flags: dict[str, Any]) -> Job:
     )
 
 
-def _forecasts(path: Path | None) -> list[IntensitySeries]:
-    if path is None:
-        return []
-    return read_forecasts(path)
+def _covered(starts_ns: list[int], job: Job, recorded: Sequence[IntensitySeries]) -> list[int]:
+    """Return the starts whose windows end at most a day after the last recorded forecast.
 
-
-def _first(known: Sequence[IntensitySeries]) -> int | None:
-    return known[0].start_ns if known else None
-
-
-def _covered(begins: list[int], job: Job, known: Sequence[IntensitySeries]) -> list[int]:
-    """Leave out starts whose windows recorded forecasts do not reach, as at their last days."""
-    if not known:
-        return begins
+    Later ones would be planned with a forecast that is never updated, as no real job is.
+    """
+    if not recorded:
+        return starts_ns
     window_ns = round(job.window_hours * 3.6e12)
-    last_ns = known[-1].start_ns
-    return [begin for begin in begins if begin + window_ns <= last_ns + 86_400 * 10**9]
+    end_ns = recorded[-1].start_ns + 86_400 * 10**9
+    return [start_ns for start_ns in starts_ns if start_ns + window_ns <= end_ns]
 
 
 def _outcomes(
-    series: IntensitySeries, job: Job, names: list[str], known: list[IntensitySeries],
-    begins: list[int], jobs: int | None,
+    series: IntensitySeries, job: Job, names: list[str], recorded: list[IntensitySeries],
+    starts_ns: list[int], jobs: int | None,
 ) -> Iterator[Outcome]:  # fmt: skip
-    one = partial(_simulate, series, job, names, known)
-    workers = min(jobs or os.cpu_count() or 1, len(begins))
-    size = max(1, len(begins) // (8 * max(workers, 1)))
-    chunks = [begins[i : i + size] for i in range(0, len(begins), size)]
+    simulate_chunk = partial(_simulate, series, job, names, recorded)
+    workers = max(min(jobs or os.cpu_count() or 1, len(starts_ns)), 1)
+    # Eight chunks a worker keep all of them busy to the end, as starts take unequally long.
+    size = max(1, len(starts_ns) // (8 * workers))
+    chunks = [starts_ns[i : i + size] for i in range(0, len(starts_ns), size)]
     console = Console(stderr=True)
-    with ProcessPoolExecutor(max_workers=max(workers, 1)) as pool:
-        found = pool.map(one, chunks)
-        for part in track(found, "Simulating", total=len(chunks), console=console, transient=True):
-            yield from part
+    with ProcessPoolExecutor(max_workers=workers) as pool:
+        results = pool.map(simulate_chunk, chunks)
+        for outcomes in track(
+            results, "Simulating", total=len(chunks), console=console, transient=True
+        ):
+            yield from outcomes
 
 
 def _simulate(
-    series: IntensitySeries, job: Job, names: list[str], known: list[IntensitySeries],
-    begins: list[int],
+    series: IntensitySeries, job: Job, names: list[str], recorded: list[IntensitySeries],
+    starts_ns: list[int],
 ) -> list[Outcome]:  # fmt: skip
-    return [outcome for begin in begins for outcome in simulate(series, job, begin, names, known)]
+    return [
+        outcome
+        for start_ns in starts_ns
+        for outcome in simulate(series, job, start_ns, names, recorded)
+    ]
 
 
 def _table(names: list[str], outcomes: list[Outcome]) -> Table:
     count = len(outcomes) // len(names)
     table = Table(box=None, pad_edge=False, title=f"{count} starts", title_justify="left")
     table.add_column("policy")
-    for heading in ("saving", "of the optimum's", "energy", "resumes", "missed"):
+    for heading in ("saving", "of optimum", "energy", "resumes", "missed deadlines"):
         table.add_column(heading, justify="right")
     for name in names:
-        mine = [outcome for outcome in outcomes if outcome.policy == name]
-        saving = float(np.mean([outcome.saving for outcome in mine]))
-        best = float(
-            np.mean(
-                [1 - each.optimum_gco2e / each.run_now_gco2e for each in mine if each.run_now_gco2e]
-            )
-        )
+        rows = [outcome for outcome in outcomes if outcome.policy == name]
+        saving = float(np.mean([row.saving for row in rows]))
+        savings = [1 - row.optimum_gco2e / row.run_now_gco2e for row in rows if row.run_now_gco2e]
+        optimum = float(np.mean(savings))
         table.add_row(
             name,
             f"{100 * saving:.1f} %",
-            f"{100 * saving / best:.1f} %" if best > 0 else "",
-            f"{np.mean([each.energy_kwh for each in mine]):.2f} kWh",
-            f"{np.mean([each.resumes for each in mine]):.1f}",
-            str(sum(each.missed for each in mine)),
+            f"{100 * saving / optimum:.1f} %" if optimum > 0 else "",
+            f"{np.mean([row.energy_kwh for row in rows]):.2f} kWh",
+            f"{np.mean([row.resumes for row in rows]):.1f}",
+            str(sum(row.missed for row in rows)),
         )
     return table
 
@@ -137,8 +136,8 @@ def _write(path: Path, outcomes: list[Outcome]) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow([field.name for field in dataclasses.fields(Outcome)])
-            for each in outcomes:
-                row = [getattr(each, field.name) for field in dataclasses.fields(Outcome)]
+            for outcome in outcomes:
+                row = [getattr(outcome, field.name) for field in dataclasses.fields(Outcome)]
                 writer.writerow([iso(row[0]), *row[1:]])
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None

@@ -18,8 +18,8 @@ from carbon_trainer.launch.slurm import JobOptions, script_of, submit
 def submit_run(
     run_file: Path | None, more: tuple[str, ...], dry_run: bool, **flags: Any
 ) -> None:  # fmt: skip
-    """Send a run to Slurm, or print the batch script."""
-    sources = [(COMMAND_LINE, explicit_settings(flags))]
+    """Submit a run to Slurm, or print the batch script."""
+    sources = [(COMMAND_LINE, given(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     config = RunConfig.from_sources(*sources)
@@ -28,13 +28,14 @@ def submit_run(
     for option in more:
         if not option.startswith("-"):
             raise InputError(
-                f"--sbatch {option!r} is no option of sbatch: write it with its dashes"
+                f"--sbatch: invalid option {option!r} (expected one with its dashes, such as "
+                "--gres=gpu:4)"
             )
     folder = config.runs_dir.absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write in {folder}: {error.strerror}") from error
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
     options = JobOptions(
         name=config.name or "carbon-train",
         ranks_a_node=config.devices,
@@ -47,18 +48,18 @@ def submit_run(
         click.echo(script, nl=False)
         return
     job_id = submit(script)
-    click.echo(f"job {job_id} is run slurm-{job_id}; its output: {folder}/slurm-{job_id}.log")
+    click.echo(f"submitted job {job_id} as run slurm-{job_id}; output: {folder}/slurm-{job_id}.log")
 
 
 def fit_args(args: list[str]) -> list[str]:
-    """Return what the user typed for fit: all but what is for Slurm alone."""
-    kept: list[str] = []
-    skipped = False
+    """Return the arguments for fit: all of ``submit``'s but --sbatch and --dry-run."""
+    remaining: list[str] = []
+    is_sbatch_value = False
     for arg in args:
-        if skipped:
-            skipped = False
+        if is_sbatch_value:
+            is_sbatch_value = False
         elif arg == "--sbatch":
-            skipped = True
+            is_sbatch_value = True
         elif arg != "--dry-run" and not arg.startswith("--sbatch="):
-            kept.append(arg)
-    return kept
+            remaining.append(arg)
+    return remaining
