@@ -1,6 +1,6 @@
-"""How long commands take to say how they are used, beside Python, click and CodeCarbon's own.
+"""Start time of ``--help`` of every command, compared with Python, click and CodeCarbon.
 
-``python -m benchmarks.starts``: the median of five starts each, in turns, so that a busy machine
+``python -m benchmarks.starts``: the median of five starts each, interleaved, so that a busy machine
 slows all of them alike.
 """
 
@@ -11,12 +11,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
-from carbon_trainer.cli.main import cli
+from carbon_trainer.cli.main import command_paths
 
 TIMES = 5
 BIN = Path(sys.executable).parent
@@ -27,32 +24,22 @@ PEERS = {
 }
 
 
-def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    yield path
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            if found is not None:
-                yield from commands(found, (*path, name))
-
-
 def start_ms(command: list[str]) -> float:
-    begun = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return 1000 * (time.perf_counter() - begun)
+    return 1000 * (time.perf_counter() - start)
 
 
 def main() -> None:
     program = str(BIN / "carbon-train")
     own = {f"carbon-train {' '.join((*path, '--help'))}": [program, *path, "--help"]
-           for path in commands(cli)}  # fmt: skip
-    measured = PEERS | own
-    taken: dict[str, list[float]] = {name: [] for name in measured}
+           for path in command_paths()}  # fmt: skip
+    commands = PEERS | own
+    times_ms: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(TIMES):
-        for name, command in measured.items():
-            taken[name].append(start_ms(command))
-    medians = {name: statistics.median(times) for name, times in taken.items()}
+        for name, command in commands.items():
+            times_ms[name].append(start_ms(command))
+    medians = {name: statistics.median(times) for name, times in times_ms.items()}
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}")
     print(f"{'':38}{'ms':>8}{'/ python':>10}{'/ click':>10}{'/ codecarbon':>14}")
     for name, median in medians.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterator
 
 import click
 from click.shell_completion import CompletionItem
@@ -74,6 +75,19 @@ def cli() -> None:
     4 no plan meets the deadline and the budget; 75 released until a later hour;
     130, 138, 140, 143 interrupted, checkpoint saved.
     """
+
+
+def command_paths(
+    command: click.Command = cli, path: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    """Yield the words of each command and subcommand, such as ``("runs", "list")``."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            subcommand = command.get_command(context, name)
+            if subcommand is not None:
+                yield from command_paths(subcommand, (*path, name))
 
 
 def main() -> None:

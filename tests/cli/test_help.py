@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
-import click
 import pytest
 
-from carbon_trainer.cli.main import cli
+from carbon_trainer.cli.main import command_paths
 
 HEAVY = (
     "alembic", "codecarbon", "jinja2", "lightning", "matplotlib", "numpy", "pandas", "psutil",
@@ -17,18 +15,7 @@ HEAVY = (
 )  # fmt: skip
 
 
-def commands(command: click.Command = cli, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every command that can be typed: all verbs, and all verbs of verbs."""
-    yield path
-    if isinstance(command, click.Group):
-        context = click.Context(command)
-        for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from commands(found, (*path, name))
-
-
-COMMANDS = list(commands())
+COMMANDS = list(command_paths())
 
 
 def heavy_after(*words: str) -> tuple[str, list[str]]:
@@ -43,8 +30,8 @@ def heavy_after(*words: str) -> tuple[str, list[str]]:
     result = subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
     )
-    message, _, heavy = result.stdout.rstrip().rpartition("\n")
-    return message, heavy.strip("[]").replace("'", "").split(", ") if heavy != "[]" else []
+    out, _, heavy = result.stdout.rstrip().rpartition("\n")
+    return out, heavy.strip("[]").replace("'", "").split(", ") if heavy != "[]" else []
 
 
 def test_subcommands_are_listed() -> None:
@@ -54,12 +41,12 @@ def test_subcommands_are_listed() -> None:
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(path) or "carbon-train")
 def test_help_imports_nothing_heavy(path: tuple[str, ...]) -> None:
-    message, heavy = heavy_after(*path, "--help")
-    assert message.startswith(f"Usage: {' '.join(('carbon-train', *path))} ")
+    out, heavy = heavy_after(*path, "--help")
+    assert out.startswith(f"Usage: {' '.join(('carbon-train', *path))} ")
     assert heavy == []
 
 
 def test_a_command_that_runs_imports_what_it_needs() -> None:
-    message, heavy = heavy_after("recipes", "llama")
-    assert "llama-7b" in message
+    out, heavy = heavy_after("recipes", "llama")
+    assert "llama-7b" in out
     assert {"rich", "yaml"} <= set(heavy)
