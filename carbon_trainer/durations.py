@@ -72,8 +72,8 @@ def deadline_of(text: str, start_ns: int) -> int:
     if deadline_ns <= start_ns:
         start = datetime.fromtimestamp(start_ns / 1e9, UTC)
         raise InputError(
-            f"--deadline {text} is not after the start, {start:%Y-%m-%d %H:%M} UTC: give a later "
-            "deadline"
+            f"--deadline {text} is at or before the start {start:%Y-%m-%d %H:%M} UTC: give a later "
+            "one"
         )
     return deadline_ns
 
@@ -92,6 +92,6 @@ def span_of(text: str, flag: str) -> tuple[int, int]:
         )
     span = ns_of(time_of(begin.strip(), flag)), ns_of(time_of(end.strip(), flag))
     if span[1] <= span[0]:
-        raise InputError(f"{flag}: time span {text!r} ends before it begins")
+        raise InputError(f"{flag}: span {text!r} ends before it begins")
 
     return span

@@ -23,7 +23,7 @@ import yaml
 import carbon_trainer
 from carbon_trainer import callbacks
 from carbon_trainer.cli import options
-from carbon_trainer.cli.actions.amend import _instrument
+from carbon_trainer.cli.actions.amend import read_instrument
 from carbon_trainer.cli.main import VERBS, cli
 from carbon_trainer.config import RunConfig, RunSettings, read_yaml
 from carbon_trainer.grid.providers import infos
@@ -113,7 +113,7 @@ def test_every_file_of_settings_that_is_shown_is_read(block: Block, tmp_path: Pa
     if name == "run.yaml":
         RunConfig.from_sources((block.page, read_yaml(tmp_path / name)))
     elif name == "go.yaml":
-        assert _instrument(tmp_path / name)["registry"]
+        assert read_instrument(tmp_path / name)["registry"]
     else:
         assert yaml.safe_load(block.text)
 

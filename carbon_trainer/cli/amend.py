@@ -37,7 +37,7 @@ def _author_option(command: Command) -> Command:
 @_author_option
 @ledger_options
 def correct(**flags: Any) -> None:
-    """Append a correction of one of RUN's records; the original record is kept."""
+    """Correct one of RUN's records; the original is kept."""
     from carbon_trainer.cli.actions import amend
 
     amend.correct(**flags)
@@ -58,7 +58,7 @@ def correct(**flags: Any) -> None:
 @_author_option
 @ledger_options
 def state(**flags: Any) -> None:
-    """State who operates the machines of RUN, which determines the GHG scope."""
+    """State who operated RUN's machines, for the GHG scope."""
     from carbon_trainer.cli.actions import amend
 
     amend.state(**flags)
@@ -70,10 +70,10 @@ def state(**flags: Any) -> None:
 @_author_option
 @ledger_options
 def instrument(**flags: Any) -> None:
-    """Record the contractual instrument in FILE (YAML) for RUN's electricity.
+    """Record a contractual instrument for RUN's electricity.
 
-    Keys of FILE: instrument, registry, serial, vintage, market, rate_gco2e_per_kwh; optional:
-    energy_kwh and source (wind, solar, hydro, nuclear …).
+    Keys of FILE (YAML): instrument, registry, serial, vintage, market, rate_gco2e_per_kwh;
+    optional: energy_kwh and source (wind, solar, hydro, nuclear …).
     """
     from carbon_trainer.cli.actions import amend
 

@@ -20,7 +20,7 @@ def command() -> None:
 @click.option("--print-config", is_flag=True, help="Print the resolved settings and exit.")
 @preparation_options
 def prepare(**flags: Any) -> None:
-    """Prepare a dataset from SOURCE..., with a datasheet, metered and under a budget.
+    """Prepare a dataset with a datasheet, metered and under a budget.
 
     A SOURCE is a text file, a folder, JSONL (also .gz) or Parquet. One that ends in .yaml holds
     settings, with the names below as keys, and sources with their licences. Exact duplicates are
@@ -41,7 +41,7 @@ def prepare(**flags: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @ledger_options
 def affected(**flags: Any) -> None:
-    """Find datasets that contain entries of a removal list, and the runs trained on them.
+    """Find datasets and runs that used text of a removal list.
 
     Searches all datasets in the ledger and each DATASET folder; name those that have moved.
     """

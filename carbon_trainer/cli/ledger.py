@@ -18,10 +18,11 @@ def command() -> None:
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--into", required=True, metavar="LEDGER", help="Target ledger: file or URL.")
 def merge_ledgers(**flags: Any) -> None:
-    """Merge the runs of SOURCES (files or database URLs) into one ledger.
+    """Merge the runs of several ledgers into one.
 
-    Records keep their hashes, and merging twice changes nothing. A run with a broken hash chain,
-    or with conflicting records, is skipped and reported: exit status 1.
+    SOURCES are files or database URLs. Records keep their hashes, and merging twice changes
+    nothing. A run with a broken hash chain, or with conflicting records, is skipped and reported:
+    exit status 1.
     """
     from carbon_trainer.cli.actions import ledger
 
@@ -31,7 +32,10 @@ def merge_ledgers(**flags: Any) -> None:
 @command.command("upgrade")
 @ledger_options
 def upgrade(**flags: Any) -> None:
-    """Migrate a database of an earlier version; SQLite files are migrated automatically."""
+    """Migrate a database to this version's schema.
+
+    SQLite files are migrated automatically when they are opened.
+    """
     from carbon_trainer.cli.actions import ledger
 
     ledger.upgrade(**flags)
@@ -40,10 +44,10 @@ def upgrade(**flags: Any) -> None:
 @command.command("rebuild-sums")
 @ledger_options
 def rebuild_sums(**flags: Any) -> None:
-    """Recompute cached sums from the intervals, where they differ.
+    """Recompute the cached sums that reports read.
 
-    They differ if an earlier version has written to the same ledger, or if they were tampered
-    with; `runs verify` reports it.
+    They differ from the intervals if an earlier version has written to the same ledger, or if
+    they were tampered with; `runs verify` reports it.
     """
     from carbon_trainer.cli.actions import ledger
 
@@ -53,7 +57,10 @@ def rebuild_sums(**flags: Any) -> None:
 @command.command("create")
 @click.argument("location", metavar="LEDGER")
 def create(location: str) -> None:
-    """Create an empty LEDGER, a file or a database URL; needs rights to create tables."""
+    """Create an empty LEDGER, a file or a database URL.
+
+    In a database this needs the right to create tables.
+    """
     from carbon_trainer.cli.actions import ledger
 
     ledger.create(location)

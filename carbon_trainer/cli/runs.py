@@ -61,7 +61,7 @@ def verify_runs(**flags: Any) -> None:
 @click.option("--user", default="", help="User the runs are attributed to.")
 @ledger_options
 def import_runs(**flags: Any) -> None:
-    """Import CodeCarbon's emissions.csv FILE into the ledger, one run per row.
+    """Import CodeCarbon's emissions.csv, one run per row.
 
     Importing the same file again changes nothing.
     """
@@ -74,7 +74,11 @@ def import_runs(**flags: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @ledger_options
 def recover_records(**flags: Any) -> None:
-    """Append the records in FILE, saved while the disk was full or locked, to the ledger."""
+    """Recover records that were saved beside a full ledger.
+
+    FILE is the unwritten-RUN.jsonl that a run leaves in its folder if the disk was full or the
+    ledger locked until the end.
+    """
     from carbon_trainer.cli.actions import runs
 
     runs.recover_records(**flags)

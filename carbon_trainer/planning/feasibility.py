@@ -53,7 +53,8 @@ def check_budgets(problem: PlanProblem, solve: Callable[[PlanProblem], Plan]) ->
     free = dataclasses.replace(problem, budgets=Budgets())
     if budgets.emissions_gco2e is not None:
         plan = solve(dataclasses.replace(free, objective=Objective()))
-        _check(plan.emissions_gco2e, budgets.emissions_gco2e, "emits", "gCO2e", "emissions")
+        kg, limit_kg = plan.emissions_gco2e / 1000, budgets.emissions_gco2e / 1000
+        _check(kg, limit_kg, "emits", "kgCO2e", "emissions")
     if budgets.cost is not None:
         plan = solve(dataclasses.replace(free, objective=Objective(0.0, 1.0)))
         _check(plan.cost, budgets.cost, "costs", "", "cost")

@@ -31,14 +31,14 @@ def callback_settings() -> str:
 
 
 def providers() -> str:
-    """Return a table of those who tell carbon intensity."""
+    """Return a table of the providers of carbon intensity."""
     rows = [
         f"| `{info.name}` | {info.zones} | {info.accounting} | {info.step_minutes} min | "
         f"{info.forecast_hours or 'none'}{' h' if info.forecast_hours else ''} | "
-        f"{', '.join(f'`{key}`' for key in info.keys) or 'nothing'} | {info.licence} |"
+        f"{', '.join(f'`{key}`' for key in info.keys) or 'none'} | {info.licence} |"
         for info in infos()
     ]
-    head = ["provider", "zones", "counts", "step", "forecast", "needs", "licence"]
+    head = ["provider", "zones", "accounting", "step", "forecast", "credentials", "licence"]
     return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *rows])
 
 

@@ -49,7 +49,7 @@ def test_a_trace_that_does_not_cover_the_present(carbon_train: CarbonTrain, tmp_
 def test_a_deadline_in_the_past(carbon_train: CarbonTrain) -> None:
     result = carbon_train("fit", "--deadline", "2020-01-01T00:00Z")
     assert result.status == 2
-    assert "is not after the start" in result.err
+    assert "is at or before the start" in result.err
     assert not Path("carbon_runs").exists()
 
 

@@ -190,7 +190,7 @@ def test_a_budget_of_carbon_is_kept_where_cost_is_to_be_least() -> None:
         ({"work_hours": 4.5}, "1970-01-01T04:30:00Z would do"),
         ({"work_hours": 4, "blackouts": ((0, NS_PER_H),)}, "black-outs"),
         ({"budgets": Budgets(energy_kwh=1.5)}, "uses 2 kWh"),
-        ({"budgets": Budgets(emissions_gco2e=250)}, "emits 300 gCO2e"),
+        ({"budgets": Budgets(emissions_gco2e=250)}, "emits 0.3 kgCO2e"),
     ],
 )
 def test_what_cannot_be_done_says_what_would(changes: dict[str, object], says: str) -> None:

@@ -51,7 +51,7 @@ def instrument(
     run: str, file: Path, by: str | None, ledger: str | None, runs_dir: str | None
 ) -> None:
     """Record the contractual instrument in a file for a run's electricity."""
-    fact = InstrumentHeld(**_read_instrument(file), by=by or machine.user_name())
+    fact = InstrumentHeld(**read_instrument(file), by=by or machine.user_name())
     _append(run, fact, "instrument", ledger, runs_dir)
 
 
@@ -72,7 +72,12 @@ def _parse_change(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def _read_instrument(file: Path) -> dict[str, Any]:
+def read_instrument(file: Path) -> dict[str, Any]:
+    """Read a contractual instrument's fields from a YAML file.
+
+    Raises:
+        InputError: if it cannot be read, or a field is unknown or missing.
+    """
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

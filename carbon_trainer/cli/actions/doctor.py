@@ -115,7 +115,8 @@ def device_table(rows: list[tuple[str, WatchedDevice]]) -> Table:
     read_latency = "read latency,\nmedian / max"
     for heading in ("device", "method", "refresh", read_latency, "power", "±", "source"):
         right = heading in ("refresh", read_latency, "power", "±")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+        # The source alone wraps in a narrow terminal, so that no figure is cut off.
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "source")
     for name, device in rows:
         table.add_row(*(escape(text) for text in (name, *_cells(device))))
     return table
