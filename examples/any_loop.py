@@ -1,4 +1,4 @@
-"""Any training loop: what each step and each phase used, with its uncertainty and method."""
+"""Any training loop: the energy of each step and phase, with its uncertainty and method."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def main() -> None:
     model = torch.nn.Linear(1024, 1024).to(device)
     optimizer = torch.optim.AdamW(model.parameters())
 
-    # On a GPU, events mark a step where the GPU does it; nothing waits for them.
+    # On a GPU, CUDA events time a step on the GPU itself, without synchronizing with it.
     gpu_event = (lambda: torch.cuda.Event(enable_timing=True)) if device == "cuda" else None
     with EnergyMeter(gpu_event=gpu_event) as meter:
         for _ in range(args.steps):
@@ -30,10 +30,10 @@ def main() -> None:
         with meter.phase("validation"), torch.no_grad():
             model(torch.randn(256, 1024, device=device))
 
-    # By device and by phase, each with its method and uncertainty.
+    # By device and by phase, each with method and uncertainty.
     print(meter.summary())
     for step in meter.steps()[-3:]:
-        print(f"a step: {step.energy_j:.3f} J ± {step.sigma_j:.3f} J, {step.method}")
+        print(f"step: {step.energy_j:.3f} J ± {step.sigma_j:.3f} J, {step.method}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A budgeted run from Python: settings as a RunConfig, trained by a CarbonTrainer."""
+"""A budgeted run from Python: a RunConfig, and a CarbonTrainer that uses it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOCK = 128
 
 
 class Counting(Dataset[dict[str, torch.Tensor]]):
-    """Blocks of tokens in which each follows the one before."""
+    """Blocks of consecutive tokens."""
 
     def __len__(self) -> int:
         return 10_000
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("carbon_runs"))
     args = parser.parse_args()
 
-    # The names are those of the flags and of a run file; a mistake is one sentence, as there.
+    # Settings have the names of the flags and of a run file, and are validated in the same way.
     config = RunConfig(
         budget_kwh=args.budget_kwh,
         zone="FR",
@@ -44,7 +44,7 @@ def main() -> None:
     trainer = CarbonTrainer(config, logger=False, default_root_dir=args.runs_dir)
     trainer.fit(module, DataLoader(Counting(), batch_size=8))
 
-    # How it ended: "finished", or "budget" with a checkpoint to go on from.
+    # The status is "finished", or "budget" with a checkpoint to resume from.
     ledger = Ledger.open(args.runs_dir / "ledger.sqlite", create=False)
     run_id = ledger.resolve("last")
     for closed in ledger.facts(run_id, RunClosed):

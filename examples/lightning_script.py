@@ -1,4 +1,4 @@
-"""A Lightning script of one's own: metered, under a budget, with a report, by one callback."""
+"""Your own Lightning script: metered, under a budget, with a report, with one callback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from carbon_trainer.callbacks import CarbonAware
 
 
 class NextNumber(lightning.LightningModule):
-    """Any module will do; this one learns to add one."""
+    """Any module works; this one learns to add one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,8 +36,8 @@ def main() -> None:
     parser.add_argument("--runs-dir", default="carbon_runs")
     args = parser.parse_args()
 
-    # It stops before any of the limits is exceeded, saves a checkpoint, and writes the report to
-    # RUNS_DIR/RUN. deadline="3d" would shift and throttle the run too.
+    # It stops before the budget is exceeded, saves a checkpoint, and writes the report to
+    # RUNS_DIR/RUN. With deadline="3d" the run would also be shifted and throttled.
     carbon = CarbonAware(budget_kwh=0.5, zone="GB", runs_dir=args.runs_dir, project="examples")
 
     numbers = TensorDataset(torch.randn(4096, 8))

@@ -14,7 +14,7 @@ from carbon_trainer.cli.options import config_options
 @click.argument("run_file", required=False, type=click.Path(path_type=Path))
 @click.option(
     "--sbatch",
-    "more",
+    "sbatch_options",
     multiple=True,
     metavar="OPTION",
     help="Option for sbatch, such as --sbatch=--partition=gpu; repeatable.",

@@ -24,7 +24,7 @@ Ask = Callable[[str], list[str]]
 def completions(carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch) -> Ask:
     """Return what is offered for the last word of a line, as bash gets it."""
 
-    def asked(line: str) -> list[str]:
+    def complete(line: str) -> list[str]:
         monkeypatch.setenv("_CARBON_TRAIN_COMPLETE", "bash_complete")
         monkeypatch.setenv("COMP_WORDS", f"carbon-train {line}")
         monkeypatch.setenv("COMP_CWORD", str(line.count(" ") + 1))
@@ -32,7 +32,7 @@ def completions(carbon_train: Callable[..., CommandResult], monkeypatch: pytest.
         assert result.err == ""
         return [item.partition(",")[2] for item in result.out.split()]
 
-    return asked
+    return complete
 
 
 @pytest.fixture

@@ -141,8 +141,8 @@ def test_explicit_words_depend_on_the_language_of_each_document(
     assert "https://arxiv.org/abs/2104.08758" in page
     flags = ["--to", "clean", "--explicit", "drop", "--explicit-words", "2"]
     assert carbon_train(*looked, *flags).status == 0
-    kept = [row["id"] for row in _rows(shell.folder / "clean")]
-    assert kept == ["plain", "one", "german", "rude", "chinese"]
+    ids = [row["id"] for row in _rows(shell.folder / "clean")]
+    assert ids == ["plain", "one", "german", "rude", "chinese"]
 
 
 def test_a_custom_word_list_replaces_the_built_in_ones(shell: Shell, carbon_train: Command) -> None:
@@ -188,8 +188,8 @@ def test_the_same_command_gives_the_same_bytes(shell: Shell, carbon_train: Comma
         assert (
             carbon_train("data", "prepare", "mixed.jsonl", "--to", to, *steps, *QUICK).status == 0
         )
-    one, two = (_data_bytes(shell.folder / to) for to in ("one", "two"))
-    assert one == two
+    first, second = (_data_bytes(shell.folder / to) for to in ("one", "two"))
+    assert first == second
     sheets = [_sheet(shell.folder / to) for to in ("one", "two")]
     for sheet in sheets:
         del sheet["preparation"], sheet["name"]
@@ -204,13 +204,13 @@ def _rows_to_be_killed(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What a preparation leaves that nothing has disturbed."""
-    shell = Shell(tmp_path_factory.mktemp("whole"))
+    shell = Shell(tmp_path_factory.mktemp("uninterrupted"))
     _rows_to_be_killed(shell.folder)
-    result = shell.run("data", "prepare", "--to", "whole", *KILLED)
+    result = shell.run("data", "prepare", "--to", "uninterrupted", *KILLED)
     assert result.status == 0, result.err
-    data = _data_bytes(shell.folder / "whole")
+    data = _data_bytes(shell.folder / "uninterrupted")
     assert len([name for name in data if name.startswith("part-")]) > 1
     return data
 
@@ -224,7 +224,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     ],
 )  # fmt: skip
 def test_killed_anywhere_the_same_command_resumes_to_the_same_bytes(
-    shell: Shell, carbon_train: Command, whole: dict[str, bytes], point: str, count: int
+    shell: Shell, carbon_train: Command, uninterrupted: dict[str, bytes], point: str, count: int
 ) -> None:
     _rows_to_be_killed(shell.folder)
     command = ["data", "prepare", "--to", "out", *KILLED]
@@ -240,7 +240,7 @@ def test_killed_anywhere_the_same_command_resumes_to_the_same_bytes(
         assert "the preparation of out is not finished" in fit.err
     again = carbon_train(*command)
     assert again.status == 0, again.err
-    assert _data_bytes(shell.folder / "out") == whole
+    assert _data_bytes(shell.folder / "out") == uninterrupted
     assert not (shell.folder / "out" / ".preparing").exists()
     run_id = _sheet(shell.folder / "out")["preparation"]["run_id"]
     assert verify(_ledger(shell), run_id).problem is None
@@ -272,8 +272,8 @@ def test_a_document_that_takes_too_long_is_stopped_before_the_budget_is_exceeded
         monkeypatch.undo()
         monkeypatch.chdir(shell.folder)
         assert carbon_train(*command, "--to", "out", "--budget-kwh", "1").status == 0
-        assert carbon_train(*command, "--to", "whole").status == 0
-    assert _data_bytes(shell.folder / "out") == _data_bytes(shell.folder / "whole")
+        assert carbon_train(*command, "--to", "uninterrupted").status == 0
+    assert _data_bytes(shell.folder / "out") == _data_bytes(shell.folder / "uninterrupted")
 
 
 @pytest.mark.slow
@@ -321,8 +321,8 @@ def test_fit_trains_on_it_and_records_the_dataset(shell: Shell, carbon_train: Co
     report = (shell.folder / "carbon_runs" / run_id / "report.md").read_text()
     assert f"Prepared by run {cited['run_id']}" in report
     assert "that is not counted above" in report
-    made = ledger.facts(cited["run_id"], DatasetPrepared)
-    assert made[-1].body["data_sha256"] == cited["data_sha256"]
+    prepared = ledger.facts(cited["run_id"], DatasetPrepared)
+    assert prepared[-1].body["data_sha256"] == cited["data_sha256"]
 
 
 MACAW = [
@@ -392,14 +392,14 @@ def test_datasets_and_runs_with_text_to_delete_are_found(
     )
     result = carbon_train("data", "affected", "--remove", "list.csv", "--json")
     assert result.status == 0, result.err
-    found = {one["name"]: one for one in json.loads(result.out)}
-    assert found["touched"]["documents"] == {
+    findings = {finding["name"]: finding for finding in json.loads(result.out)}
+    assert findings["touched"]["documents"] == {
         "email": 1, "id": 1, "id, by its exact duplicate": 1, "id, by its near duplicate": 1,
     }  # fmt: skip
-    assert found["clean"]["documents"] == {}
+    assert findings["clean"]["documents"] == {}
     ledger = _ledger(shell)
     trained = [run for run in ledger.run_ids() if ledger.facts(run, CorpusDescribed)]
-    assert found["touched"]["runs"] == trained[:1]
+    assert findings["touched"]["runs"] == trained[:1]
     shutil.move(shell.folder / "touched", shell.folder / "moved")
     message = carbon_train("data", "affected", "--remove", "list.csv").out
     assert "touched may: it was not looked into (its folder is not there" in message

@@ -29,8 +29,8 @@ def test_a_training_is_estimated_with_intervals_factors_and_sources(carbon_train
 def test_json_has_the_same_figures_with_method_and_interval(carbon_train: Train) -> None:
     document = json.loads(carbon_train("estimate", *JOB, "--price-per-kwh", "0.2", "--json").out)
     figures = document["figures"]
-    assert {one["method"] for one in figures.values()} == {"estimated"}
-    assert all(one["low"] < one["value"] < one["high"] for one in figures.values())
+    assert {figure["method"] for figure in figures.values()} == {"estimated"}
+    assert all(figure["low"] < figure["value"] < figure["high"] for figure in figures.values())
     assert figures["cost"]["value"] == pytest.approx(0.2 * figures["energy_kwh"]["value"])
     assert (document["parameters"], document["tokens"], document["accelerators"]) == (
         20e9,
@@ -82,15 +82,17 @@ def test_a_run_of_the_rumoured_size_of_gpt_4_can_be_estimated(carbon_train: Trai
 def test_a_recipe_brings_its_own_size_and_needs_no_torch(shell: Shell) -> None:
     result = shell.run("estimate", "--recipe", "llama-7b", "--tokens", "1T", "--json")
     assert result.status == 0
-    same = shell.run("estimate", "--params", "6738415616", "--tokens", "1T", "--json")
-    assert json.loads(result.out) == json.loads(same.out)
+    by_parameters = shell.run("estimate", "--params", "6738415616", "--tokens", "1T", "--json")
+    assert json.loads(result.out) == json.loads(by_parameters.out)
     code = (
         "import sys; sys.argv = ['carbon-train', 'estimate', '--recipe', 'llama-7b', '--tokens', "
         "'1T']\nfrom carbon_trainer.cli.main import main\ntry: main()\nexcept SystemExit: pass\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr
 
 
 def test_attention_over_a_long_sequence_is_printed_with_its_share(carbon_train: Train) -> None:
@@ -130,7 +132,7 @@ def test_a_comparison_in_json_has_interval_unit_and_method_of_every_figure(
             assert figure["method"] == "estimated"
             assert figure["unit"]
         assert way["breaks_even"] is None
-    assert all(one["source"] and one["boundary"] for one in document["providers"])
+    assert all(figure["source"] and figure["boundary"] for figure in document["providers"])
 
 
 def test_published_runs_are_listed_with_their_sources(carbon_train: Train) -> None:
@@ -140,10 +142,10 @@ def test_published_runs_are_listed_with_their_sources(carbon_train: Train) -> No
     (source,) = [line for line in lines if "arXiv 2304.01373" in line]
     assert source.split(".")[0] == pythia.split()[-1]
     assert any("OPT-175B: hours are assumed" in line for line in lines)
-    listed = json.loads(carbon_train("estimate", "--list", "--json").out)
-    (same,) = [run for run in listed if run["model"] == "Pythia 12B"]
-    assert same["accelerator_hours"] == 72_300
-    assert same["effective_mfu"] == pytest.approx(0.26, abs=0.005)
+    published = json.loads(carbon_train("estimate", "--list", "--json").out)
+    (pythia_run,) = [run for run in published if run["model"] == "Pythia 12B"]
+    assert pythia_run["accelerator_hours"] == 72_300
+    assert pythia_run["effective_mfu"] == pytest.approx(0.26, abs=0.005)
 
 
 @pytest.mark.parametrize(

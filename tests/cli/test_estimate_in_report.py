@@ -17,10 +17,10 @@ Train = Callable[..., CommandResult]
 
 
 def _report(shell: Shell) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(
+    report: dict[str, Any] = json.loads(
         (shell.folder / "carbon_runs" / shell.run_id() / "report.json").read_text()
     )
-    return found
+    return report
 
 
 def test_on_a_known_gpu_the_report_has_the_estimate(

@@ -145,9 +145,9 @@ def test_a_tiny_budget_stops_with_a_checkpoint_and_resume_goes_on_bit_for_bit(
     shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps = ["--max-steps", "400", "--checkpoint-every", "5000", "--validate-every", "120"]
-    whole = carbon_train("fit", *shell.tiny, *steps)
-    assert whole.status == 0
-    (whole_id,) = _ledger(shell).run_ids()
+    uninterrupted = carbon_train("fit", *shell.tiny, *steps)
+    assert uninterrupted.status == 0
+    (uninterrupted_id,) = _ledger(shell).run_ids()
 
     budget_kwh = 250 * 3.5 / 3.6e6
     with SimulatedNvml(SimulatedGpu(power=Constant(250))).install():
@@ -162,7 +162,7 @@ def test_a_tiny_budget_stops_with_a_checkpoint_and_resume_goes_on_bit_for_bit(
         assert 0 < ledger.energy_mj(run_id) / 3.6e9 <= budget_kwh
         again = carbon_train("fit", "--resume", run_id, "--budget-kwh", "1")
     assert again.status == 0, again.out + again.err
-    assert _losses(ledger, run_id) == _losses(ledger, whole_id)
+    assert _losses(ledger, run_id) == _losses(ledger, uninterrupted_id)
     assert "already" not in again.err
     report = json.loads((shell.folder / "carbon_runs" / run_id / "report.json").read_text())
     assert len(report["segments"]) == 2
@@ -210,11 +210,11 @@ def test_a_signal_while_the_run_is_being_opened_closes_it_all_the_same(
 ) -> None:
     begin = RunSession._begin
 
-    def struck(*args: object) -> None:
+    def interrupt(*args: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         begin(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(RunSession, "_begin", struck)
+    monkeypatch.setattr(RunSession, "_begin", interrupt)
     result = carbon_train("fit", *shell.tiny)
     assert result.status == 143
     assert "interrupted: SIGTERM before training." in result.out
@@ -226,11 +226,11 @@ def test_a_signal_while_the_run_is_being_closed_has_its_answer_already(
 ) -> None:
     close = RunSession.close
 
-    def struck(*args: object) -> object:
+    def interrupt(*args: object) -> object:
         os.kill(os.getpid(), signal.SIGTERM)
         return close(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(RunSession, "close", struck)
+    monkeypatch.setattr(RunSession, "close", interrupt)
     result = carbon_train("fit", *shell.tiny)
     assert result.status == 0
     assert _ledger(shell).facts(shell.run_id())[-1].body["status"] == "finished"
@@ -239,10 +239,10 @@ def test_a_signal_while_the_run_is_being_closed_has_its_answer_already(
 def test_a_signal_before_there_is_a_run_is_one_sentence(
     shell: Shell, carbon_train: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def struck(*_: object, **__: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("carbon_trainer.training.fit.fit", struck)
+    monkeypatch.setattr("carbon_trainer.training.fit.fit", interrupt)
     result = carbon_train("fit", *shell.tiny)
     assert (result.status, result.err) == (143, "carbon-train: interrupted by SIGTERM.\n")
 

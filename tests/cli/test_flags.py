@@ -12,8 +12,8 @@ from carbon_trainer.ledger.terms import OPERATIONS
 
 
 def test_flags_json_matches_the_settings() -> None:
-    kept = FLAGS_FILE.read_text(encoding="utf-8")
-    assert kept == flags_json(), "a setting has changed: run `python -m carbon_trainer.cli.flags`"
+    written = FLAGS_FILE.read_text(encoding="utf-8")
+    assert written == flags_json(), "settings changed: run `python -m carbon_trainer.cli.flags`"
 
 
 def test_the_default_runs_folder_is_the_same_everywhere() -> None:

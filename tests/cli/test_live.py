@@ -27,11 +27,11 @@ def test_live_metrics_are_served_from_preparation_to_end(shell: Shell) -> None:
     deadline_s = time.monotonic() + 120
     # Its first readings may tell a power badly where a busy machine took them late.
     power_w = [pytest.approx(250, rel=0.1)]
-    while (seen := scrape(url)).one("steps_total") < 3 or seen.all("power_watts") != power_w:
-        assert time.monotonic() < deadline_s, seen
+    while (metrics := scrape(url)).one("steps_total") < 3 or metrics.all("power_watts") != power_w:
+        assert time.monotonic() < deadline_s, metrics
         time.sleep(0.2)
-    assert seen.all("power_watts", device=GPU["uuid"]) == power_w
-    assert seen.one("tokens_total") >= 3 * 4 * 32
+    assert metrics.all("power_watts", device=GPU["uuid"]) == power_w
+    assert metrics.one("tokens_total") >= 3 * 4 * 32
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 143, out + err
@@ -42,8 +42,8 @@ def test_live_metrics_are_served_from_preparation_to_end(shell: Shell) -> None:
 def test_a_taken_port_is_bad_input_and_nothing_is_recorded(
     shell: Shell, carbon_train: Callable[..., CommandResult]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
         Path("run.yaml").write_text(f"prometheus_port: {port}\n")
         result = carbon_train("fit", "run.yaml", *shell.tiny)
     assert result.status == 2

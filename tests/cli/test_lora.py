@@ -69,11 +69,11 @@ def test_lora_trains_resumes_bit_for_bit_and_is_exported_merged_or_alone(
     assert result.status == 0, result.err
     assert "of them trained)" in result.out
     place = Path("carbon_runs") / shell.run_id()
-    whole = _losses(shell.run_id())
-    assert whole[-1] < whole[0] - 0.1
+    uninterrupted = _losses(shell.run_id())
+    assert uninterrupted[-1] < uninterrupted[0] - 0.1
     again = carbon_train("fit", "--resume", str(place / "checkpoints" / "step-00000005.ckpt"))
     assert again.status == 0, again.out + again.err
-    assert _losses(shell.run_id()) == whole + whole[5:]
+    assert _losses(shell.run_id()) == uninterrupted + uninterrupted[5:]
 
     assert carbon_train("export", "last", "--to", "merged").status == 0
     with pytest.MonkeyPatch.context() as patched:

@@ -46,23 +46,23 @@ def test_macaw_trains_resumes_bit_for_bit_and_is_exported(
     assert result.status == 0, result.err
     run_id = shell.run_id()
     place = shell.folder / "carbon_runs" / run_id
-    whole = _losses(shell, run_id)
-    assert [step for step, _ in whole] == list(range(1, 13))
-    assert whole[-1][1] < whole[0][1] - 1
+    uninterrupted = _losses(shell, run_id)
+    assert [step for step, _ in uninterrupted] == list(range(1, 13))
+    assert uninterrupted[-1][1] < uninterrupted[0][1] - 1
 
     again = carbon_train("fit", "--resume", str(place / "checkpoints" / "step-00000005.ckpt"))
     assert again.status == 0, again.out + again.err
-    assert _losses(shell, run_id) == whole + whole[5:]
+    assert _losses(shell, run_id) == uninterrupted + uninterrupted[5:]
 
     assert carbon_train("export", "last", "--to", "trained").status == 0
     model = AutoModelForSeq2SeqLM.from_pretrained("trained", local_files_only=True).eval()
     tokenizer = AutoTokenizer.from_pretrained("trained", local_files_only=True)
     assert (tokenizer.pad_token, tokenizer.eos_token) == ("<pad>", "</s>")
-    asked = tokenizer("$answer$ ; $question$ = Which animal lays eggs?", return_tensors="pt")
-    assert asked["input_ids"][0, -1] == tokenizer.eos_token_id
+    prompt = tokenizer("$answer$ ; $question$ = Which animal lays eggs?", return_tensors="pt")
+    assert prompt["input_ids"][0, -1] == tokenizer.eos_token_id
     with torch.no_grad():
-        given = model.generate(input_ids=asked["input_ids"], max_new_tokens=4, min_new_tokens=4)
-    assert tokenizer.decode(given[0]).startswith("<pad>$answer$ =")
+        output = model.generate(input_ids=prompt["input_ids"], max_new_tokens=4, min_new_tokens=4)
+    assert tokenizer.decode(output[0]).startswith("<pad>$answer$ =")
 
     onward = carbon_train(
         "fit", *TINY, "--data", str(QUESTIONS), "--model", "trained", "--max-steps", "2"

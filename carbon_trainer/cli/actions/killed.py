@@ -103,18 +103,18 @@ def _is_final_checkpoint(settings: Mapping[str, Any], run_dir: Path, point: Resu
 
 def _gaps(ledger: Ledger, settings: Mapping[str, Any], point: ResumePoint) -> list[Fact]:
     """Return the gaps in the record of the last steps."""
-    why = "the process was killed before it had recorded"
+    reason = "the process was killed before it had recorded"
     last = ledger.last(point.run_id, Progress)
     recorded = 0 if last is None else int(last.body["step"])
     validated = last is not None and last.body["validation_loss"] is not None
     gaps: list[Fact] = []
     if recorded < point.step:
-        what = f"losses of steps {recorded + 1:,} to {point.step:,}"
-        gaps.append(Incomplete(what=what, why=f"{why} them"))
+        losses = f"losses of steps {recorded + 1:,} to {point.step:,}"
+        gaps.append(Incomplete(what=losses, why=f"{reason} them"))
     validate_every = int(settings.get("validate_every") or 0)
     is_due = validate_every > 0 and point.step % validate_every == 0
     if is_due and (recorded < point.step or not validated):
-        gaps.append(Incomplete(what="validation after the last step", why=f"{why} its result"))
+        gaps.append(Incomplete(what="validation after the last step", why=f"{reason} its result"))
     return gaps
 
 

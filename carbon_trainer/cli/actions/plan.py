@@ -146,8 +146,8 @@ def _without_budgets(problem: PlanProblem) -> PlanProblem:
 
 def _json(problem: PlanProblem, plan: Plan, compare: bool) -> dict[str, Any]:
     document = plan.as_json()
-    now = policy("run-now")(_without_budgets(problem))
-    document["run_now_gco2e"] = now.emissions_gco2e
+    run_now = policy("run-now")(_without_budgets(problem))
+    document["run_now_gco2e"] = run_now.emissions_gco2e
     document["intensity"] = {
         "zone": problem.intensity.info.zone,
         "accounting": problem.intensity.info.accounting,
@@ -186,17 +186,17 @@ def _plan_by_policy(problem: PlanProblem) -> dict[str, Plan | None]:
 
 
 def _print(console: Console, problem: PlanProblem, plan: Plan) -> None:
-    now = policy("run-now")(_without_budgets(problem))
+    run_now = policy("run-now")(_without_budgets(problem))
     info = problem.intensity.info
     console.print(f"Intensity: {info.zone}, {info.accounting}, {info.source}")
     console.print(_schedule(plan))
-    kg, now_kg = plan.emissions_gco2e / 1000, now.emissions_gco2e / 1000
+    kg, now_kg = plan.emissions_gco2e / 1000, run_now.emissions_gco2e / 1000
     saving = f"{100 * (1 - kg / now_kg):.1f} % less than run now" if now_kg else "as run now"
     console.print(f"Emissions  {emissions_text(kg)} ({saving}, {emissions_text(now_kg)})")
-    energy, now_energy = energy_text(plan.energy_kwh), energy_text(now.energy_kwh)
+    energy, now_energy = energy_text(plan.energy_kwh), energy_text(run_now.energy_kwh)
     console.print(f"Energy     {energy} (run now {now_energy})")
     if problem.price is not None:
-        console.print(f"Cost       {plan.cost:.4g} (run now {now.cost:.4g})")
+        console.print(f"Cost       {plan.cost:.4g} (run now {run_now.cost:.4g})")
     slack_h = (problem.deadline_ns - plan.finish_ns) / NS_PER_H
     console.print(f"Finish     {iso(plan.finish_ns)}, {slack_h:.1f} h before the deadline")
     if plan.gap is not None:
@@ -237,7 +237,7 @@ def _schedule(plan: Plan) -> Table:
 
 def _comparison(problem: PlanProblem) -> Table:
     plans = _plan_by_policy(problem)
-    now = plans["run-now"]
+    run_now = plans["run-now"]
     table = Table(box=None, pad_edge=False)
     table.add_column("policy")
     for heading in ("emissions", "saving", "energy", "resumes", "finish (UTC)"):
@@ -247,8 +247,8 @@ def _comparison(problem: PlanProblem) -> Table:
             table.add_row(name, "misses the deadline", "", "", "", "")
             continue
         saving = ""
-        if now is not None and now.emissions_gco2e:
-            saving = f"{100 * (1 - plan.emissions_gco2e / now.emissions_gco2e):.1f} %"
+        if run_now is not None and run_now.emissions_gco2e:
+            saving = f"{100 * (1 - plan.emissions_gco2e / run_now.emissions_gco2e):.1f} %"
         table.add_row(
             name, emissions_text(plan.emissions_gco2e / 1000), saving,
             energy_text(plan.energy_kwh), str(plan.resumes),

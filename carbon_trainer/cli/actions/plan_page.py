@@ -35,23 +35,23 @@ th:first-child, td:first-child, .left { text-align: left; }
 """
 
 
-def page(problem: PlanProblem, plan: Plan, now: Plan) -> str:
+def page(problem: PlanProblem, plan: Plan, run_now: Plan) -> str:
     """Return a plan, compared with running at once, as a self-contained HTML page."""
     info = problem.intensity.info
-    saved = 1 - plan.emissions_gco2e / now.emissions_gco2e if now.emissions_gco2e else 0.0
+    saving = 1 - plan.emissions_gco2e / run_now.emissions_gco2e if run_now.emissions_gco2e else 0.0
     bound = ""
     if plan.gap is not None:
         bound = f"<p>At most {100 * plan.gap:.3f} % above the optimum (proved).</p>"
     notes = "".join(f"<li>{escape(note)}.</li>" for note in plan.notes)
-    rows = _row("This plan", plan) + _row("Run now", now)
+    rows = _row("This plan", plan) + _row("Run now", run_now)
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Plan: {escape(info.zone)}</title>
 <meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>
 <h1>When to run, and at which power</h1>
 <p>{problem.work_hours:g} hours of work between {iso(problem.now_ns)} and
-{iso(problem.deadline_ns)}: {100 * saved:.1f} % fewer emissions than running at once.</p>
+{iso(problem.deadline_ns)}: {100 * saving:.1f} % fewer emissions than running at once.</p>
 {bound}
-{_chart(problem, plan, now)}
+{_chart(problem, plan, run_now)}
 <table><thead><tr><th>Policy</th><th>Emissions</th><th>Energy</th><th>Resumes</th><th>Finish (UTC)
 </th></tr></thead><tbody>{rows}</tbody></table>
 <p>Intensity: {escape(info.zone)}, {escape(info.accounting)}, {escape(info.source)}. Emissions are
@@ -68,7 +68,7 @@ def _row(name: str, plan: Plan) -> str:
     )
 
 
-def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
+def _chart(problem: PlanProblem, plan: Plan, run_now: Plan) -> str:
     # Slow to import, and only --html needs it.
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
@@ -91,7 +91,7 @@ def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
         intensity.axvspan(begin, end, color=COLOURS[mode], alpha=0.25, linewidth=0)
     power.set_ylabel("power, W")
     power.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False)
-    for schedule, name, style in ((plan, "this plan", "-"), (now, "run now", "--")):
+    for schedule, name, style in ((plan, "this plan", "-"), (run_now, "run now", "--")):
         slots = schedule.slots
         ends = [_time(slots[0].start_ns), *(_time(slot.end_ns) for slot in slots)]
         grams = np.cumsum([0.0, *(slot.emissions_gco2e for slot in slots)])
@@ -117,13 +117,13 @@ def _chart(problem: PlanProblem, plan: Plan, now: Plan) -> str:
 
 def _spans(plan: Plan) -> list[tuple[int, int, Mode, float]]:
     """Return (start, end, mode, watts) of what is done, neighbours of one kind joined."""
-    found: list[tuple[int, int, Mode, float]] = []
+    spans: list[tuple[int, int, Mode, float]] = []
     for slot in plan.slots:
         start_ns = slot.start_ns
-        if found and found[-1][2:] == (slot.mode, slot.power_w):
-            start_ns = found.pop()[0]
-        found.append((start_ns, slot.end_ns, slot.mode, slot.power_w))
-    return found
+        if spans and spans[-1][2:] == (slot.mode, slot.power_w):
+            start_ns = spans.pop()[0]
+        spans.append((start_ns, slot.end_ns, slot.mode, slot.power_w))
+    return spans
 
 
 def _time(time_ns: int) -> datetime:

@@ -16,7 +16,7 @@ from carbon_trainer.launch.slurm import JobOptions, script_of, submit
 
 
 def submit_run(
-    run_file: Path | None, more: tuple[str, ...], dry_run: bool, **flags: Any
+    run_file: Path | None, sbatch_options: tuple[str, ...], dry_run: bool, **flags: Any
 ) -> None:  # fmt: skip
     """Submit a run to Slurm, or print the batch script."""
     sources = [(COMMAND_LINE, given(flags))]
@@ -25,7 +25,7 @@ def submit_run(
     config = RunConfig.from_sources(*sources)
     check_quickly(config)
     check_schedule(config)
-    for option in more:
+    for option in sbatch_options:
         if not option.startswith("-"):
             raise InputError(
                 f"--sbatch: invalid option {option!r} (expected one with its dashes, such as "
@@ -41,7 +41,7 @@ def submit_run(
         ranks_a_node=config.devices,
         nodes=config.nodes,
         folder=folder,
-        more=more,
+        more=sbatch_options,
     )
     script = script_of(options, fit_args(sys.argv[2:]))
     if dry_run:
