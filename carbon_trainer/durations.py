@@ -47,8 +47,7 @@ def time_of(text: str, flag: str) -> datetime:
         ) from None
     if time.tzinfo is None:
         raise InputError(
-            f"{flag}: time {text!r} has no time zone (append Z for UTC, or an offset such as "
-            "+01:00)"
+            f"{flag}: {text!r} has no time zone (append Z for UTC, or an offset such as +01:00)"
         )
     return time.astimezone(UTC)
 
@@ -72,8 +71,8 @@ def deadline_of(text: str, start_ns: int) -> int:
     if deadline_ns <= start_ns:
         start = datetime.fromtimestamp(start_ns / 1e9, UTC)
         raise InputError(
-            f"--deadline {text} is at or before the start {start:%Y-%m-%d %H:%M} UTC: give a later "
-            "one"
+            f"--deadline {text} is at or before the start {start:%Y-%m-%d %H:%M} UTC: give a "
+            "later one"
         )
     return deadline_ns
 
@@ -92,6 +91,5 @@ def span_of(text: str, flag: str) -> tuple[int, int]:
         )
     span = ns_of(time_of(begin.strip(), flag)), ns_of(time_of(end.strip(), flag))
     if span[1] <= span[0]:
-        raise InputError(f"{flag}: span {text!r} ends before it begins")
-
+        raise InputError(f"{flag}: {text!r} ends before it begins")
     return span

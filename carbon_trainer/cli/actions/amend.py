@@ -61,7 +61,7 @@ def _append(run: str, fact: Amendment, noun: str, ledger: str | None, runs_dir: 
     head = amend(source, run_id, fact, SystemClock().now_ns())
     click.echo(
         f"{run_id}: added {noun} as record {head.seq}; rebuild the report with "
-        f"`carbon-train report {run_id}`"
+        f"`carbon-train report {run_id}`."
     )
 
 
