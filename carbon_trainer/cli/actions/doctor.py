@@ -88,7 +88,7 @@ def _restore() -> None:
         raise InputError("; ".join(problems) + ". Run as root.")
 
 
-def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:
+def device_findings() -> tuple[list[Finding], list[tuple[str, DeviceProbe]]]:
     """Watch every device, and find out how each is metered.
 
     Returns:
@@ -98,9 +98,9 @@ def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:
     sources = None if nvml is None else call_with_timeout(LISTING_TIMEOUT_S, discover_sources)
     if nvml is None or sources is None:
         silent = _silent_driver("NVML" if nvml is None else "a GPU's driver")
-        named = _named(watch_devices(host_sources()), NvmlDescription(None, ()))
+        named = _named(probe_devices(host_sources()), NvmlDescription(None, ()))
         return [silent, *(_watched_finding(name, device) for name, device in named)], named
-    named = _named(watch_devices(sources), nvml)
+    named = _named(probe_devices(sources), nvml)
     by_uuid = {device.info.device: device for _, device in named}
     listed = {gpu.uuid for gpu in nvml.gpus}
     others = [
@@ -109,7 +109,7 @@ def device_findings() -> tuple[list[Finding], list[tuple[str, WatchedDevice]]]:
     return [*gpu_findings(nvml, by_uuid), *others], named
 
 
-def device_table(rows: list[tuple[str, WatchedDevice]]) -> Table:
+def device_table(rows: list[tuple[str, DeviceProbe]]) -> Table:
     """Return a table of how each device is metered, and of its read latency."""
     table = Table(box=None, pad_edge=False)
     read_latency = "read latency,\nmedian / max"
@@ -122,7 +122,7 @@ def device_table(rows: list[tuple[str, WatchedDevice]]) -> Table:
     return table
 
 
-def _cells(device: WatchedDevice) -> tuple[str, ...]:
+def _cells(device: DeviceProbe) -> tuple[str, ...]:
     info = device.info
     source = "; ".join(text for text in (info.name, info.note) if text)
     if device.problem is not None and device.reads == 0:
@@ -130,14 +130,14 @@ def _cells(device: WatchedDevice) -> tuple[str, ...]:
     return (
         str(info.method) if device.problem is None else "unknown",
         _refresh(device),
-        f"{_milliseconds(device.read_median_s)} / {_milliseconds(device.read_most_s)}",
+        f"{_milliseconds(device.read_median_s)} / {_milliseconds(device.read_max_s)}",
         "" if device.power_w is None else f"{device.power_w:,.1f} W",
         f"{info.uncertainty:.0%}",
         source if device.problem is None else device.problem,
     )
 
 
-def _refresh(device: WatchedDevice) -> str:
+def _refresh(device: DeviceProbe) -> str:
     if device.refresh_s is None:
         return "unknown"
     # Without a counter the refresh is only known as the time between two polls of the power.
@@ -148,7 +148,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:,.3g} ms" if seconds < 0.9995 else f"{seconds * 1000:,.0f} ms"
 
 
-def _named(devices: list[WatchedDevice], nvml: NvmlDescription) -> list[tuple[str, WatchedDevice]]:
+def _named(devices: list[DeviceProbe], nvml: NvmlDescription) -> list[tuple[str, DeviceProbe]]:
     """Pair each device with its name: NVML's index of a GPU, else its index among the others."""
     names = {gpu.uuid: f"GPU {index}" for index, gpu in enumerate(nvml.gpus)}
     others = [
@@ -161,7 +161,7 @@ def _named(devices: list[WatchedDevice], nvml: NvmlDescription) -> list[tuple[st
     return [(names[device.info.device], device) for device in devices]
 
 
-def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, WatchedDevice]) -> list[Finding]:
+def gpu_findings(nvml: NvmlDescription, watched: Mapping[str, DeviceProbe]) -> list[Finding]:
     """Return how each NVIDIA GPU is metered.
 
     Args:
@@ -203,7 +203,7 @@ def _gpu_finding(
 
 
 def _watched_finding(
-    subject: str, device: WatchedDevice, facts: Sequence[str] | None = None
+    subject: str, device: DeviceProbe, facts: Sequence[str] | None = None
 ) -> Finding:
     info = device.info
     if info.component is not Component.GPU:
@@ -226,12 +226,12 @@ def _watched_finding(
 
 def _silent_driver(name: str) -> Finding:
     return Finding(
-        "GPUs", "problem", f"{name} did not answer within {LIST_WITHIN_S:.0f} s",
+        "GPUs", "problem", f"{name} did not answer within {LISTING_TIMEOUT_S:.0f} s",
         "runs would hang as well: check the driver's log (dmesg), or restart the machine",
     )  # fmt: skip
 
 
-def _host_finding(subject: str, device: WatchedDevice) -> Finding:
+def _host_finding(subject: str, device: DeviceProbe) -> Finding:
     info = device.info
     if device.problem is not None:
         return Finding(

@@ -14,7 +14,7 @@ from rich.console import Console
 from carbon_trainer.cli.actions.checks import check_quickly, check_schedule
 from carbon_trainer.cli.actions.closing import print_closing
 from carbon_trainer.cli.actions.killed import complete_killed
-from carbon_trainer.cli.options import given
+from carbon_trainer.cli.options import explicit_settings
 from carbon_trainer.cli.supervision import become_supervisor
 from carbon_trainer.clock import SystemClock, to_datetime
 from carbon_trainer.config import COMMAND_LINE, ResolvedConfig, RunConfig, read_yaml
@@ -45,7 +45,7 @@ def fit(
     """Train a model, print the resolved settings, or supervise a run."""
     if resume is not None and run_id is not None:
         raise InputError("--resume and --run-id are mutually exclusive.")
-    sources = [(COMMAND_LINE, given(flags))]
+    sources = [(COMMAND_LINE, explicit_settings(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     run_id = run_id or (elastic_run_id() if resume is None else None)
@@ -65,7 +65,7 @@ def fit(
 
 def _resolve(
     sources: list[tuple[str, dict[str, Any]]], resume: str | None, run_id: str | None
-) -> tuple[RunConfig, ResumePoint | None]:
+) -> tuple[ResolvedConfig, ResumePoint | None]:
     """Return the resolved settings, and the point from which the run resumes.
 
     Settings of a resumed run come before what is given now with --resume, which continues a run
@@ -85,7 +85,7 @@ def _resolve(
         if match is not None:
             point, settings = match
             config = RunConfig.from_sources(*sources, (f"run {point.run_id}", settings))
-    return job.resolved(config), point
+    return with_defaults(config), point
 
 
 def _exit_finished(config: RunConfig, point: ResumePoint, *, is_explicit: bool) -> NoReturn:
@@ -132,7 +132,7 @@ def _supervise(
     )
 
 
-def _fit(config: RunConfig, point: ResumePoint | None, run_id: str | None) -> int:
+def _fit(config: ResolvedConfig, point: ResumePoint | None, run_id: str | None) -> int:
     console = Console(highlight=False)
     with Interrupts() as interrupts:
         if this_rank() > 0:

@@ -23,7 +23,7 @@ ENDLESS = 10**9
 
 def profile(run_file: Path | None, **flags: Any) -> None:
     """Train for about a minute, and print speed and power at each power setting."""
-    sources = [(COMMAND_LINE, given(flags))]
+    sources = [(COMMAND_LINE, explicit_settings(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     config = with_defaults(RunConfig.from_sources(*sources))

@@ -19,7 +19,7 @@ def submit_run(
     run_file: Path | None, sbatch_options: tuple[str, ...], dry_run: bool, **flags: Any
 ) -> None:  # fmt: skip
     """Submit a run to Slurm, or print the batch script."""
-    sources = [(COMMAND_LINE, given(flags))]
+    sources = [(COMMAND_LINE, explicit_settings(flags))]
     if run_file is not None:
         sources.insert(0, (str(run_file), read_yaml(run_file)))
     config = RunConfig.from_sources(*sources)
