@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any, Unpack
 
 from carbon_trainer.callbacks.base import CarbonCallback
@@ -9,6 +10,7 @@ from carbon_trainer.callbacks.budget import EnergyBudget
 from carbon_trainer.callbacks.communication import CommunicationShare
 from carbon_trainer.callbacks.emissions import EmissionsTracking
 from carbon_trainer.callbacks.metering import EnergyMetering
+from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.callbacks.report import SustainabilityReport
 from carbon_trainer.callbacks.resume import ExactResume
 from carbon_trainer.callbacks.schedule import CarbonSchedule
@@ -25,8 +27,9 @@ class CarbonAware(CarbonCallback):
     """All of carbon-trainer for a Lightning trainer of your own.
 
     Args:
-        session: a run that somebody else opened; None to open one for each fit.
-        remeasure: measure power settings even where a run before has.
+        session: a run that the caller opened; None to open one for each fit.
+        executor: where plans are made; a thread of its own by default.
+        remeasure: measure power settings even where an earlier run has.
         settings: budgets, grid, schedule and record, named as in RunConfig: see RunSettings.
             Without a deadline power is left alone, unless ``throttle`` says otherwise.
 
@@ -38,22 +41,27 @@ class CarbonAware(CarbonCallback):
         self,
         *,
         session: RunSession | None = None,
+        executor: Executor | None = None,
         remeasure: bool = False,
         **settings: Unpack[RunSettings],
     ) -> None:
         config = config_from_settings("CarbonAware", settings)
         super().__init__(session=session, **settings_of(config, explicit_only=True))
         self.budget = EnergyBudget()
-        mechanism = self.settings.get("throttle", "off" if config.deadline is None else "auto")
-        self._parts = [
+        if session is not None:
+            config = session.config
+        unless_asked = "off" if config.deadline is None else config.throttle
+        self._parts: list[CarbonCallback] = [
             EnergyMetering(),
             EmissionsTracking(),
             CommunicationShare(),
             self.budget,
-            PowerThrottle(mechanism=mechanism),
-            CarbonSchedule(remeasure=remeasure),
+            PowerThrottle(mechanism=self.settings.get("throttle", unless_asked)),
+            CarbonSchedule(remeasure=remeasure, executor=executor),
             SustainabilityReport(),
         ]
+        if config.prometheus_port is not None:
+            self._parts.append(PrometheusExporter(config.prometheus_port))
         self._resume = ExactResume()
 
     @property

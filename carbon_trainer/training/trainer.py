@@ -16,7 +16,6 @@ from carbon_trainer.callbacks.carbon_aware import CarbonAware
 from carbon_trainer.callbacks.checkpoint import PeriodicCheckpoint
 from carbon_trainer.callbacks.profile import StopWhenMeasured
 from carbon_trainer.callbacks.progress import CarbonProgress
-from carbon_trainer.callbacks.prometheus import PrometheusExporter
 from carbon_trainer.callbacks.signals import StopOnSignal
 from carbon_trainer.config import ResolvedConfig, RunConfig, settings_of
 from carbon_trainer.control.budget import Budget
@@ -90,8 +89,6 @@ def _run_callbacks(
         callbacks.append(StopWhenMeasured(session=session))
     if is_saved_here:
         callbacks.append(PeriodicCheckpoint(session, config.checkpoint_every or 1000))
-    elif config.prometheus_port is not None:
-        callbacks.append(PrometheusExporter(config.prometheus_port))
     return callbacks
 
 

@@ -38,15 +38,8 @@ Door = Callable[[Training], Outcome | None]
 
 
 def lightning(training: Training) -> Outcome | None:
-    """Train a Lightning module, with the callbacks that CarbonAware is made of."""
-    from carbon_trainer.callbacks import (
-        CarbonSchedule,
-        EmissionsTracking,
-        EnergyBudget,
-        EnergyMetering,
-        PowerThrottle,
-        PrometheusExporter,
-    )
+    """Train a Lightning module with CarbonAware, and with what answers signals in ``fit``."""
+    from carbon_trainer.callbacks import CarbonAware
     from carbon_trainer.callbacks.signals import StopOnSignal
     from carbon_trainer.runs.signals import Interrupts
     from tests.callbacks.training import TinyModule, loader, trainer
@@ -57,15 +50,10 @@ def lightning(training: Training) -> Outcome | None:
             return super().training_step(batch, index)
 
     session = training.session
-    config = session.config
-    parts: list[Any] = [EnergyMetering(session=session), EmissionsTracking(), EnergyBudget()]
-    if config.deadline is not None:
-        parts += [PowerThrottle(), CarbonSchedule(executor=Inline())]
-    if config.prometheus_port is not None:
-        parts.append(PrometheusExporter(config.prometheus_port))
+    aware = CarbonAware(session=session, executor=Inline())
     with Interrupts() as interrupts, interrupts.holding():
-        parts.append(StopOnSignal(session, interrupts))
-        trainer(training.folder, *parts, steps=training.steps).fit(Module(), loader())
+        signals = StopOnSignal(session, interrupts)
+        trainer(training.folder, aware, signals, steps=training.steps).fit(Module(), loader())
     return session.outcome
 
 

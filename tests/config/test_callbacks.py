@@ -19,8 +19,8 @@ from carbon_trainer.errors import InputError
 
 FOR_CALLBACKS = (BudgetSettings, GridSettings, ScheduleSettings, RecordSettings, MonitoringSettings)
 
-OF_THE_COMMAND = {"progress", "prometheus_port"}
-"""Frameworks have displays of their own, and PrometheusExporter takes its port itself."""
+OF_THE_COMMAND = {"progress"}
+"""Frameworks have displays of their own."""
 
 TYPES = typing.get_type_hints(RunSettings)
 
