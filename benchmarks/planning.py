@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.planning --traces DIR [--forecasts DIR]``: a folder of ``ZONE_YEAR.csv``
 (time_utc, gco2e_per_kwh) and one of ``ZONE_PERIOD_actual.csv`` beside ``ZONE_PERIOD_*h.csv`` with
-recorded forecasts. The job takes 24 hours at 950 W and has five levels; each saving is a mean over
-zones of the mean over starts, against running at once.
+recorded forecasts. The job takes 24 hours at 950 W and has five power settings; each saving is a
+mean over zones of the mean over starts, against running at once.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ import numpy as np
 from carbon_trainer.grid.csv import read_csv, read_forecasts
 from carbon_trainer.grid.series import IntensitySeries
 from carbon_trainer.planning.policies import POLICIES
-from carbon_trainer.planning.problem import NS_PER_H, Idle, Level, PlanProblem
+from carbon_trainer.planning.problem import NS_PER_H, Idle, PlanProblem, PowerSetting
 from carbon_trainer.planning.simulation import Job, Outcome, simulate, starts
 from carbon_trainer.planning.solver import solve
 
-LEVELS = (Level(950, 1.0), Level(850, 0.975), Level(750, 0.92), Level(650, 0.81), Level(550, 0.64))
+POWER_SETTINGS = tuple(
+    PowerSetting(power_w, speed)
+    for power_w, speed in ((950, 1.0), (850, 0.975), (750, 0.92), (650, 0.81), (550, 0.64))
+)
 SLACKS = (1.25, 1.5, 2.0, 3.0)
 HELD_W = 190.0
 
@@ -52,8 +55,8 @@ def hourly(series: IntensitySeries) -> IntensitySeries:
 
 def job(slack: float, held_w: float, error: float = 0.0) -> Job:
     return Job(
-        work_hours=24, window_hours=24 * slack, levels=LEVELS, pause=Idle(held_w, 10, 0.003),
-        work_error=error,
+        work_hours=24, window_hours=24 * slack, power_settings=POWER_SETTINGS,
+        pause=Idle(held_w, 10, 0.003), work_error=error,
     )  # fmt: skip
 
 
@@ -107,12 +110,12 @@ def forecast_table(folder: Path, count: int) -> None:
 
 
 def growth_table(series: IntensitySeries) -> None:
-    print("**Solving: 5-minute slots, 12 levels, run, pause and release**\n")
+    print("**Solving: 5-minute slots, 12 settings, run, pause and release**\n")
     print("| slots | days | ms (median of 5) | gap, % | peak memory of this process, MB |")
     print("|---|---|---|---|---|")
     speeds = 1 - np.linspace(0, 0.62, 12) ** 1.6
     powers = np.linspace(950, 500, 12)
-    levels = tuple(Level(float(p), float(s)) for p, s in zip(powers, speeds, strict=True))
+    settings = tuple(PowerSetting(float(p), float(s)) for p, s in zip(powers, speeds, strict=True))
     for days in (1, 7, 28, 70):
         slots = days * 288
         noise = np.random.default_rng(0).normal(1, 0.01, slots)
@@ -122,8 +125,9 @@ def growth_table(series: IntensitySeries) -> None:
             series.info, series.start_ns, NS_PER_H // 12, values, np.zeros(slots, np.uint8)
         )
         problem = PlanProblem(
-            now_ns=fine.start_ns, deadline_ns=fine.end_ns, work_hours=24 * days / 2, levels=levels,
-            intensity=fine, pause=Idle(HELD_W, 10, 0.003), release=Idle(0, 300, 0.05),
+            now_ns=fine.start_ns, deadline_ns=fine.end_ns, work_hours=24 * days / 2,
+            power_settings=settings, intensity=fine,
+            pause=Idle(HELD_W, 10, 0.003), release=Idle(0, 300, 0.05),
         )  # fmt: skip
         took = []
         for _ in range(5):

@@ -10,7 +10,7 @@ from pathlib import Path
 from carbon_trainer.clock import to_datetime
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.planning.policies import run_now
-from carbon_trainer.planning.problem import NS_PER_H, Idle, Level, PlanProblem
+from carbon_trainer.planning.problem import NS_PER_H, Idle, PlanProblem, PowerSetting
 from carbon_trainer.planning.solver import solve
 
 
@@ -26,7 +26,7 @@ def main() -> None:
         work_hours=10,
         # What a machine draws at each of its settings, and how fast it is then;
         # `carbon-train profile` measures it.
-        levels=(Level(950, 1.0), Level(750, 0.92), Level(550, 0.64)),
+        power_settings=(PowerSetting(950, 1.0), PowerSetting(750, 0.92), PowerSetting(550, 0.64)),
         intensity=intensity,
         pause=Idle(power_w=190, restart_s=10, restart_kwh=0.003),
     )

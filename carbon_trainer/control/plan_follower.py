@@ -22,13 +22,13 @@ from carbon_trainer.planning.problem import (
     NS_PER_H,
     Budgets,
     Idle,
-    Level,
     Mode,
     Objective,
     PlanProblem,
+    PowerSetting,
     State,
 )
-from carbon_trainer.power.levels import PowerProfile
+from carbon_trainer.power.profile import PowerProfile
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Schedule:
         self._say = say
         self._tell_planned = planned
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="planner")
-        self._power_fractions: dict[Level, float] = {}
+        self._power_fractions: dict[PowerSetting, float] = {}
         self._planner: Planner | None = None
         self._pending: Future[Decision | None] | None = None
         self._next_update_ns = 0
@@ -150,7 +150,7 @@ class Schedule:
         self._told: set[str] = set()
         self.plan: Plan | None = None
         self._exhausted = False
-        self.hurried = False
+        self.deadline_override = False
 
     def next_directive(self, position: RunState) -> Directive:
         """Return what to do now."""
@@ -219,9 +219,9 @@ class Schedule:
         if decision is None:
             self.plan = None
             return
-        if decision.hurried and not self.hurried:
+        if decision.deadline_override and not self.deadline_override:
             self._tell("to keep the deadline it trains at full power from here on")
-        self.plan, self.hurried = decision.plan, decision.hurried
+        self.plan, self.deadline_override = decision.plan, decision.deadline_override
 
     def _decide(self, position: RunState, state: State) -> Decision | None:
         forecast = self._forecast()
@@ -267,8 +267,10 @@ class Schedule:
         terms, table = self._terms, self._table
         self._power_fractions = {}
         for one in table.settings:
-            level = Level(one.power_w * terms.pue, one.steps_per_s / table.full.steps_per_s)
-            self._power_fractions[level] = one.power_fraction
+            setting = PowerSetting(
+                one.power_w * terms.pue, one.steps_per_s / table.full.steps_per_s
+            )
+            self._power_fractions[setting] = one.power_fraction
         restart_kwh = table.full.power_w * terms.pue * terms.restart_s / 3.6e6
         may_wait = not self._exhausted
         may_release = may_wait and terms.may_release
@@ -276,7 +278,7 @@ class Schedule:
             now_ns=position.now_ns,
             deadline_ns=terms.deadline_ns,
             work_hours=max(hours, 1e-6),
-            levels=tuple(self._power_fractions),
+            power_settings=tuple(self._power_fractions),
             intensity=forecast,
             pause=Idle(table.idle_w * terms.pue) if may_wait else None,
             release=Idle(0.0, terms.restart_s, restart_kwh) if may_release else None,
@@ -293,7 +295,11 @@ class Schedule:
         slot = plan.at(now_ns)
         if slot.mode in (Mode.PAUSE, Mode.RELEASE):
             return self._wait(plan, slot, now_ns)
-        power_fraction = 1.0 if slot.level is None else self._power_fractions.get(slot.level, 1.0)
+        power_fraction = (
+            1.0
+            if slot.power_setting is None
+            else self._power_fractions.get(slot.power_setting, 1.0)
+        )
         return Directive(RunAction.TRAIN, power_fraction, slot.end_ns, "the plan")
 
     def _wait(self, plan: Plan, slot: PlanSlot, now_ns: int) -> Directive:

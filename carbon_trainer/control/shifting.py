@@ -27,7 +27,7 @@ from carbon_trainer.errors import InputError
 from carbon_trainer.grid.series import iso
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.planning.plan import Plan
-from carbon_trainer.power.levels import (
+from carbon_trainer.power.profile import (
     IDLE_S,
     IDLE_SETTLE_S,
     PowerProfile,

@@ -13,7 +13,7 @@ from carbon_trainer.hardware.process import age_s
 from carbon_trainer.ledger.facts import Decision, LevelsMeasured
 from carbon_trainer.planning.plan import Plan
 from carbon_trainer.planning.problem import Budgets, Objective
-from carbon_trainer.power.levels import PowerProfile, key_of
+from carbon_trainer.power.profile import PowerProfile, key_of
 from carbon_trainer.power.throttle import Throttle
 from carbon_trainer.runs.outcome import SUPERVISED
 from carbon_trainer.runs.session import RunSession

@@ -119,7 +119,7 @@ def this_job(environ: Mapping[str, str] = os.environ) -> int | None:
     return int(job_id) if ours and job_id else None
 
 
-def come_back(job_id: int, at: datetime | None = None) -> None:
+def requeue(job_id: int, at: datetime | None = None) -> None:
     """Put this process's own job back into the queue, to be started at an instant or soon.
 
     The controller ends the job's processes with SIGTERM at once. This one goes on through that,

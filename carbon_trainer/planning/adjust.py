@@ -1,4 +1,8 @@
-"""Makes a path do about the work that is wanted, slot by slot at the ends of its runs."""
+"""Makes a path do about the required work, slot by slot at the ends of its runs.
+
+Only slots at an end of a run change, so that no restart is added and none moves by more than the
+slots that are taken or added.
+"""
 
 from __future__ import annotations
 
@@ -13,94 +17,102 @@ from carbon_trainer.planning.timeline import DONE, QUEUE, RESTART, RUN, Floats, 
 Modes = NDArray[np.int8]
 
 
-def trimmed(timeline: Timeline, weight: Floats, modes: Modes, before: int, speeds: Floats) -> Modes:
+def trim(
+    timeline: Timeline, weight: Floats, modes: Modes, initial_mode: int, speeds: Floats
+) -> Modes:
     """Return a path without the dirtiest slots at the ends of its runs, until it does no more.
 
     Args:
         timeline: the slots.
         weight: what a kilowatt hour counts, a slot.
         modes: a path that does too much.
-        before: code of what the job does before the first slot.
+        initial_mode: code of what the job does before the first slot.
         speeds: how fast each slot would be run, shape (n,).
     """
-    hours = timeline.hours - lost_hours(timeline, modes, before)
+    hours = timeline.hours - lost_hours(timeline, modes, initial_mode)
     work = np.where(modes == RUN, speeds * hours, 0.0)
-    excess = float(work.sum()) - timeline.problem.work_hours
-    return modes if excess <= 0 else _shrunk(modes, before, -weight, work, excess)
+    excess_hours = float(work.sum()) - timeline.problem.work_hours
+    return modes if excess_hours <= 0 else _shrink(modes, initial_mode, -weight, work, excess_hours)
 
 
-def extended(
-    timeline: Timeline, weight: Floats, modes: Modes, before: int, speeds: Floats
+def extend(
+    timeline: Timeline, weight: Floats, modes: Modes, initial_mode: int, speeds: Floats
 ) -> Modes:
     """Return a path with the cleanest slots beside its runs, until it does enough."""
-    hours = timeline.hours - lost_hours(timeline, modes, before)
-    now = float(np.where(modes == RUN, speeds * hours, 0.0).sum())
+    hours = timeline.hours - lost_hours(timeline, modes, initial_mode)
+    work_done = float(np.where(modes == RUN, speeds * hours, 0.0).sum())
     work = np.where(timeline.fastest > 0, speeds * timeline.hours, -np.inf)
-    missing = timeline.problem.work_hours - now
-    return modes if missing <= 0 else _grown(modes, before, weight, work, missing)
+    missing_hours = timeline.problem.work_hours - work_done
+    return modes if missing_hours <= 0 else _grow(modes, initial_mode, weight, work, missing_hours)
 
 
-def _shrunk(path: Modes, before: int, cost: Floats, work: Floats, excess: float) -> Modes:
+def _shrink(
+    path: Modes, initial_mode: int, cost: Floats, work: Floats, excess_hours: float
+) -> Modes:
     """Take slots off the ends of runs, those of least cost first, while there is excess."""
     modes = path.tolist()
-    heap = [(float(cost[t]), t) for t in _edges(path, before, inside=True)]
+    heap = [(float(cost[slot]), slot) for slot in _edges(path, initial_mode, inside=True)]
     heapq.heapify(heap)
-    while heap and excess > 0:
-        _, t = heapq.heappop(heap)
-        taken = _beside(modes, t, before)
-        if modes[t] != RUN or taken is None:
+    while heap and excess_hours > 0:
+        _, slot = heapq.heappop(heap)
+        replacement = _beside(modes, slot, initial_mode)
+        # A slot may be on the heap twice, once from either side, and may have lost its end since.
+        if modes[slot] != RUN or replacement is None:
             continue
-        excess -= float(work[t])
-        modes[t] = taken
-        for near in (t - 1, t + 1):
-            if 0 <= near < len(modes) and modes[near] == RUN:
-                heapq.heappush(heap, (float(cost[near]), near))
+        excess_hours -= float(work[slot])
+        modes[slot] = replacement
+        for neighbour in (slot - 1, slot + 1):
+            if 0 <= neighbour < len(modes) and modes[neighbour] == RUN:
+                heapq.heappush(heap, (float(cost[neighbour]), neighbour))
     return np.array(modes, np.int8)
 
 
-def _grown(path: Modes, before: int, cost: Floats, work: Floats, missing: float) -> Modes:
+def _grow(
+    path: Modes, initial_mode: int, cost: Floats, work: Floats, missing_hours: float
+) -> Modes:
     """Run slots beside runs, those of least cost first, while work is missing."""
     modes = path.tolist()
-    heap = [(float(cost[t]), t) for t in _edges(path, before, inside=False)]
+    heap = [(float(cost[slot]), slot) for slot in _edges(path, initial_mode, inside=False)]
     heapq.heapify(heap)
-    while heap and missing > 0:
-        _, t = heapq.heappop(heap)
-        if not _may_run(modes, t, before, work):
+    while heap and missing_hours > 0:
+        _, slot = heapq.heappop(heap)
+        if not _may_run(modes, slot, initial_mode, work):
             continue
-        missing -= float(work[t])
-        modes[t] = RUN
-        for near in (t - 1, t + 1):
-            if 0 <= near < len(modes) and _may_run(modes, near, before, work):
-                heapq.heappush(heap, (float(cost[near]), near))
+        missing_hours -= float(work[slot])
+        modes[slot] = RUN
+        for neighbour in (slot - 1, slot + 1):
+            if 0 <= neighbour < len(modes) and _may_run(modes, neighbour, initial_mode, work):
+                heapq.heappush(heap, (float(cost[neighbour]), neighbour))
     return np.array(modes, np.int8)
 
 
-def _edges(path: Modes, before: int, *, inside: bool) -> list[int]:
+def _edges(path: Modes, initial_mode: int, *, inside: bool) -> list[int]:
     """Return the slots at the ends of runs, or those beside them."""
     runs = path == RUN
-    near = np.concatenate([[before == RUN], runs[:-1]]), np.concatenate([runs[1:], [False]])
-    found = runs & ~(near[0] & near[1]) if inside else ~runs & (near[0] | near[1])
-    return [int(t) for t in np.flatnonzero(found)]
+    after_run = np.concatenate([[initial_mode == RUN], runs[:-1]])
+    before_run = np.concatenate([runs[1:], [False]])
+    edges = runs & ~(after_run & before_run) if inside else ~runs & (after_run | before_run)
+    return [int(slot) for slot in np.flatnonzero(edges)]
 
 
-def _beside(modes: list[int], t: int, before: int) -> int | None:
+def _beside(modes: list[int], slot: int, initial_mode: int) -> int | None:
     """Return what a slot at the end of a run becomes if it is not run; None within a run."""
-    after = modes[t + 1] if t + 1 < len(modes) else DONE
-    previous = modes[t - 1] if t else before
+    after = modes[slot + 1] if slot + 1 < len(modes) else DONE
+    previous = modes[slot - 1] if slot else initial_mode
     if previous == RESTART:
         return None
     if after not in (RUN, RESTART):
-        # Queueing and being done do not go together with what lies on the other side.
+        # A run between queueing and whatever follows it is the whole job: it cannot vanish.
         return None if previous == QUEUE else after
     return None if previous == RUN else previous
 
 
-def _may_run(modes: list[int], t: int, before: int, work: Floats) -> bool:
+def _may_run(modes: list[int], slot: int, initial_mode: int, work: Floats) -> bool:
     """Whether a slot beside a run could be run too."""
-    if modes[t] in (RUN, RESTART) or not work[t] > 0:
+    if modes[slot] in (RUN, RESTART) or not work[slot] > 0:
         return False
-    previous = modes[t - 1] if t else before
-    after = modes[t + 1] if t + 1 < len(modes) else DONE
+    previous = modes[slot - 1] if slot else initial_mode
+    after = modes[slot + 1] if slot + 1 < len(modes) else DONE
     if previous == RUN:
         return True
     return after == RUN

@@ -24,18 +24,18 @@ def check_time(timeline: Timeline) -> None:
     problem = timeline.problem
     lost_h = _first_restart_h(problem)
     capacity_h = float(timeline.fastest @ timeline.hours)
-    fastest = max((level.speed for level in problem.levels), default=1.0)
+    fastest = max((setting.speed for setting in problem.power_settings), default=1.0)
     if capacity_h - lost_h * fastest >= FULL * problem.work_hours:
         return
     missing_h = (problem.work_hours - capacity_h) / fastest + lost_h
-    longer = iso(problem.deadline_ns + round(missing_h * NS_PER_H))
+    deadline = iso(problem.deadline_ns + round(missing_h * NS_PER_H))
     reason = ""
     if capacity_h < fastest * problem.hours * FULL:
         reason = " in the hours that black-outs, the earliest start and power caps leave"
     raise InfeasibleError(
         f"{problem.work_hours:g} hours of work do not fit between {iso(problem.now_ns)} and "
         f"{iso(problem.deadline_ns)}{reason}: at full speed {capacity_h:.4g} hours are done by "
-        f"then. A deadline of {longer} would do, or a start {_hours(missing_h)} earlier"
+        f"then. A deadline of {deadline} would do, or a start {_hours(missing_h)} earlier"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.grid.series import iso
-from carbon_trainer.planning.problem import Level, Mode
+from carbon_trainer.planning.problem import Mode, PowerSetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class PlanSlot:
         start_ns: its start, nanoseconds since the epoch.
         end_ns: its end.
         mode: what the job does.
-        level: the level that it runs at; None where it does not run.
-        power_w: what it draws, watts; a restart draws no level's power.
+        power_setting: the setting that it runs at; None where it does not run.
+        power_w: what it draws, watts; 0 in a restart, whose energy is in `energy_kwh`.
         work_hours: the work that it does, hours at speed 1.
         energy_kwh: what it uses.
         emissions_gco2e: what that emits.
@@ -30,7 +30,7 @@ class PlanSlot:
     start_ns: int
     end_ns: int
     mode: Mode
-    level: Level | None
+    power_setting: PowerSetting | None
     power_w: float
     work_hours: float
     energy_kwh: float
@@ -43,19 +43,19 @@ class Plan:
     """A schedule from now to completion.
 
     Attributes:
-        policy: who made it: ``optimal``, ``run now``, …
+        policy: the policy that made it: ``optimal``, ``run now``, …
         slots: in order, without gaps; none after completion.
-        levels: the problem's levels, in the order in which they were given.
-        objective: what was to be least, in its own unit.
-        lower_bound: no plan has less of it; None where that was not asked.
-        lower_bound_gco2e: the same for emissions, where they alone were to be least.
-        solve_ms: what finding it took, milliseconds.
+        power_settings: the problem's settings, in the problem's order.
+        objective: what was minimized, in its own unit.
+        lower_bound: no plan has a lower objective; None where that is not known.
+        lower_bound_gco2e: the same for emissions, where they alone were minimized.
+        solve_ms: time to find it, milliseconds.
         notes: what was repaired or could not be kept, a sentence each.
     """
 
     policy: str
     slots: tuple[PlanSlot, ...]
-    levels: tuple[Level, ...]
+    power_settings: tuple[PowerSetting, ...]
     objective: float
     lower_bound: float | None = None
     lower_bound_gco2e: float | None = None
@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def resumes(self) -> int:
-        """How often the job comes back after idling."""
+        """How often the job resumes after idling."""
         idle = (Mode.PAUSE, Mode.RELEASE)
         pairs = zip(self.slots, self.slots[1:], strict=False)
         return sum(a.mode in idle and b.mode not in idle for a, b in pairs)
@@ -114,7 +114,7 @@ class Plan:
         """Return it as plain data, times in ISO 8601 UTC."""
         return {
             "policy": self.policy,
-            "slots": [_slot_json(slot, self.levels) for slot in self.slots],
+            "slots": [_slot_json(slot, self.power_settings) for slot in self.slots],
             "emissions_gco2e": self.emissions_gco2e,
             "lower_bound_gco2e": self.lower_bound_gco2e,
             "objective": self.objective,
@@ -134,13 +134,13 @@ class InfeasibleError(CarbonTrainerError):
     exit_status = 4
 
 
-def _slot_json(slot: PlanSlot, levels: Sequence[Level]) -> dict[str, Any]:
-    level = None if slot.level is None else levels.index(slot.level)
+def _slot_json(slot: PlanSlot, settings: Sequence[PowerSetting]) -> dict[str, Any]:
+    setting = None if slot.power_setting is None else settings.index(slot.power_setting)
     return {
         "start": iso(slot.start_ns),
         "end": iso(slot.end_ns),
         "mode": slot.mode.value,
-        "level": level,
+        "level": setting,
         "power_w": slot.power_w,
         "work_hours": slot.work_hours,
         "energy_kwh": slot.energy_kwh,

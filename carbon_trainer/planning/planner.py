@@ -1,4 +1,4 @@
-"""Plans again as forecasts and progress come in, and keeps the deadline whatever they did."""
+"""Replans as forecasts and progress come in, and keeps the deadline however wrong they were."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from carbon_trainer.planning.timeline import Timeline
 
 LEAST_WORK_HOURS = 1e-6
 DRIFT = 0.02
-"""Share of the work left by which progress may differ from the plan before it is made anew."""
+"""Fraction of the work left by which progress may differ from the plan before a new one is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,18 @@ class Progress:
 
     Attributes:
         work_left_hours: hours at speed 1 that are expected to be left.
-        most_left_hours: the most that may be left; None for what is expected.
+        max_left_hours: the most that may be left; None for what is expected.
         state: what the job does now.
     """
 
     work_left_hours: float
-    most_left_hours: float | None = None
+    max_left_hours: float | None = None
     state: State = "queued"
 
     @property
-    def to_be_sure_of_hours(self) -> float:
+    def safe_hours(self) -> float:
         """The work that the deadline is kept for."""
-        return max(self.work_left_hours, self.most_left_hours or 0.0, LEAST_WORK_HOURS)
+        return max(self.work_left_hours, self.max_left_hours or 0.0, LEAST_WORK_HOURS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,12 @@ class Decision:
 
     Attributes:
         plan: the plan from now on.
-        hurried: whether the guard overrode the best plan, so that the deadline is kept.
+        deadline_override: whether the guard overrode the best plan, so that the deadline is kept.
         replanned: whether the plan is new.
     """
 
     plan: Plan
-    hurried: bool
+    deadline_override: bool
     replanned: bool
 
 
@@ -64,7 +64,7 @@ class Planner:
 
     def __init__(self, problem: PlanProblem, *, update_every_s: float = 3600.0) -> None:
         self._problem = problem
-        self._every_ns = round(update_every_s * 1e9)
+        self._update_interval_ns = round(update_every_s * 1e9)
         self._plan: Plan | None = None
         self._planned_ns = 0
         self._planned_hours = 0.0
@@ -83,11 +83,11 @@ class Planner:
             now_ns: now.
             progress: how far the job is.
             forecast: intensity from now to the deadline.
-            budgets: what is left of the budgets; those of the start by default.
+            budgets: what is left of the budgets; the problem's by default.
 
         Raises:
             InfeasibleError: if a budget cannot be kept any more. A deadline that cannot be kept
-                is no error here: the job runs at full speed.
+                raises nothing: the job runs at full speed.
         """
         problem = dataclasses.replace(
             self._problem,
@@ -98,49 +98,53 @@ class Planner:
             state=progress.state,
             budgets=self._problem.budgets if budgets is None else budgets,
         )
-        kept = self._still_good(now_ns, progress, forecast)
-        if kept is None:
+        current = self._still_good(now_ns, progress, forecast)
+        if current is None:
             try:
                 plan = solve(problem)
             except InfeasibleError:
                 if not self._is_too_late(problem):
                     raise
-                return Decision(_full_speed(problem), hurried=True, replanned=True)
+                return Decision(_full_speed(problem), deadline_override=True, replanned=True)
             self._plan, self._planned_ns, self._forecast = plan, now_ns, forecast
             self._planned_hours = problem.work_hours
         else:
-            plan = kept
+            plan = current
         if self._is_safe(problem, plan, progress):
-            return Decision(plan, hurried=False, replanned=kept is None)
+            return Decision(plan, deadline_override=False, replanned=current is None)
         self._plan = None
-        return Decision(_full_speed(problem), hurried=True, replanned=True)
+        return Decision(_full_speed(problem), deadline_override=True, replanned=True)
 
     def _still_good(
         self, now_ns: int, progress: Progress, forecast: IntensitySeries
     ) -> Plan | None:
         """Return the last plan if nothing that it was made from has changed."""
+        # A new forecast is a new object, so identity tells; comparing arrays would cost more.
         plan = self._plan
         if plan is None or forecast is not self._forecast or now_ns >= plan.finish_ns:
             return None
-        left = self._planned_hours - work_between(plan, self._planned_ns, now_ns)
-        is_near = abs(left - progress.work_left_hours) <= DRIFT * max(left, LEAST_WORK_HOURS)
+        expected_hours = self._planned_hours - work_between(plan, self._planned_ns, now_ns)
+        drift = abs(expected_hours - progress.work_left_hours)
+        is_near = drift <= DRIFT * max(expected_hours, LEAST_WORK_HOURS)
         return plan if is_near and progress.state == _state_before(plan, now_ns) else None
 
     def _is_too_late(self, problem: PlanProblem) -> bool:
         timeline = Timeline.of(dataclasses.replace(problem, budgets=Budgets()))
-        spare_h = _longest_restart_h(problem) * max(level.speed for level in problem.levels)
+        spare_h = _longest_restart_h(problem) * max(
+            setting.speed for setting in problem.power_settings
+        )
         return float(timeline.fastest @ timeline.hours) <= problem.work_hours + spare_h
 
     def _is_safe(self, problem: PlanProblem, plan: Plan, progress: Progress) -> bool:
         """Whether full speed after the next update would still do all that may be left."""
-        next_ns = min(problem.now_ns + self._every_ns, problem.deadline_ns)
+        next_ns = min(problem.now_ns + self._update_interval_ns, problem.deadline_ns)
         timeline = Timeline.of(problem)
         edges = np.clip(timeline.edges_ns, next_ns, None)
         capacity = float(timeline.fastest @ (np.diff(edges) / NS_PER_H))
-        fastest = max(level.speed for level in problem.levels)
+        fastest = max(setting.speed for setting in problem.power_settings)
         capacity -= _longest_restart_h(problem) * fastest
         planned = work_between(plan, problem.now_ns, next_ns)
-        return capacity + planned >= progress.to_be_sure_of_hours
+        return capacity + planned >= progress.safe_hours
 
 
 def work_between(plan: Plan, start_ns: int, end_ns: int) -> float:
@@ -160,9 +164,13 @@ def _full_speed(problem: PlanProblem) -> Plan:
     except InfeasibleError:
         timeline = Timeline.of(problem)
         capacity = float(timeline.fastest @ timeline.hours)
-        capacity -= _longest_restart_h(problem) * max(level.speed for level in problem.levels)
-        most = dataclasses.replace(problem, work_hours=max(capacity * (1 - 1e-6), LEAST_WORK_HOURS))
-        return dataclasses.replace(run_now(most), policy="full speed, for the deadline")
+        capacity -= _longest_restart_h(problem) * max(
+            setting.speed for setting in problem.power_settings
+        )
+        # The rounding of the capacity must not make it infeasible again.
+        work_hours = max(capacity * (1 - 1e-6), LEAST_WORK_HOURS)
+        feasible = dataclasses.replace(problem, work_hours=work_hours)
+        return dataclasses.replace(run_now(feasible), policy="full speed, for the deadline")
 
 
 def _longest_restart_h(problem: PlanProblem) -> float:

@@ -8,13 +8,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from carbon_trainer.planning.allocation import Schedule, fit
+from carbon_trainer.planning.allocation import Allocation, allocate
 from carbon_trainer.planning.paths import PathFinder
 from carbon_trainer.planning.timeline import DONE, QUEUE, RESTART, RUN
 
 Modes = NDArray[np.int8]
 
-FITS_AT_MOST = 400
+MAX_ALLOCATIONS = 400
+"""Moves that are tried at most; each takes an allocation, so this bounds the time."""
+
 DIRTIEST = 3
 """Slots of a run around which a pause is tried."""
 
@@ -22,24 +24,24 @@ STRIDES = (1, 2, 4, 8)
 """Slots by which the ends of runs are moved."""
 
 
-def polished(finder: PathFinder, best: Schedule) -> Schedule:
+def polish(finder: PathFinder, best: Allocation) -> Allocation:
     """Return the best plan that moves lead to, each of which improves it.
 
     Args:
         finder: the problem under one weighing.
         best: a plan of it.
     """
-    left = FITS_AT_MOST
+    trials_left = MAX_ALLOCATIONS
     improved = True
-    while improved and left > 0:
+    while improved and trials_left > 0:
         improved = False
         for modes in _moves(finder, best.modes):
-            left -= 1
-            found = fit(finder.timeline, finder.weight, modes, finder.before)
-            if found is not None and found.cost < best.cost * (1 - 1e-9):
-                best, improved = found, True
+            trials_left -= 1
+            trial = allocate(finder.timeline, finder.weight, modes, finder.initial_mode)
+            if trial is not None and trial.cost < best.cost * (1 - 1e-9):
+                best, improved = trial, True
                 break
-            if left <= 0:
+            if trials_left <= 0:
                 break
     return best
 
@@ -47,32 +49,33 @@ def polished(finder: PathFinder, best: Schedule) -> Schedule:
 def _moves(finder: PathFinder, modes: Modes) -> Iterator[Modes]:
     """Yield what is one move away: runs longer, shorter, earlier, later, joined; idling changed."""
     if (modes == RESTART).any():
+        # A restart over several slots would have to move along: such plans are left as they are.
         return
     runs = _runs(modes)
     may_run = finder.timeline.fastest > 0
     for stride in STRIDES:
         for begin, end in runs:
             for earlier, later in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1), (1, 1)):
-                moved = _moved(modes, begin, end, (begin - stride * earlier, end + stride * later),
-                               finder.before)  # fmt: skip
-                if moved is not None and may_run[moved == RUN].all():
-                    yield moved
-    yield from _joined(finder, modes, runs)
-    yield from _split(finder, modes, runs)
+                target = begin - stride * earlier, end + stride * later
+                shifted = _shift_run(modes, begin, end, target, finder.initial_mode)
+                if shifted is not None and may_run[shifted == RUN].all():
+                    yield shifted
+    yield from _joins(finder, modes, runs)
+    yield from _splits(finder, modes, runs)
 
 
-def _joined(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> Iterator[Modes]:
+def _joins(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> Iterator[Modes]:
     """Yield modes with one pause run through, or idled through in another way."""
     may_run = finder.timeline.fastest > 0
     for (_, begin), (end, _) in pairwise(runs):
         for mode in (RUN, *finder.timeline.restarts):
             if mode != modes[begin] and (mode != RUN or may_run[begin:end].all()):
-                changed = modes.copy()
-                changed[begin:end] = mode
-                yield changed
+                variant = modes.copy()
+                variant[begin:end] = mode
+                yield variant
 
 
-def _split(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> Iterator[Modes]:
+def _splits(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> Iterator[Modes]:
     """Yield modes with a pause where a run is dirtiest."""
     for begin, end in runs:
         inside = np.arange(begin + 1, end - 1)
@@ -81,9 +84,9 @@ def _split(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> Ite
             for stride in STRIDES:
                 first, last = max(begin + 1, int(slot) - stride // 2), int(slot) + 1 + stride // 2
                 for mode in finder.timeline.restarts:
-                    changed = modes.copy()
-                    changed[first : min(last, end - 1)] = mode
-                    yield changed
+                    variant = modes.copy()
+                    variant[first : min(last, end - 1)] = mode
+                    yield variant
 
 
 def _runs(modes: Modes) -> list[tuple[int, int]]:
@@ -93,19 +96,21 @@ def _runs(modes: Modes) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in zip(begins, ends, strict=True)]
 
 
-def _moved(modes: Modes, begin: int, end: int, to: tuple[int, int], before: int) -> Modes | None:
-    """Return modes with one run at another place; None where it cannot lie there."""
-    first, last = to
-    previous = int(modes[begin - 1]) if begin else before
+def _shift_run(
+    modes: Modes, begin: int, end: int, target: tuple[int, int], initial_mode: int
+) -> Modes | None:
+    """Return modes with one run at another place; None where it does not fit there."""
+    first, last = target
+    previous = int(modes[begin - 1]) if begin else initial_mode
     after = int(modes[end]) if end < len(modes) else DONE
     if not 0 <= first < last <= len(modes):
         return None
     if first > begin and previous == RUN:
         return None
-    moved = modes.copy()
-    moved[begin:first] = previous
-    moved[last:end] = after
-    moved[first:last] = RUN
-    if moved[0] == QUEUE and before != QUEUE:
+    shifted = modes.copy()
+    shifted[begin:first] = previous
+    shifted[last:end] = after
+    shifted[first:last] = RUN
+    if shifted[0] == QUEUE and initial_mode != QUEUE:
         return None
-    return moved
+    return shifted

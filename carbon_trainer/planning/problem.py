@@ -1,4 +1,4 @@
-"""What is to be planned: work, deadline, levels, what idling and coming back cost, and limits."""
+"""The planning problem: work, deadline, power settings, costs of idling and restarts, limits."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Level:
-    """A power level.
+class PowerSetting:
+    """A power at which the job may run, and its speed then.
 
     Attributes:
-        power_w: what the job draws at it, watts.
+        power_w: what the job draws, watts.
         speed: hours of work done in an hour; 1 for the full speed that work is counted in.
     """
 
@@ -46,8 +46,9 @@ class Idle:
 
     Attributes:
         power_w: what is drawn meanwhile, watts.
-        restart_s: how long coming back takes, seconds; no work is done and no level drawn.
-        restart_kwh: what coming back uses, at the intensity of its slot.
+        restart_s: how long a restart takes, seconds; no work is done, and no power drawn but
+            `restart_kwh`.
+        restart_kwh: what a restart uses, at the intensity of its slot.
     """
 
     power_w: float = 0.0
@@ -57,7 +58,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What is to be least: a weighed sum of grams of CO2 equivalent and of money.
+    """What the plan minimizes: a weighted sum of grams of CO2 equivalent and of money.
 
     Attributes:
         per_gco2e: weight of a gram.
@@ -104,13 +105,13 @@ class PlanProblem:
         now_ns: when the plan begins, nanoseconds since the epoch.
         deadline_ns: when the work must be done.
         work_hours: work left, in hours at speed 1.
-        levels: power levels, any order.
+        power_settings: the power settings that the job may run at, in any order.
         intensity: carbon intensity; must cover now to the deadline.
         pause: idling in process, GPUs held; None where that cannot be done.
-        release: checkpoint, exit and come back; None where that cannot be done.
+        release: checkpoint, exit and restart; None where that cannot be done.
         queue_w: drawn before the first start, watts.
         price: money per kWh over time, in a series of its own; None where nothing is paid.
-        objective: what is to be least.
+        objective: what the plan minimizes.
         budgets: the most that may be used.
         not_before_ns: the earliest start; None for now.
         blackouts: spans (start, end) in which the job must not run, nanoseconds.
@@ -121,7 +122,7 @@ class PlanProblem:
     now_ns: int
     deadline_ns: int
     work_hours: float
-    levels: tuple[Level, ...]
+    power_settings: tuple[PowerSetting, ...]
     intensity: IntensitySeries
     pause: Idle | None = None
     release: Idle | None = None
@@ -146,35 +147,37 @@ class PlanProblem:
     @property
     def idles(self) -> dict[Mode, Idle]:
         """The ways to idle, by mode."""
-        ways = {Mode.PAUSE: self.pause, Mode.RELEASE: self.release}
-        return {mode: idle for mode, idle in ways.items() if idle is not None}
+        idles = {Mode.PAUSE: self.pause, Mode.RELEASE: self.release}
+        return {mode: idle for mode, idle in idles.items() if idle is not None}
 
-    def dominated(self) -> list[Level]:
-        """Return levels that a slower or faster one, or a mix of two, beats: no plan needs them."""
-        kept = set(hull(sorted(self.levels)))
-        return [level for level in self.levels if level not in kept]
+    def dominated(self) -> list[PowerSetting]:
+        """Return the settings that no plan needs: another one, or a mix of two, uses less."""
+        corners = set(hull(sorted(self.power_settings)))
+        return [setting for setting in self.power_settings if setting not in corners]
 
 
-def hull(levels: list[Level]) -> list[Level]:
-    """Return the levels on the lower convex envelope of power over speed, slowest first.
+def hull(settings: list[PowerSetting]) -> list[PowerSetting]:
+    """Return the settings on the lower convex envelope of power over speed, slowest first.
 
     Args:
-        levels: any levels; of two with one speed the one of less power counts.
+        settings: any settings; of two with one speed the one of less power counts.
     """
-    best: dict[float, Level] = {}
-    for level in sorted(levels, key=lambda each: (each.speed, -each.power_w)):
-        best[level.speed] = level
-    kept: list[Level] = []
-    for level in best.values():
-        while kept and kept[-1].power_w >= level.power_w:
-            kept.pop()
-        while len(kept) > 1 and _slope(kept[-2], kept[-1]) >= _slope(kept[-2], level):
-            kept.pop()
-        kept.append(level)
-    return kept
+    # Andrew's monotone chain, on points that are sorted by speed.
+    best: dict[float, PowerSetting] = {}
+    for setting in sorted(settings, key=lambda setting: (setting.speed, -setting.power_w)):
+        best[setting.speed] = setting
+    corners: list[PowerSetting] = []
+    for setting in best.values():
+        # A slower setting that draws as much is never better: work done sooner can idle longer.
+        while corners and corners[-1].power_w >= setting.power_w:
+            corners.pop()
+        while len(corners) > 1 and _slope(corners[-2], corners[-1]) >= _slope(corners[-2], setting):
+            corners.pop()
+        corners.append(setting)
+    return corners
 
 
-def _slope(first: Level, second: Level) -> float:
+def _slope(first: PowerSetting, second: PowerSetting) -> float:
     return (second.power_w - first.power_w) / (second.speed - first.speed)
 
 
@@ -185,15 +188,15 @@ def edges_ns(problem: PlanProblem) -> NDArray[np.int64]:
         edges += span
     if problem.not_before_ns is not None:
         edges.append(problem.not_before_ns)
-    grids = [np.array(edges, np.int64)]
-    grids += [
+    edge_lists = [np.array(edges, np.int64)]
+    edge_lists += [
         series.start_ns + series.step_ns * np.arange(len(series) + 1, dtype=np.int64)
         for series in (problem.intensity, problem.price)
         if series is not None
     ]
-    every = np.unique(np.concatenate(grids))
-    inside = (every >= problem.now_ns) & (every <= problem.deadline_ns)
-    return np.asarray(every[inside], np.int64)
+    instants = np.unique(np.concatenate(edge_lists))
+    is_inside = (instants >= problem.now_ns) & (instants <= problem.deadline_ns)
+    return np.asarray(instants[is_inside], np.int64)
 
 
 def _check_times(problem: PlanProblem) -> None:
@@ -214,13 +217,13 @@ def _check_times(problem: PlanProblem) -> None:
 def _check_figures(problem: PlanProblem) -> None:
     if not 0 < problem.work_hours < float("inf"):
         raise InputError(f"work must be more than 0 hours; it is {problem.work_hours:g}")
-    if not problem.levels:
-        raise InputError("there is no power level: give at least one, such as 700:1.0")
-    for level in problem.levels:
-        if not (0 < level.speed < float("inf") and 0 <= level.power_w < float("inf")):
+    if not problem.power_settings:
+        raise InputError("there is no power setting: give at least one, such as 700:1.0")
+    for setting in problem.power_settings:
+        if not (0 < setting.speed < float("inf") and 0 <= setting.power_w < float("inf")):
             raise InputError(
-                f"level {level.power_w:g}:{level.speed:g} cannot be: power (W) must be at least 0 "
-                "and speed above 0"
+                f"invalid power setting {setting.power_w:g}:{setting.speed:g}: power (W) must be "
+                "at least 0 and speed above 0"
             )
     for mode, idle in problem.idles.items():
         figures = (idle.power_w, idle.restart_s, idle.restart_kwh)

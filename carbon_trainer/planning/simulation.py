@@ -1,4 +1,4 @@
-"""What policies would have emitted, from many starts on a real trace, with what was forecast."""
+"""Back-tests policies: what they would have emitted, on a real trace and recorded forecasts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from carbon_trainer.grid.series import IntensitySeries, iso
 from carbon_trainer.planning.plan import Plan, PlanSlot
 from carbon_trainer.planning.planner import Planner, Progress
 from carbon_trainer.planning.policies import policy
-from carbon_trainer.planning.problem import NS_PER_H, Idle, Level, Mode, PlanProblem, State
+from carbon_trainer.planning.problem import NS_PER_H, Idle, Mode, PlanProblem, PowerSetting, State
 
 STATES: dict[Mode, State] = {
     Mode.QUEUE: "queued",
@@ -32,17 +32,17 @@ class Job:
     Attributes:
         work_hours: work, hours at speed 1.
         window_hours: hours from its start to its deadline.
-        levels: power levels.
+        power_settings: the power settings that it may run at.
         pause: idling in process.
-        release: exit and come back.
+        release: exit and restart.
         queue_w: drawn before the first start, watts.
         work_error: how much more work there truly is than was estimated, relative; the planner
-            is told that so much more is possible.
+            is given it as the most that may be left.
     """
 
     work_hours: float
     window_hours: float
-    levels: tuple[Level, ...]
+    power_settings: tuple[PowerSetting, ...]
     pause: Idle | None = None
     release: Idle | None = None
     queue_w: float = 0.0
@@ -54,7 +54,7 @@ class Job:
             now_ns=start_ns,
             deadline_ns=start_ns + round(self.window_hours * NS_PER_H),
             work_hours=work_hours,
-            levels=self.levels,
+            power_settings=self.power_settings,
             intensity=intensity,
             pause=self.pause,
             release=self.release,
@@ -67,16 +67,16 @@ class Outcome:
     """How one start went.
 
     Attributes:
-        start_ns: when the job was given.
-        policy: who decided.
+        start_ns: when the job was submitted.
+        policy: the policy's name.
         emissions_gco2e: what it emitted.
         run_now_gco2e: what running at once would have.
         optimum_gco2e: the least that was possible, had everything been known.
         energy_kwh: what it used.
-        resumes: how often it came back.
+        resumes: how often it resumed after idling.
         hours: from the start to completion.
         missed: whether it was done after the deadline.
-        hurried: hours in which the guard ran it for the deadline's sake.
+        deadline_overrides: updates at which the guard overrode the plan, for the deadline.
     """
 
     start_ns: int
@@ -88,7 +88,7 @@ class Outcome:
     resumes: int
     hours: float
     missed: bool
-    hurried: int
+    deadline_overrides: int
 
     @property
     def saving(self) -> float:
@@ -102,7 +102,7 @@ class Outcome:
 
 
 def starts(
-    trace: IntensitySeries, job: Job, every_ns: int, first_ns: int | None = None
+    trace: IntensitySeries, job: Job, step_ns: int, first_ns: int | None = None
 ) -> list[int]:
     """Return the starts whose windows a trace covers.
 
@@ -111,13 +111,13 @@ def starts(
     """
     begin = trace.start_ns if first_ns is None else max(first_ns, trace.start_ns)
     last = trace.end_ns - round(job.window_hours * NS_PER_H)
-    found = list(range(begin, last + 1, every_ns))
-    if not found:
+    starts_ns = list(range(begin, last + 1, step_ns))
+    if not starts_ns:
         raise InputError(
             f"the trace runs from {iso(trace.start_ns)} to {iso(trace.end_ns)}, which is shorter "
             f"than the {job.window_hours:g} hours from start to deadline: give a longer one"
         )
-    return found
+    return starts_ns
 
 
 def simulate(
@@ -132,7 +132,7 @@ def simulate(
     Args:
         trace: the intensity as it was.
         job: the job.
-        start_ns: when it is given.
+        start_ns: when it is submitted.
         names: policies.
         forecasts: as they were issued, in order; none for perfect foresight.
     """
@@ -140,67 +140,70 @@ def simulate(
     truth = job.problem(start_ns, trace, true_hours)
     now_plan = policy("run-now")(truth)
     best_plan = policy("optimal")(truth)
-    found = []
+    outcomes = []
     for name in names:
         if not forecasts and not job.work_error:
             plan = {"run-now": now_plan, "optimal": best_plan}.get(name) or policy(name)(truth)
             run = _Run(plan.slots, 0)
         elif name == "optimal":
-            run = _follow(trace, job, start_ns, true_hours, forecasts)
+            run = _replan(trace, job, start_ns, true_hours, forecasts)
         else:
-            run = _Run(_once(trace, job, start_ns, true_hours, name, forecasts).slots, 0)
-        found.append(_outcome(trace, job, start_ns, name, run, now_plan, best_plan))
-    return found
+            run = _Run(_plan_once(trace, job, start_ns, true_hours, name, forecasts).slots, 0)
+        outcomes.append(_outcome(trace, job, start_ns, name, run, now_plan, best_plan))
+    return outcomes
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     slots: Sequence[PlanSlot]
-    hurried: int
+    deadline_overrides: int
 
 
-def _once(
+def _plan_once(
     trace: IntensitySeries, job: Job, start_ns: int, true_hours: float, name: str,
     forecasts: Sequence[IntensitySeries],
 ) -> Plan:  # fmt: skip
     """Plan once, by what is forecast at the start; a wrong estimate of work shows only later."""
-    known = _known(trace, forecasts, start_ns, start_ns + round(job.window_hours * NS_PER_H))
-    return policy(name)(job.problem(start_ns, known, true_hours))
+    deadline_ns = start_ns + round(job.window_hours * NS_PER_H)
+    forecast = _forecast_at(trace, forecasts, start_ns, deadline_ns)
+    return policy(name)(job.problem(start_ns, forecast, true_hours))
 
 
-def _follow(
+def _replan(
     trace: IntensitySeries, job: Job, start_ns: int, true_hours: float,
     forecasts: Sequence[IntensitySeries],
 ) -> _Run:  # fmt: skip
     """Run a job by the planner, which sees each forecast as it is issued, and the progress."""
     deadline_ns = start_ns + round(job.window_hours * NS_PER_H)
-    every_ns = trace.step_ns
-    known = _known(trace, forecasts, start_ns, deadline_ns)
-    planner = Planner(job.problem(start_ns, known, job.work_hours), update_every_s=every_ns / 1e9)
-    now_ns, done, hurried = start_ns, 0.0, 0
+    step_ns = trace.step_ns
+    forecast = _forecast_at(trace, forecasts, start_ns, deadline_ns)
+    planner = Planner(job.problem(start_ns, forecast, job.work_hours), update_every_s=step_ns / 1e9)
+    now_ns, done, deadline_overrides = start_ns, 0.0, 0
     state: State = "queued"
-    lived: list[PlanSlot] = []
+    slots: list[PlanSlot] = []
     while true_hours - done > DONE_HOURS:
-        until_ns = max(deadline_ns, now_ns + every_ns)
-        newest = _known(trace, forecasts, now_ns, until_ns)
-        known = known if newest.info == known.info and known.covers(now_ns, until_ns) else newest
-        left = max(job.work_hours - done, DONE_HOURS)
-        most = max(job.work_hours * (1 + abs(job.work_error)) - done, DONE_HOURS)
+        until_ns = max(deadline_ns, now_ns + step_ns)
+        newest = _forecast_at(trace, forecasts, now_ns, until_ns)
+        # The planner keeps its plan while it is given the same forecast object.
+        if newest.info != forecast.info or not forecast.covers(now_ns, until_ns):
+            forecast = newest
+        left_hours = max(job.work_hours - done, DONE_HOURS)
+        max_hours = max(job.work_hours * (1 + abs(job.work_error)) - done, DONE_HOURS)
         if now_ns >= deadline_ns:
-            lived.append(_late(trace, job, now_ns, every_ns, true_hours - done))
+            slots.append(_full_speed_slot(job, now_ns, now_ns + step_ns, true_hours - done))
         else:
-            decision = planner.update(now_ns, Progress(left, most, state), known)
-            hurried += decision.hurried
-            lived += _lived(decision.plan, job, now_ns, now_ns + every_ns, true_hours - done)
-        done = sum(slot.work_hours for slot in lived)
-        state = STATES[lived[-1].mode]
-        now_ns += every_ns
-    return _Run(lived, hurried)
+            decision = planner.update(now_ns, Progress(left_hours, max_hours, state), forecast)
+            deadline_overrides += decision.deadline_override
+            slots += _execute(decision.plan, job, now_ns, now_ns + step_ns, true_hours - done)
+        done = sum(slot.work_hours for slot in slots)
+        state = STATES[slots[-1].mode]
+        now_ns += step_ns
+    return _Run(slots, deadline_overrides)
 
 
-def _lived(plan: Plan, job: Job, start_ns: int, end_ns: int, left_hours: float) -> list[PlanSlot]:
+def _execute(plan: Plan, job: Job, start_ns: int, end_ns: int, left_hours: float) -> list[PlanSlot]:
     """Return what is done of a plan in a span, no longer than there is work."""
-    found: list[PlanSlot] = []
+    executed: list[PlanSlot] = []
     for slot in plan.slots:
         if slot.end_ns < start_ns or slot.start_ns >= end_ns or slot.end_ns < slot.start_ns:
             continue
@@ -208,56 +211,49 @@ def _lived(plan: Plan, job: Job, start_ns: int, end_ns: int, left_hours: float) 
             continue
         part = _cut(slot, max(slot.start_ns, start_ns), min(slot.end_ns, end_ns))
         if part.work_hours >= left_hours - DONE_HOURS / 2:
-            share = left_hours / part.work_hours
-            length_ns = round(share * (part.end_ns - part.start_ns))
-            found.append(_cut(part, part.start_ns, part.start_ns + length_ns))
-            return found
+            fraction = left_hours / part.work_hours
+            length_ns = round(fraction * (part.end_ns - part.start_ns))
+            executed.append(_cut(part, part.start_ns, part.start_ns + length_ns))
+            return executed
         left_hours -= part.work_hours
-        found.append(part)
-    now_ns = found[-1].end_ns if found else start_ns
+        executed.append(part)
+    now_ns = executed[-1].end_ns if executed else start_ns
     if now_ns < end_ns:
-        # The plan's work is done and there is more after all: go on as fast as can be.
-        found += _more(job, now_ns, end_ns, left_hours)
-    return found
+        # The plan's work is done, but there is more than was estimated: go on at full speed.
+        executed.append(_full_speed_slot(job, now_ns, end_ns, left_hours))
+    return executed
 
 
-def _more(job: Job, start_ns: int, end_ns: int, left_hours: float) -> list[PlanSlot]:
-    level = max(job.levels, key=lambda each: each.speed)
-    length_ns = min(end_ns - start_ns, round(left_hours / level.speed * NS_PER_H) + 1)
+def _full_speed_slot(job: Job, start_ns: int, end_ns: int, left_hours: float) -> PlanSlot:
+    """Return a span at full speed, its energy only: emissions are those of the trace."""
+    setting = max(job.power_settings, key=lambda setting: setting.speed)
+    length_ns = min(end_ns - start_ns, round(left_hours / setting.speed * NS_PER_H) + 1)
     hours = length_ns / NS_PER_H
-    return [
-        PlanSlot(
-            start_ns, start_ns + length_ns, Mode.RUN, level, level.power_w,
-            level.speed * hours, level.power_w / 1000 * hours, 0.0, 0.0,
-        )
-    ]  # fmt: skip
-
-
-def _late(
-    trace: IntensitySeries, job: Job, now_ns: int, every_ns: int, left_hours: float
-) -> PlanSlot:
-    return _more(job, now_ns, now_ns + every_ns, left_hours)[0]
+    return PlanSlot(
+        start_ns, start_ns + length_ns, Mode.RUN, setting, setting.power_w,
+        setting.speed * hours, setting.power_w / 1000 * hours, 0.0, 0.0,
+    )  # fmt: skip
 
 
 def _cut(slot: PlanSlot, start_ns: int, end_ns: int) -> PlanSlot:
     length = slot.end_ns - slot.start_ns
-    share = 1.0 if length == 0 else (end_ns - start_ns) / length
+    fraction = 1.0 if length == 0 else (end_ns - start_ns) / length
     return dataclasses.replace(
         slot,
         start_ns=start_ns,
         end_ns=end_ns,
-        work_hours=share * slot.work_hours,
-        energy_kwh=share * slot.energy_kwh,
+        work_hours=fraction * slot.work_hours,
+        energy_kwh=fraction * slot.energy_kwh,
     )
 
 
-def _known(
+def _forecast_at(
     trace: IntensitySeries, forecasts: Sequence[IntensitySeries], now_ns: int, until_ns: int
 ) -> IntensitySeries:
     """Return what is known at an instant: the newest forecast, or the truth."""
     if not forecasts:
         return trace
-    issued = [each for each in forecasts if each.start_ns <= now_ns]
+    issued = [forecast for forecast in forecasts if forecast.start_ns <= now_ns]
     if not issued or issued[-1].end_ns < until_ns:
         raise InputError(
             f"no recorded forecast of {iso(now_ns)} reaches {iso(until_ns)}: give an earlier "
@@ -277,18 +273,18 @@ def _outcome(
     return Outcome(
         start_ns=start_ns,
         policy=name,
-        emissions_gco2e=emitted(run.slots, trace),
-        run_now_gco2e=emitted(now_plan.slots, trace),
-        optimum_gco2e=emitted(best_plan.slots, trace),
+        emissions_gco2e=emissions_of(run.slots, trace),
+        run_now_gco2e=emissions_of(now_plan.slots, trace),
+        optimum_gco2e=emissions_of(best_plan.slots, trace),
         energy_kwh=sum(slot.energy_kwh for slot in run.slots),
         resumes=sum(a.mode in idle and b.mode not in idle for a, b in pairs),
         hours=(finish_ns - start_ns) / NS_PER_H,
         missed=finish_ns > deadline_ns + 1_000_000,
-        hurried=run.hurried,
+        deadline_overrides=run.deadline_overrides,
     )
 
 
-def emitted(slots: Sequence[PlanSlot], trace: IntensitySeries) -> float:
+def emissions_of(slots: Sequence[PlanSlot], trace: IntensitySeries) -> float:
     """Return what slots emit at the intensity as it was, grams; none crosses a trace's slot."""
     begins = np.array([slot.start_ns for slot in slots], np.int64)
     ends = np.array([slot.end_ns for slot in slots], np.int64)

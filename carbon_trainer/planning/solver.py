@@ -1,4 +1,4 @@
-"""The schedule of least carbon or cost that keeps the deadline and the budgets, with a bound."""
+"""The plan of least carbon or cost that keeps the deadline and the budgets, with a bound."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from carbon_trainer.planning.allocation import Schedule
+from carbon_trainer.planning.allocation import Allocation
 from carbon_trainer.planning.assemble import assemble
 from carbon_trainer.planning.dual import relax, repair
 from carbon_trainer.planning.feasibility import check_budgets, check_time
@@ -15,13 +15,16 @@ from carbon_trainer.planning.paths import PathFinder
 from carbon_trainer.planning.plan import InfeasibleError, Plan, PlanSlot
 from carbon_trainer.planning.problem import PlanProblem
 from carbon_trainer.planning.search import close_gap
-from carbon_trainer.planning.timeline import BEFORE, Floats, Timeline
+from carbon_trainer.planning.timeline import MODE_OF_STATE, Floats, Timeline
 
 GOAL = 5e-4
 """A plan this near its bound, relative, is not searched any further."""
 
 BUDGET_ROUNDS = 24
+"""Prices that are tried for one budget at most."""
+
 BUDGET_CLOSE = 1e-4
+"""A budget is used up where this little of it is left, relative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +46,32 @@ def solve(problem: PlanProblem) -> Plan:
     """Return the plan of least objective.
 
     Args:
-        problem: what is to be planned.
+        problem: the job and its limits.
 
     Returns:
-        A plan with a proved lower bound: no schedule of the same slots has a lesser objective.
+        A plan with a proved lower bound: no plan of the same slots has a lower objective.
 
     Raises:
-        InfeasibleError: if the deadline or a budget cannot be kept; says what would do.
+        InfeasibleError: if the deadline or a budget cannot be kept; the message says what would do.
     """
-    began = time.perf_counter()
+    start_s = time.perf_counter()
     timeline = Timeline.of(problem)
     check_time(timeline)
     limits = _limits(problem)
-    chosen = _priced(timeline, np.zeros(3))
-    bound = chosen.bound
-    if (chosen.usage > limits).any():
+    best = _priced(timeline, np.zeros(3))
+    bound = best.bound
+    if (best.usage > limits).any():
         check_budgets(problem, solve)
-        chosen, bound = _within(timeline, limits, chosen)
-    objective = objective_of(problem, chosen.slots)
+        best, bound = _within(timeline, limits, best)
+    objective = objective_of(problem, best.slots)
     return Plan(
         policy="optimal",
-        slots=chosen.slots,
-        levels=problem.levels,
+        slots=best.slots,
+        power_settings=problem.power_settings,
         objective=objective,
         lower_bound=min(bound, objective),
         lower_bound_gco2e=_in_grams(problem, min(bound, objective)),
-        solve_ms=1000 * (time.perf_counter() - began),
+        solve_ms=1000 * (time.perf_counter() - start_s),
         notes=_notes(problem),
     )
 
@@ -78,19 +81,20 @@ def _priced(timeline: Timeline, prices: Floats) -> _Priced:
     weight = timeline.base_weight + prices @ np.stack(
         [np.ones(len(timeline)), timeline.intensity, timeline.price]
     )
-    before = BEFORE[timeline.problem.state]
-    finder = PathFinder(timeline, weight, before)
+    initial_mode = MODE_OF_STATE[timeline.problem.state]
+    finder = PathFinder(timeline, weight, initial_mode)
     relaxed = relax(finder)
-    schedule = None if relaxed is None else repair(finder, relaxed)
+    allocation = None if relaxed is None else repair(finder, relaxed)
     bound = 0.0 if relaxed is None else relaxed.bound
-    if relaxed is not None and not _is_near(schedule, bound):
-        schedule, bound = close_gap(finder, relaxed, schedule, GOAL)
-    if schedule is None:
+    # Most problems are closed by the relaxation alone; the search is for the few that are not.
+    if relaxed is not None and not _is_near(allocation, bound):
+        allocation, bound = close_gap(finder, relaxed, allocation, GOAL)
+    if allocation is None:
         raise InfeasibleError(
-            "no plan does the work by the deadline with these levels, windows and restarts: give "
-            "a later deadline, fewer black-out windows or a slower level"
+            "no plan does the work by the deadline with these settings, windows and restarts: give "
+            "a later deadline, fewer black-out windows or a slower setting"
         )
-    slots = assemble(timeline, schedule, before)
+    slots = assemble(timeline, allocation, initial_mode)
     usage = np.array([
         sum(slot.energy_kwh for slot in slots),
         sum(slot.emissions_gco2e for slot in slots),
@@ -99,84 +103,93 @@ def _priced(timeline: Timeline, prices: Floats) -> _Priced:
     return _Priced(slots, bound, usage)
 
 
-def _is_near(schedule: Schedule | None, bound: float) -> bool:
-    return schedule is not None and schedule.cost - bound <= GOAL * abs(bound) + 1e-12
+def _is_near(allocation: Allocation | None, bound: float) -> bool:
+    return allocation is not None and allocation.cost - bound <= GOAL * abs(bound) + 1e-12
 
 
 def _within(timeline: Timeline, limits: Floats, free: _Priced) -> tuple[_Priced, float]:
-    """Raise the price of what is over its budget until none is; return plan and bound."""
+    """Raise the price of what is over its budget until nothing is; return plan and bound.
+
+    A budget's price is its Lagrange multiplier. Where several are exceeded the worst comes first;
+    keeping it may take another over its budget, so three rounds, one for each.
+    """
     prices = np.zeros(3)
     best: _Priced | None = None
     bound = free.bound
-    current = free
+    plan = free
     for _ in range(3):
-        over = np.flatnonzero(current.usage > limits)
-        if not len(over):
+        exceeded = np.flatnonzero(plan.usage > limits)
+        if not len(exceeded):
             break
-        worst = int(over[np.argmax(current.usage[over] / limits[over])])
-        current, prices, bound = _raise_price(timeline, limits, prices, worst, bound)
-        if (current.usage <= limits).all():
-            best = current
+        worst = int(exceeded[np.argmax(plan.usage[exceeded] / limits[exceeded])])
+        plan, prices, bound = _raise_price(timeline, limits, prices, worst, bound)
+        if (plan.usage <= limits).all():
+            best = plan
     if best is None:
         raise InfeasibleError(
-            "no plan that was found keeps all budgets at once: raise one of them, or give a later "
+            "no plan was found that keeps all budgets at once: raise one of them, or give a later "
             "deadline"
         )
     return best, bound
 
 
 def _raise_price(
-    timeline: Timeline, limits: Floats, prices: Floats, which: int, bound: float
+    timeline: Timeline, limits: Floats, prices: Floats, index: int, bound: float
 ) -> tuple[_Priced, Floats, float]:
     """Find the least price at which one budget is kept, by doubling and halving."""
-    low, high = 0.0, _unit_price(timeline, which)
-    kept: _Priced | None = None
-    kept_price = high
+    low, high = 0.0, _unit_price(timeline, index)
+    best: _Priced | None = None
+    best_prices = prices.copy()
+    best_prices[index] = high
+    finite = np.isfinite(limits)
     for _ in range(BUDGET_ROUNDS):
-        trial = prices.copy()
-        middle = high if kept is None else (low + high) / 2
-        trial[which] = prices[which] + middle
-        found = _priced(timeline, trial)
-        finite = np.isfinite(limits)
-        bound = max(bound, found.bound - float(trial[finite] @ limits[finite]))
-        if found.usage[which] <= limits[which]:
-            kept, kept_price, high = found, trial[which], middle
-            if found.usage[which] >= (1 - BUDGET_CLOSE) * limits[which]:
+        middle = high if best is None else (low + high) / 2
+        trial_prices = prices.copy()
+        trial_prices[index] += middle
+        trial = _priced(timeline, trial_prices)
+        # Weak duality: what a price charges for the whole budget is no part of the objective.
+        bound = max(bound, trial.bound - float(trial_prices[finite] @ limits[finite]))
+        if trial.usage[index] <= limits[index]:
+            best, best_prices, high = trial, trial_prices, middle
+            if trial.usage[index] >= (1 - BUDGET_CLOSE) * limits[index]:
                 break
         else:
             low = middle
-            high = 2 * high if kept is None else high
-    final = prices.copy()
-    final[which] = kept_price
-    return (found if kept is None else kept), final, bound
+            high = 2 * high if best is None else high
+    return (trial if best is None else best), best_prices, bound
 
 
-def _unit_price(timeline: Timeline, which: int) -> float:
+def _unit_price(timeline: Timeline, index: int) -> float:
     """Return a first price: what doubles the mean weight of a kilowatt hour."""
-    unit = (np.ones(1), timeline.intensity, timeline.price)[which].mean()
+    unit = (np.ones(1), timeline.intensity, timeline.price)[index].mean()
     return max(float(timeline.base_weight.mean()), 1e-9) / max(float(unit), 1e-9)
 
 
 def _limits(problem: PlanProblem) -> Floats:
     budgets = problem.budgets
-    given = (budgets.energy_kwh, budgets.emissions_gco2e, budgets.cost)
-    return np.array([np.inf if limit is None else limit for limit in given])
+    limits = (budgets.energy_kwh, budgets.emissions_gco2e, budgets.cost)
+    return np.array([np.inf if limit is None else limit for limit in limits])
 
 
 def objective_of(problem: PlanProblem, slots: tuple[PlanSlot, ...]) -> float:
-    """Return what is to be least, of a plan's slots."""
-    goal = problem.objective
-    return sum(goal.per_gco2e * slot.emissions_gco2e + goal.per_cost * slot.cost for slot in slots)
+    """Return the objective of a plan's slots."""
+    objective = problem.objective
+    return sum(
+        objective.per_gco2e * slot.emissions_gco2e + objective.per_cost * slot.cost
+        for slot in slots
+    )
 
 
 def _in_grams(problem: PlanProblem, bound: float) -> float | None:
-    goal = problem.objective
-    return None if goal.per_cost else bound / goal.per_gco2e
+    objective = problem.objective
+    return None if objective.per_cost else bound / objective.per_gco2e
 
 
 def _notes(problem: PlanProblem) -> tuple[str, ...]:
     notes = [*problem.intensity.info.notes]
     if dominated := problem.dominated():
-        named = ", ".join(f"{level.power_w:g} W (speed {level.speed:g})" for level in dominated)
-        notes.append(f"not worth running at: {named}; other levels or a mix of two use less")
+        settings = ", ".join(
+            f"{setting.power_w:g} W (speed {setting.speed:g})" for setting in dominated
+        )
+        notes.append(f"not worth running at: {settings}; other settings or a mix of two use less")
     return tuple(notes)

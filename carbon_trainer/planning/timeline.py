@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from carbon_trainer.planning.problem import (
     NS_PER_H,
     Idle,
-    Level,
     Mode,
     PlanProblem,
+    PowerSetting,
     edges_ns,
     hull,
 )
@@ -25,13 +25,13 @@ QUEUE, RUN, PAUSE, RELEASE, RESTART, DONE = range(6)
 """What a job does in a slot, as small numbers for arrays."""
 
 MODES = (Mode.QUEUE, Mode.RUN, Mode.PAUSE, Mode.RELEASE, Mode.RESTART)
-BEFORE = {"queued": QUEUE, "running": RUN, "paused": PAUSE, "released": RELEASE}
+MODE_OF_STATE = {"queued": QUEUE, "running": RUN, "paused": PAUSE, "released": RELEASE}
 IDLE_CODES = {PAUSE: Mode.PAUSE, RELEASE: Mode.RELEASE}
 
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """Coming back from idling at the start of each slot; arrays of one value a slot.
+    """A restart after idling, begun at the start of each slot; arrays of one value a slot.
 
     Attributes:
         until: the slot in which it is over.
@@ -56,8 +56,8 @@ class Timeline:
         hours: slots' lengths, shape (n,).
         intensity: g/kWh, shape (n,).
         price: money/kWh, shape (n,); zeros where none is known.
-        levels: the levels that a plan needs, slowest first.
-        allowed: which of them may be run at, shape (n, levels).
+        power_settings: the settings that a plan needs, slowest first.
+        allowed: which of them may be run at, shape (n, settings).
     """
 
     problem: PlanProblem
@@ -65,7 +65,7 @@ class Timeline:
     hours: Floats
     intensity: Floats
     price: Floats
-    levels: tuple[Level, ...]
+    power_settings: tuple[PowerSetting, ...]
     allowed: NDArray[np.bool_]
 
     @classmethod
@@ -73,10 +73,11 @@ class Timeline:
         """Cut a problem into slots."""
         edges = edges_ns(problem)
         middles = (edges[:-1] + edges[1:]) // 2
-        # With a cap on power the fastest may be forbidden, and then others make up the envelope.
-        levels = tuple(sorted(problem.levels, key=lambda each: each.speed))
+        # A cap may forbid the fastest settings, and then others make up the envelope: a slot's
+        # envelope is built from those that are allowed in it, so all must be there.
+        settings = tuple(sorted(problem.power_settings, key=lambda setting: setting.speed))
         if not problem.caps:
-            levels = tuple(hull(list(levels)))
+            settings = tuple(hull(list(settings)))
         price = np.zeros(len(middles)) if problem.price is None else problem.price.at(middles)
         return cls(
             problem,
@@ -84,8 +85,8 @@ class Timeline:
             np.diff(edges) / NS_PER_H,
             problem.intensity.at(middles),
             price,
-            levels,
-            _allowed(problem, levels, middles),
+            settings,
+            _allowed(problem, settings, middles),
         )
 
     def __len__(self) -> int:
@@ -93,13 +94,13 @@ class Timeline:
 
     @cached_property
     def power_kw(self) -> Floats:
-        """Levels' powers, kilowatts."""
-        return np.array([level.power_w for level in self.levels]) / 1000
+        """Settings' powers, kilowatts."""
+        return np.array([setting.power_w for setting in self.power_settings]) / 1000
 
     @cached_property
     def speed(self) -> Floats:
-        """Levels' speeds."""
-        return np.array([level.speed for level in self.levels])
+        """Settings' speeds."""
+        return np.array([setting.speed for setting in self.power_settings])
 
     @cached_property
     def fastest(self) -> Floats:
@@ -109,8 +110,8 @@ class Timeline:
     @cached_property
     def base_weight(self) -> Floats:
         """What a kilowatt hour counts in the objective, a slot."""
-        goal = self.problem.objective
-        return np.asarray(goal.per_gco2e * self.intensity + goal.per_cost * self.price)
+        objective = self.problem.objective
+        return np.asarray(objective.per_gco2e * self.intensity + objective.per_cost * self.price)
 
     def idle(self, code: int) -> Idle:
         """Return a way to idle by its code."""
@@ -122,12 +123,12 @@ class Timeline:
             return 0.0
         if code == QUEUE:
             return self.problem.queue_w / 1000
-        known = self.problem.idles.get(IDLE_CODES[code])
-        return float("inf") if known is None else known.power_w / 1000
+        idle = self.problem.idles.get(IDLE_CODES[code])
+        return float("inf") if idle is None else idle.power_w / 1000
 
     @cached_property
     def restarts(self) -> dict[int, Restart]:
-        """Coming back, by what the job comes back from."""
+        """Restarts, by the kind of idling that they end."""
         return {
             code: self._restart(self.problem.idles[mode])
             for code, mode in IDLE_CODES.items()
@@ -139,37 +140,40 @@ class Timeline:
         ends = begins + round(idle.restart_s * 1e9)
         # A restart that ends on an edge leaves the next slot whole.
         until = np.searchsorted(self.edges_ns, ends, "right") - 1
-        inside = until < len(self)
+        is_inside = until < len(self)
         until = np.minimum(until, len(self) - 1)
-        lost_h = np.where(inside, (ends - self.edges_ns[until]) / NS_PER_H, 0.0)
-        shut = np.concatenate([[0], np.cumsum(~self.allowed.any(axis=1))])
-        possible = inside & (shut[until + 1] == shut[:-1])
+        lost_h = np.where(is_inside, (ends - self.edges_ns[until]) / NS_PER_H, 0.0)
+        # Cumulative, so that two values are equal where no slot in between is closed.
+        closed_slots = np.concatenate([[0], np.cumsum(~self.allowed.any(axis=1))])
+        possible = is_inside & (closed_slots[until + 1] == closed_slots[:-1])
         return Restart(until, lost_h, possible, idle.restart_kwh)
 
     def restart_weight(self, code: int, weight: Floats) -> Floats:
         """Return the mean weight over the time that a restart in each slot takes.
 
         Args:
-            code: what the job comes back from.
+            code: the kind of idling that it ends.
             weight: a kilowatt hour's weight, a slot.
         """
         restart = self.restarts[code]
         if (restart.until == np.arange(len(self))).all():
             return weight
         total = np.concatenate([[0.0], np.cumsum(weight * self.hours)])
-        span = total[restart.until] - total[:-1] + weight[restart.until] * restart.lost_h
-        length = (self.edges_ns[restart.until] - self.edges_ns[:-1]) / NS_PER_H + restart.lost_h
-        return np.asarray(np.where(length > 0, span / np.maximum(length, 1e-12), weight))
+        weight_hours = total[restart.until] - total[:-1] + weight[restart.until] * restart.lost_h
+        hours = (self.edges_ns[restart.until] - self.edges_ns[:-1]) / NS_PER_H + restart.lost_h
+        return np.asarray(np.where(hours > 0, weight_hours / np.maximum(hours, 1e-12), weight))
 
 
-def _allowed(problem: PlanProblem, levels: tuple[Level, ...], middles: Ints) -> NDArray[np.bool_]:
+def _allowed(
+    problem: PlanProblem, settings: tuple[PowerSetting, ...], middles: Ints
+) -> NDArray[np.bool_]:
     may_run = np.ones(len(middles), bool)
     for start_ns, end_ns in problem.blackouts:
         may_run &= (middles < start_ns) | (middles >= end_ns)
     if problem.not_before_ns is not None:
         may_run &= middles >= problem.not_before_ns
-    allowed = np.repeat(may_run[:, None], len(levels), axis=1)
-    power_w = np.array([level.power_w for level in levels])
+    allowed = np.repeat(may_run[:, None], len(settings), axis=1)
+    power_w = np.array([setting.power_w for setting in settings])
     for cap in problem.caps:
         capped = (middles >= cap.start_ns) & (middles < cap.end_ns)
         allowed[capped] &= power_w <= cap.power_w

@@ -1,7 +1,7 @@
 """A better bound for short problems: by the slots in which the job starts and is done.
 
 The relaxation may mix a plan that never starts with one that runs too long, so that idling in
-between looks cheaper than it can be. Whoever knows the first and the last slot cannot mix those:
+between looks cheaper than it can be. With the first and the last slot fixed it cannot mix those:
 the bound is then the least over all pairs, each at its own best price on work.
 """
 
@@ -16,7 +16,7 @@ LONGEST = 240
 """Slots of the longest problem for which this is worth its time."""
 
 PROMISING = 40
-"""Windows that are told."""
+"""Windows that are returned."""
 
 PRICES = 20
 WIDEST = 3.0
@@ -38,12 +38,12 @@ def window_bound(finder: PathFinder, price: float) -> tuple[float, list[tuple[in
         return -NEVER, []
     prices = price_range(price)
     pairs = _pairs(finder, prices)
-    wanted = finder.timeline.problem.work_hours
-    bounds = pairs + (prices * wanted)[:, None, None]
+    work_hours = finder.timeline.problem.work_hours
+    bounds = pairs + (prices * work_hours)[:, None, None]
     best = bounds.max(axis=0)
     order = np.argsort(best, axis=None, kind="stable")[:PROMISING]
-    pairs_of = [divmod(int(flat), count) for flat in order]
-    return float(best.min()), pairs_of
+    windows = [divmod(int(flat), count) for flat in order]
+    return float(best.min()), windows
 
 
 def price_range(price: float) -> Floats:
@@ -57,30 +57,31 @@ def _pairs(finder: PathFinder, prices: Floats) -> Floats:
     timeline = finder.timeline
     count = len(timeline)
     run = np.stack([finder.run_values(price) for price in prices])
-    back = {code: np.stack([finder.come_back(code, row) for row in run])
+    resume = {code: np.stack([finder.resume_values(code, row) for row in run])
             for code in timeline.restarts}  # fmt: skip
     shape = (len(prices), count)
     done = np.full((count + 1, *shape), NEVER)
     values = {PAUSE: np.full(shape, NEVER), RELEASE: np.full(shape, NEVER)}
     result = np.full((len(prices), count, count), NEVER)
-    queued = np.concatenate([[0.0], np.cumsum([finder.idle_cost(QUEUE, t) for t in range(count)])])
+    queue_costs = [finder.idle_cost(QUEUE, t) for t in range(count)]
+    queue_cost = np.concatenate([[0.0], np.cumsum(queue_costs)])
     last = np.arange(count)
     for t in range(count - 1, -1, -1):
-        # The slot in which the job ends may be left early, or hardly be begun.
-        ends = np.where(last == t, np.minimum(run[:, t], 0.0)[:, None], NEVER)
-        go = np.minimum(run[:, t][:, None] + done[t + 1], ends)
-        first = np.minimum(run[:, t], finder.idle_cost(QUEUE, t))[:, None] + done[t + 1]
-        result[:, t, :] = queued[t] + np.minimum(first, ends)
+        # The job may end early in its last slot, so that slot's cost may be left out: at most 0.
+        last_cost = np.where(last == t, np.minimum(run[:, t], 0.0)[:, None], NEVER)
+        run_to_go = np.minimum(run[:, t][:, None] + done[t + 1], last_cost)
+        start_to_go = np.minimum(run[:, t], finder.idle_cost(QUEUE, t))[:, None] + done[t + 1]
+        result[:, t, :] = queue_cost[t] + np.minimum(start_to_go, last_cost)
         idle = {code: finder.idle_cost(code, t) + values[code] for code in (PAUSE, RELEASE)}
         for code in timeline.restarts:
             until = int(timeline.restarts[code].until[t])
-            after = np.where(last == until, np.minimum(back[code][:, t], 0.0)[:, None], NEVER)
-            comes = np.minimum(back[code][:, t][:, None] + done[until + 1], after)
-            values[code] = np.minimum(idle[code], comes)
+            end_cost = np.where(last == until, np.minimum(resume[code][:, t], 0.0)[:, None], NEVER)
+            resume_to_go = np.minimum(resume[code][:, t][:, None] + done[until + 1], end_cost)
+            values[code] = np.minimum(idle[code], resume_to_go)
         if PAUSE in timeline.restarts and RELEASE in timeline.restarts:
             values[PAUSE] = np.minimum(values[PAUSE], idle[RELEASE])
-        done[t] = np.minimum(go, np.minimum(idle[PAUSE], idle[RELEASE]))
-    if finder.before == QUEUE:
+        done[t] = np.minimum(run_to_go, np.minimum(idle[PAUSE], idle[RELEASE]))
+    if finder.initial_mode == QUEUE:
         return result
-    start = done[0] if finder.before == RUN else values[finder.before]
+    start = done[0] if finder.initial_mode == RUN else values[finder.initial_mode]
     return np.asarray(start[:, None, :])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from carbon_trainer.config import ResolvedConfig
 from carbon_trainer.energy.sources.nvml import describe_nvml
 from carbon_trainer.errors import InputError
-from carbon_trainer.estimate.foretell import foretell
+from carbon_trainer.estimate.prediction import predict_training
 from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
 from carbon_trainer.runs.session import RunSession
 
@@ -86,7 +86,7 @@ def record_estimate(
         return
     tokens = config.max_steps * tokens_per_step
     try:
-        estimate = foretell(
+        estimate = predict_training(
             names.pop(), accelerators=accelerators, parameters=parameters, tokens=tokens,
             pue=config.pue,
         )  # fmt: skip

@@ -1,6 +1,6 @@
 """The same problem as a mixed-integer programme, solved by HiGHS: the reference for plans.
 
-One binary a slot and mode, hours at each level and of each kind of idling, one binary a restart.
+One binary a slot and mode, hours at each setting and of each kind of idling, one binary a restart.
 A slot that is run may be shared with the idling that lies beside it.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from carbon_trainer.planning.problem import PlanProblem
 from carbon_trainer.planning.timeline import (
-    BEFORE,
     DONE,
+    MODE_OF_STATE,
     PAUSE,
     QUEUE,
     RELEASE,
@@ -28,7 +28,7 @@ class Programme:
 
     def __init__(self, problem: PlanProblem) -> None:
         self.timeline = Timeline.of(problem)
-        self.before = BEFORE[problem.state]
+        self.initial_mode = MODE_OF_STATE[problem.state]
         self.highs = highspy.Highs()
         self.highs.setOptionValue("output_flag", False)
         self.highs.setOptionValue("threads", 1)
@@ -61,9 +61,9 @@ class Programme:
             self._order(t)
             self._restarts(t)
             self._hours(t)
-        slots, levels = range(len(self.timeline)), enumerate(self.timeline.speed)
+        slots, settings = range(len(self.timeline)), enumerate(self.timeline.speed)
         wanted = self.timeline.problem.work_hours
-        work = [(float(speed), self.run[t, i]) for i, speed in levels for t in slots]
+        work = [(float(speed), self.run[t, i]) for i, speed in settings for t in slots]
         self.row(wanted, wanted, *work)
         self.highs.run()
         if self.highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
@@ -87,7 +87,7 @@ class Programme:
     def _was(self, t: int, code: int) -> tuple[float, list[tuple[float, int]]]:
         """Return the mode before a slot as a constant and terms."""
         if t == 0:
-            return float(self.before == code), []
+            return float(self.initial_mode == code), []
         return 0.0, [(1.0, self.mode[t - 1, code])]
 
     def _order(self, t: int) -> None:
@@ -115,7 +115,7 @@ class Programme:
     def _hours(self, t: int) -> None:
         timeline = self.timeline
         hours = float(timeline.hours[t])
-        runs = [(1.0, self.run[t, i]) for i in range(len(timeline.levels))]
+        runs = [(1.0, self.run[t, i]) for i in range(len(timeline.power_settings))]
         rests = [(1.0, self.rest[t, code]) for code in (QUEUE, *self.idles, DONE)]
         lost = [
             (timeline.idle(code).restart_s / 3600, self.restart[t, code]) for code in self.idles

@@ -9,10 +9,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo
-from carbon_trainer.planning.problem import NS_PER_H, Idle, Level, PlanProblem
+from carbon_trainer.planning.problem import NS_PER_H, Idle, PlanProblem, PowerSetting
 
 INFO = SeriesInfo(zone="XX", provider="test", accounting="as given", source="test", licence="")
-LEVELS = (Level(950, 1.0), Level(850, 0.975), Level(750, 0.92), Level(650, 0.81), Level(550, 0.64))
+POWER_SETTINGS = tuple(
+    PowerSetting(power_w, speed)
+    for power_w, speed in ((950, 1.0), (850, 0.975), (750, 0.92), (650, 0.81), (550, 0.64))
+)
 
 
 def series(values: Sequence[float], *, start_ns: int = 0, hours: float = 1.0) -> IntensitySeries:
@@ -27,7 +30,7 @@ def problem(values: Sequence[float], work_hours: float, **changes: Any) -> PlanP
         "now_ns": 0,
         "deadline_ns": len(values) * NS_PER_H,
         "work_hours": work_hours,
-        "levels": (Level(1000, 1.0),),
+        "power_settings": (PowerSetting(1000, 1.0),),
         "intensity": series(values),
         "pause": Idle(),
     }
@@ -49,7 +52,10 @@ def problems(draw: st.DrawFn, longest: int = 14) -> PlanProblem:
     values = draw(st.lists(st.integers(20, 500), min_size=count, max_size=count))
     speeds = sorted(draw(st.sets(st.sampled_from([0.35, 0.5, 0.64, 0.8, 0.92]), max_size=2)))
     power = [draw(st.integers(300, 900)) for _ in speeds]
-    levels = (Level(1000, 1.0), *(Level(p, s) for p, s in zip(power, speeds, strict=True)))
+    power_settings = (
+        PowerSetting(1000, 1.0),
+        *(PowerSetting(p, s) for p, s in zip(power, speeds, strict=True)),
+    )
     idle = st.builds(
         Idle,
         st.sampled_from([0.0, 100.0, 190.0]),
@@ -63,7 +69,7 @@ def problems(draw: st.DrawFn, longest: int = 14) -> PlanProblem:
     return problem(
         values,
         round(work, 2),
-        levels=levels,
+        power_settings=power_settings,
         pause=draw(st.none() | idle),
         release=draw(st.none() | release),
     )

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from carbon_trainer.planning.planner import Planner, Progress
 from carbon_trainer.planning.problem import NS_PER_H, Idle
 from carbon_trainer.planning.simulation import Job, simulate
-from tests.planning.problems import INFO, LEVELS, day, problem, series
+from tests.planning.problems import INFO, POWER_SETTINGS, day, problem, series
 
 
 def test_a_plan_is_kept_until_something_changes() -> None:
-    job = problem(day(30), 12, levels=LEVELS)
+    job = problem(day(30), 12, power_settings=POWER_SETTINGS)
     planner = Planner(job)
     first = planner.update(0, Progress(12.0), job.intensity)
     again = planner.update(0, Progress(12.0), job.intensity)
@@ -32,14 +32,14 @@ def test_work_that_may_be_longer_is_begun_in_time() -> None:
     sure = planner.update(0, Progress(8.0), job.intensity)
     unsure = planner.update(0, Progress(8.0, 19.5), job.intensity)
     assert sure.plan.slots[0].work_hours == 0
-    assert unsure.hurried
+    assert unsure.deadline_override
     assert unsure.plan.slots[0].work_hours > 0
 
 
 def test_a_deadline_that_cannot_be_kept_is_run_for_at_full_speed() -> None:
-    job = problem(day(10), 5, levels=LEVELS)
+    job = problem(day(10), 5, power_settings=POWER_SETTINGS)
     late = Planner(job).update(8 * NS_PER_H, Progress(5.0, state="running"), job.intensity)
-    assert late.hurried
+    assert late.deadline_override
     assert {slot.power_w for slot in late.plan.slots} == {950}
 
 
@@ -63,8 +63,8 @@ def test_the_deadline_is_kept_whatever_forecasts_and_estimates_were(
         for day_ in range(4)
     ]
     job = Job(
-        work_hours=8, window_hours=8 * slack, levels=LEVELS, pause=Idle(pause_w, 60, 0.003),
-        work_error=error,
+        work_hours=8, window_hours=8 * slack, power_settings=POWER_SETTINGS,
+        pause=Idle(pause_w, 60, 0.003), work_error=error,
     )  # fmt: skip
     (outcome,) = simulate(trace, job, 0, ["optimal"], forecasts)
     assert not outcome.missed
@@ -73,7 +73,9 @@ def test_the_deadline_is_kept_whatever_forecasts_and_estimates_were(
 
 def test_perfect_forecasts_reach_the_optimum() -> None:
     trace = series(day(100))
-    job = Job(work_hours=24, window_hours=48, levels=LEVELS, pause=Idle(0, 10, 0.003))
+    job = Job(
+        work_hours=24, window_hours=48, power_settings=POWER_SETTINGS, pause=Idle(0, 10, 0.003)
+    )
     given = [trace]
     (followed,) = simulate(trace, job, 0, ["optimal"], given)
     assert followed.emissions_gco2e == pytest.approx(followed.optimum_gco2e, rel=2e-3)

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.planning.problem import NS_PER_H, Idle, Level, Objective, edges_ns, hull
-from tests.planning.problems import LEVELS, problem
+from carbon_trainer.planning.problem import NS_PER_H, Idle, Objective, PowerSetting, edges_ns, hull
+from tests.planning.problems import POWER_SETTINGS, problem
 
 
 @pytest.mark.parametrize(
@@ -16,9 +16,9 @@ from tests.planning.problems import LEVELS, problem
         ({"work_hours": float("nan")}, "more than 0 hours"),
         ({"deadline_ns": 0}, "in the past"),
         ({"deadline_ns": 5 * NS_PER_H}, "does not cover"),
-        ({"levels": ()}, "no power level"),
-        ({"levels": (Level(100, 0.0),)}, "speed above 0"),
-        ({"levels": (Level(-1, 1.0),)}, "at least 0"),
+        ({"power_settings": ()}, "no power setting"),
+        ({"power_settings": (PowerSetting(100, 0.0),)}, "speed above 0"),
+        ({"power_settings": (PowerSetting(-1, 1.0),)}, "at least 0"),
         ({"pause": Idle(-5.0)}, "pause: power"),
         ({"queue_w": -1.0}, "queue"),
         ({"objective": Objective(0.0, 1.0)}, "a price is needed"),
@@ -30,10 +30,10 @@ def test_a_problem_that_cannot_be_is_refused(changes: dict[str, object], says: s
         dataclasses.replace(problem([100, 200], 1), **changes)
 
 
-def test_levels_may_come_in_any_order_and_dominated_ones_are_named() -> None:
-    assert hull(list(reversed(LEVELS))) == sorted(LEVELS)
-    worse = Level(940, 0.9)
-    assert problem([1], 0.5, levels=(*LEVELS, worse)).dominated() == [worse]
+def test_settings_may_come_in_any_order_and_dominated_ones_are_named() -> None:
+    assert hull(list(reversed(POWER_SETTINGS))) == sorted(POWER_SETTINGS)
+    worse = PowerSetting(940, 0.9)
+    assert problem([1], 0.5, power_settings=(*POWER_SETTINGS, worse)).dominated() == [worse]
 
 
 def test_slots_are_cut_where_anything_changes() -> None:

@@ -13,15 +13,15 @@ from carbon_trainer.planning.problem import (
     NS_PER_H,
     Budgets,
     Idle,
-    Level,
     Mode,
     Objective,
     PlanProblem,
     PowerCap,
+    PowerSetting,
 )
 from carbon_trainer.planning.solver import GOAL, solve
 from tests.planning.exact import least_cost
-from tests.planning.problems import LEVELS, day, problem, problems, series
+from tests.planning.problems import POWER_SETTINGS, day, problem, problems, series
 
 
 def _check(job: PlanProblem, plan: Plan) -> None:
@@ -75,7 +75,7 @@ def test_a_job_that_has_begun_is_planned_exactly_too(job: PlanProblem, state: st
 @pytest.mark.parametrize("slack", [1.25, 2.0, 3.0])
 def test_a_day_of_training_is_planned_exactly(pause_w: float, slack: float) -> None:
     hours = round(24 * slack)
-    job = problem(day(hours), 24, levels=LEVELS, pause=Idle(pause_w, 10, 0.003))
+    job = problem(day(hours), 24, power_settings=POWER_SETTINGS, pause=Idle(pause_w, 10, 0.003))
     plan = solve(job)
     _check(job, plan)
     exact = least_cost(job)
@@ -88,9 +88,10 @@ def test_a_day_of_training_is_planned_exactly(pause_w: float, slack: float) -> N
 def test_a_week_of_five_minute_slots_is_near_its_bound() -> None:
     values = np.interp(np.arange(2016) / 12, np.arange(169), day(169))
     speeds = np.linspace(1, 0.4, 12)
-    levels = tuple(Level(150 + 800 * s**2, s) for s in speeds.tolist())
+    power_settings = tuple(PowerSetting(150 + 800 * s**2, s) for s in speeds.tolist())
     job = problem(
-        list(values), 60, levels=levels, pause=Idle(190, 10, 0.003), release=Idle(0, 300, 0.05),
+        list(values), 60, power_settings=power_settings,
+        pause=Idle(190, 10, 0.003), release=Idle(0, 300, 0.05),
         intensity=series(list(values), hours=1 / 12), deadline_ns=168 * NS_PER_H,
     )  # fmt: skip
     plan = solve(job)
@@ -133,8 +134,8 @@ def test_a_restart_of_several_slots_is_spread_over_them() -> None:
     assert sum(slot.end_ns - slot.start_ns for slot in restarts) == 5400 * 10**9
 
 
-def test_levels_mix_within_a_slot() -> None:
-    job = problem([100], 0.75, levels=(Level(1000, 1.0), Level(300, 0.5)))
+def test_settings_mix_within_a_slot() -> None:
+    job = problem([100], 0.75, power_settings=(PowerSetting(1000, 1.0), PowerSetting(300, 0.5)))
     plan = solve(job)
     assert [slot.power_w for slot in plan.slots] == [1000, 300]
     assert plan.energy_kwh == pytest.approx(0.65)
@@ -143,7 +144,8 @@ def test_levels_mix_within_a_slot() -> None:
 def test_windows_and_caps_are_kept() -> None:
     hour = NS_PER_H
     job = problem(
-        [100] * 8, 4, levels=(Level(1000, 1.0), Level(500, 0.6)), not_before_ns=hour,
+        [100] * 8, 4, not_before_ns=hour,
+        power_settings=(PowerSetting(1000, 1.0), PowerSetting(500, 0.6)),
         blackouts=((2 * hour, 3 * hour),), caps=(PowerCap(4 * hour, 8 * hour, 600.0),),
     )  # fmt: skip
     plan = solve(job)

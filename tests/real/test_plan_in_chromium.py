@@ -10,7 +10,7 @@ import pytest
 from carbon_trainer.cli.actions.plan_page import page
 from carbon_trainer.planning.policies import policy
 from carbon_trainer.planning.problem import Idle
-from tests.planning.problems import LEVELS, day, problem
+from tests.planning.problems import POWER_SETTINGS, day, problem
 from tests.real.test_report_in_chromium import browser, opened
 
 __all__ = ["browser"]
@@ -24,7 +24,7 @@ DRAWN = """() => [...document.querySelectorAll('svg path')].filter(path => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_draws_and_asks_for_nothing(tmp_path: Path, browser: object, scheme: str) -> None:
-    job = problem(day(48), 24, levels=LEVELS, release=Idle(0, 300, 0.05))
+    job = problem(day(48), 24, power_settings=POWER_SETTINGS, release=Idle(0, 300, 0.05))
     file = tmp_path / "plan.html"
     file.write_text(page(job, policy("optimal")(job), policy("run-now")(job)))
     shown = opened(browser, file.as_uri(), color_scheme=scheme)

@@ -16,9 +16,9 @@ from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.acceptance.parts.limits import allowed_limit
 from carbon_trainer.acceptance.sensors import Recorder, Sensors, counted_j, integrated_j
 from carbon_trainer.clock import NS_PER_S
-from carbon_trainer.planning.problem import Level, hull
+from carbon_trainer.planning.problem import PowerSetting, hull
 from carbon_trainer.power.knobs import POWER_LIMIT, PowerLimitKnob
-from carbon_trainer.power.levels import PowerProfile, PowerProfiler
+from carbon_trainer.power.profile import PowerProfile, PowerProfiler
 from carbon_trainer.power.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def _compare(
 
 def _report(levels: list[_Level], findings: Findings) -> None:
     full = levels[0]
-    kept = hull([Level(one.power_w, one.speed / full.speed) for one in levels])
+    kept = hull([PowerSetting(one.power_w, one.speed / full.speed) for one in levels])
     on_hull = {one.power_w for one in kept}
     rows: list[tuple[Cell, ...]] = [
         (

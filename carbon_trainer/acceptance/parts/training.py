@@ -18,7 +18,7 @@ from carbon_trainer.control.budget import BYTES_PER_PARAMETER, CHECKPOINT_BYTES_
 from carbon_trainer.control.driver import TRAIN
 from carbon_trainer.ledger.facts import Decision, LevelsMeasured, ModelDescribed, Progress
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.power.levels import IDLE_S
+from carbon_trainer.power.profile import IDLE_S
 from carbon_trainer.runs.outcome import RELEASED_STATUS
 from carbon_trainer.units import J_PER_KWH, MJ_PER_J
 

@@ -20,7 +20,7 @@ from carbon_trainer.clock import SystemClock, to_datetime
 from carbon_trainer.config import COMMAND_LINE, ResolvedConfig, RunConfig, read_yaml
 from carbon_trainer.distributed.environment import elastic_run_id, is_elastic, this_rank
 from carbon_trainer.errors import InputError, LedgerError
-from carbon_trainer.launch.slurm import SlurmError, come_back, this_job
+from carbon_trainer.launch.slurm import SlurmError, requeue, this_job
 from carbon_trainer.ledger.facts import Resumed, RunOpened
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
@@ -162,7 +162,7 @@ def _requeue_job(console: Console, job_id: int, result: job.FitResult) -> None:
     # Slurm ends this process while it is requeued; what is still buffered would be lost.
     sys.stdout.flush()
     try:
-        come_back(job_id, at)
+        requeue(job_id, at)
     except SlurmError as error:
         console.print(f"job {job_id} could not be requeued: {error}", soft_wrap=True)
 

@@ -56,7 +56,7 @@ def _problem(flags: dict[str, Any]) -> PlanProblem:
         now_ns=start_ns,
         deadline_ns=deadline_ns,
         work_hours=work_of(flags),
-        levels=levels_of(flags["levels"]),
+        power_settings=levels_of(flags["levels"]),
         intensity=intensity,
         pause=pause,
         release=release,

@@ -9,10 +9,10 @@ from typing import Any
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.grid.series import IntensitySeries
-from carbon_trainer.planning.problem import Idle, Level
+from carbon_trainer.planning.problem import Idle, PowerSetting
 
 
-def levels_of(text: str) -> tuple[Level, ...]:
+def levels_of(text: str) -> tuple[PowerSetting, ...]:
     """Read ``950:1.0,850:0.975``.
 
     Raises:
@@ -24,7 +24,7 @@ def levels_of(text: str) -> tuple[Level, ...]:
         try:
             if match is None:
                 raise ValueError  # noqa: TRY301 - one message for both
-            levels.append(Level(float(match[1]), float(match[2])))
+            levels.append(PowerSetting(float(match[1]), float(match[2])))
         except ValueError:
             raise InputError(
                 f"--levels: invalid power level {part.strip()!r} (expected WATTS:SPEED, such as "

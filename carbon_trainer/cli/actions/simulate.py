@@ -60,7 +60,7 @@ def _job(flags: dict[str, Any]) -> Job:
     return Job(
         work_hours=work,
         window_hours=window,
-        levels=levels_of(flags["levels"]),
+        power_settings=levels_of(flags["levels"]),
         pause=pause,
         release=release,
         queue_w=flags["queue_w"],

@@ -1,4 +1,4 @@
-"""The estimate of a run that is about to train, for its record."""
+"""The prediction of a run that is about to train, for its record."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from carbon_trainer.hardware.accelerators import accelerator_of
 from carbon_trainer.ledger.facts import EstimateMade
 
 
-def foretell(
+def predict_training(
     label: str, *, accelerators: int, parameters: int, tokens: int, pue: float
 ) -> EstimateMade | None:
-    """Say what a run would take, as ``carbon-train estimate`` would; None for an unknown board.
+    """Predict hours and energy, as ``carbon-train estimate`` does; None for an unknown board.
 
     Args:
         label: the accelerator as NVML names it.
@@ -21,7 +21,7 @@ def foretell(
         pue: of the building.
 
     Raises:
-        InputError: if a figure cannot be.
+        InputError: if a figure is out of range.
     """
     board = accelerator_of(label)
     if board is None:
@@ -29,8 +29,8 @@ def foretell(
     job = Job(
         parameters=parameters, tokens=tokens, gpu=board.name, gpus=accelerators, pue=pue
     )  # fmt: skip
-    found = estimate(job)
-    hours = found.days.scaled(24)
+    estimated = estimate(job)
+    hours = estimated.days.scaled(24)
     return EstimateMade(
         accelerator=board.name,
         accelerators=accelerators,
@@ -39,9 +39,9 @@ def foretell(
         hours=hours.value,
         hours_low=hours.interval[0],
         hours_high=hours.interval[1],
-        energy_kwh=found.energy_kwh.value,
-        energy_low_kwh=found.energy_kwh.interval[0],
-        energy_high_kwh=found.energy_kwh.interval[1],
+        energy_kwh=estimated.energy_kwh.value,
+        energy_low_kwh=estimated.energy_kwh.interval[0],
+        energy_high_kwh=estimated.energy_kwh.interval[1],
         interval=INTERVAL,
         pue=pue,
         basis=f"6 x parameters x tokens over a dense peak of {board.peak_bf16_tflops:g} TFLOP/s; "
