@@ -5,35 +5,39 @@ Each works alone; given several, they share one run. ``CarbonAware`` is all of t
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from carbon_trainer.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from carbon_trainer.callbacks.budget import EnergyBudget as EnergyBudget
-    from carbon_trainer.callbacks.carbon_aware import CarbonAware as CarbonAware
-    from carbon_trainer.callbacks.communication import CommunicationShare as CommunicationShare
-    from carbon_trainer.callbacks.emissions import EmissionsTracking as EmissionsTracking
-    from carbon_trainer.callbacks.metering import EnergyMetering as EnergyMetering
-    from carbon_trainer.callbacks.prometheus import PrometheusExporter as PrometheusExporter
-    from carbon_trainer.callbacks.report import SustainabilityReport as SustainabilityReport
-    from carbon_trainer.callbacks.schedule import CarbonSchedule as CarbonSchedule
-    from carbon_trainer.callbacks.throttle import PowerThrottle as PowerThrottle
+    from carbon_trainer.callbacks.budget import EnergyBudget
+    from carbon_trainer.callbacks.carbon_aware import CarbonAware
+    from carbon_trainer.callbacks.communication import CommunicationShare
+    from carbon_trainer.callbacks.emissions import EmissionsTracking
+    from carbon_trainer.callbacks.metering import EnergyMetering
+    from carbon_trainer.callbacks.prometheus import PrometheusExporter
+    from carbon_trainer.callbacks.report import SustainabilityReport
+    from carbon_trainer.callbacks.schedule import CarbonSchedule
+    from carbon_trainer.callbacks.throttle import PowerThrottle
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "carbon_trainer.callbacks.budget": ["EnergyBudget"],
+            "carbon_trainer.callbacks.carbon_aware": ["CarbonAware"],
+            "carbon_trainer.callbacks.communication": ["CommunicationShare"],
+            "carbon_trainer.callbacks.emissions": ["EmissionsTracking"],
+            "carbon_trainer.callbacks.metering": ["EnergyMetering"],
+            "carbon_trainer.callbacks.prometheus": ["PrometheusExporter"],
+            "carbon_trainer.callbacks.report": ["SustainabilityReport"],
+            "carbon_trainer.callbacks.schedule": ["CarbonSchedule"],
+            "carbon_trainer.callbacks.throttle": ["PowerThrottle"],
+        },
+    )
 
 if __name__ != "carbon_trainer.callbacks":
     # It would be a second copy, whose classes are not those that the package knows.
     raise ImportError(f"import carbon_trainer.callbacks: {__name__!r} is only its folder's name")
-
-_HOMES = {
-    "CarbonAware": "carbon_aware",
-    "CarbonSchedule": "schedule",
-    "CommunicationShare": "communication",
-    "EmissionsTracking": "emissions",
-    "EnergyBudget": "budget",
-    "EnergyMetering": "metering",
-    "PowerThrottle": "throttle",
-    "PrometheusExporter": "prometheus",
-    "SustainabilityReport": "report",
-}
 
 __all__ = [
     "CarbonAware",
@@ -46,14 +50,3 @@ __all__ = [
     "PrometheusExporter",
     "SustainabilityReport",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a callback when it is first asked for: Lightning costs seconds."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'carbon_trainer.callbacks' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"carbon_trainer.callbacks.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

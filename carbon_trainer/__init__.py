@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from carbon_trainer.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from carbon_trainer.callbacks.loop.recorder import RunRecorder as RunRecorder
-    from carbon_trainer.config import RunConfig as RunConfig
-    from carbon_trainer.energy.meter import EnergyMeter as EnergyMeter
-    from carbon_trainer.models.module import TransformerModule as TransformerModule
-    from carbon_trainer.training.trainer import CarbonTrainer as CarbonTrainer
+    from carbon_trainer.callbacks.loop.recorder import RunRecorder
+    from carbon_trainer.config import RunConfig
+    from carbon_trainer.energy.meter import EnergyMeter
+    from carbon_trainer.errors import CarbonTrainerError, InputError, LedgerError
+    from carbon_trainer.models.module import TransformerModule
+    from carbon_trainer.training.trainer import CarbonTrainer
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "carbon_trainer.callbacks.loop.recorder": ["RunRecorder"],
+            "carbon_trainer.config": ["RunConfig"],
+            "carbon_trainer.energy.meter": ["EnergyMeter"],
+            "carbon_trainer.errors": ["CarbonTrainerError", "InputError", "LedgerError"],
+            "carbon_trainer.models.module": ["TransformerModule"],
+            "carbon_trainer.training.trainer": ["CarbonTrainer"],
+        },
+    )
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "CarbonTrainer": "carbon_trainer.training.trainer",
-    "EnergyMeter": "carbon_trainer.energy.meter",
-    "RunConfig": "carbon_trainer.config",
-    "RunRecorder": "carbon_trainer.callbacks.loop.recorder",
-    "TransformerModule": "carbon_trainer.models.module",
-}
-
 __all__ = [
     "CarbonTrainer",
+    "CarbonTrainerError",
     "EnergyMeter",
+    "InputError",
+    "LedgerError",
     "RunConfig",
     "RunRecorder",
     "TransformerModule",
     "__version__",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: torch costs seconds."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'carbon_trainer' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

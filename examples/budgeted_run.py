@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from carbon_trainer import CarbonTrainer, RunConfig, TransformerModule
+from carbon_trainer.ledger import Ledger
 from carbon_trainer.ledger.facts import RunClosed
-from carbon_trainer.ledger.store import Ledger
 
 BLOCK = 128
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from carbon_trainer.ledger import Ledger
 from carbon_trainer.ledger.facts import IntensityUsed, RunOpened
-from carbon_trainer.ledger.store import Ledger
 
 
 def main() -> None:

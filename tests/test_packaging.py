@@ -118,8 +118,8 @@ def test_the_import_contract_is_kept() -> None:
 @pytest.mark.slow
 def test_public_names_are_those_that_are_documented() -> None:
     assert set(carbon_trainer.__all__) == {
-        "CarbonTrainer", "EnergyMeter", "RunConfig", "RunRecorder", "TransformerModule",
-        "__version__",
+        "CarbonTrainer", "CarbonTrainerError", "EnergyMeter", "InputError", "LedgerError",
+        "RunConfig", "RunRecorder", "TransformerModule", "__version__",
     }  # fmt: skip
     for name in carbon_trainer.__all__:
         assert getattr(carbon_trainer, name) is not None

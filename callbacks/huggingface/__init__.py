@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from carbon_trainer.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from carbon_trainer.callbacks.huggingface.callback import (
-        CarbonAwareCallback as CarbonAwareCallback,
+    from carbon_trainer.callbacks.huggingface.callback import CarbonAwareCallback
+else:
+    __getattr__, __dir__ = lazy_names(
+        __name__, {"carbon_trainer.callbacks.huggingface.callback": ["CarbonAwareCallback"]}
     )
 
 __all__ = ["CarbonAwareCallback"]
-
-
-def __getattr__(name: str) -> Any:
-    """Import the callback when it is first asked for: transformers costs seconds."""
-    if name != "CarbonAwareCallback":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from carbon_trainer.callbacks.huggingface.callback import CarbonAwareCallback
-
-    return CarbonAwareCallback
