@@ -1,4 +1,4 @@
-"""A zone's usual course: its year's mean, shaped by month and hour where open data tell it.
+"""A zone's typical daily profile: its annual mean, shaped by month and hour where data are open.
 
 The shapes in ``data/climatology.csv`` are means over month and hour (UTC) of hourly years, as
 ratios to the year's mean; ``data/README.md`` says whose.
@@ -37,7 +37,7 @@ def profile_of(series: IntensitySeries) -> NDArray[np.float64]:
 
 
 def climatology(mean: Intensity, start_ns: int, end_ns: int) -> IntensitySeries:
-    """Return a zone's usual course between two instants, in hours.
+    """Return a zone's typical daily profile between two instants, in hours.
 
     Args:
         mean: the zone's mean over a year.
@@ -50,8 +50,8 @@ def climatology(mean: Intensity, start_ns: int, end_ns: int) -> IntensitySeries:
     note = (
         f"climatology: the mean of {mean.vintage} by month and hour of the day, not a forecast"
         if profile is not None
-        else f"climatology: the mean of {mean.vintage} stands for every hour, as no open data tell "
-        f"the course of a day in {mean.zone_name}"
+        else f"climatology: the mean of {mean.vintage} stands for every hour, as there are no "
+        f"open data on the course of a day in {mean.zone_name}"
     )
     info = SeriesInfo(
         zone=mean.zone,

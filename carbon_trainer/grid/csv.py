@@ -1,4 +1,4 @@
-"""Carbon intensity from CSV files: what is wrong with one is said, or repaired and noted."""
+"""Carbon intensity from CSV files: a mistake is an error with its line, or repaired and noted."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADINGS = {
     "kgco2e_per_kwh": "kg/kWh", "kgco2e_per_mwh": "kg/MWh",
     "lbs_per_mwh": "lb/MWh", "lbs_co2_per_mwh": "lb/MWh", "lbco2e_per_mwh": "lb/MWh",
 }  # fmt: skip
-"""Headings of the value's column, and the units that they tell."""
+"""Headings of the value's column, and the units that they imply."""
 
 TIMES = ("time_utc", "datetime_utc", "timestamp_utc", "time", "datetime", "timestamp", "date")
 DIRTIEST_GCO2E_PER_KWH = 1400.0
@@ -51,9 +51,9 @@ def read_csv(
 
     Args:
         path: the file; lines that begin with # are comments.
-        zone: whose it is; the file's name by default.
+        zone: the grid's code; the file's name by default.
         accounting: what its values count.
-        unit: one of ``UNITS``; by default what the heading tells.
+        unit: one of ``UNITS``; by default the one that the heading implies.
 
     Raises:
         InputError: if it cannot be used; names the line.
@@ -117,7 +117,7 @@ def read_forecasts(path: Path, *, zone: str | None = None) -> list[IntensitySeri
             f"has {', '.join(map(str, frame.columns[:5]))}"
         )
     issued = _times(path, frame["issued_utc"])
-    found = []
+    forecasts = []
     for row, issued_ns in enumerate(issued):
         values = frame.loc[frame.index[row], hours].to_numpy(float)
         info = SeriesInfo(
@@ -129,8 +129,8 @@ def read_forecasts(path: Path, *, zone: str | None = None) -> list[IntensitySeri
             issued_at=datetime.fromisoformat(iso(int(issued_ns))),
         )
         basis = np.full(len(values), Basis.FORECAST, np.uint8)
-        found.append(IntensitySeries(info, int(issued_ns), 3600 * NS_PER_S, values, basis))
-    return found
+        forecasts.append(IntensitySeries(info, int(issued_ns), 3600 * NS_PER_S, values, basis))
+    return forecasts
 
 
 def _table(path: Path) -> pd.DataFrame:
@@ -146,20 +146,20 @@ def _table(path: Path) -> pd.DataFrame:
     return frame
 
 
-def _column(path: Path, frame: pd.DataFrame, known: tuple[str, ...], what: str) -> str:
+def _column(path: Path, frame: pd.DataFrame, names: tuple[str, ...], content: str) -> str:
     for name in frame.columns:
-        if name.casefold() in known:
+        if name.casefold() in names:
             return str(name)
     raise InputError(
-        f"{path} has no column of {what}: name one {known[0]}; it has "
+        f"{path} has no column of {content}: name one {names[0]}; it has "
         f"{', '.join(map(str, frame.columns))}"
     )
 
 
-def _factor(path: Path, told: str, unit: str | None) -> float:
+def _factor(path: Path, heading_unit: str, unit: str | None) -> float:
     if unit is not None and unit not in UNITS:
         raise InputError(f"unit {unit!r} is not known: give one of {', '.join(UNITS)}")
-    return UNITS[unit or told]
+    return UNITS[unit or heading_unit]
 
 
 def _times(path: Path, column: pd.Series[str]) -> NDArray[np.int64]:
@@ -183,16 +183,16 @@ def _times(path: Path, column: pd.Series[str]) -> NDArray[np.int64]:
 
 def _numbers(path: Path, column: pd.Series[float]) -> NDArray[np.float64]:
     values = pd.to_numeric(column, errors="coerce")
-    given = column.notna() & (column.astype(str).str.strip() != "")
-    wrong = (given & values.isna() & (column.astype(str).str.casefold() != "nan")) | np.isinf(
+    is_given = column.notna() & (column.astype(str).str.strip() != "")
+    is_wrong = (is_given & values.isna() & (column.astype(str).str.casefold() != "nan")) | np.isinf(
         values.fillna(0)
     )
-    wrong |= values < 0
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
+    is_wrong |= values < 0
+    if is_wrong.any():
+        row = int(np.flatnonzero(is_wrong)[0])
         raise InputError(
-            f"{path}, line {_line(row)}: {column.iloc[row]} cannot be planned with: it must be a "
-            "number of at least 0"
+            f"{path}, line {_line(row)}: invalid value {column.iloc[row]}: it must be a number "
+            "of at least 0"
         )
     return values.to_numpy(np.float64)
 
@@ -204,16 +204,16 @@ def _ordered(
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
         notes.append("its rows were not in order of time and were sorted")
-    double = np.flatnonzero(np.diff(times) == 0)
-    if len(double):
-        same = (values[double] == values[double + 1]) | np.isnan(values[double + 1])
-        if not same.all():
-            when = iso(int(times[double[int(np.flatnonzero(~same)[0])]]))
-            raise InputError(f"{path} tells two different values for {when}: remove one")
-        keep = np.ones(len(times), bool)
-        keep[double + 1] = False
-        times, values = times[keep], values[keep]
-        notes.append(f"{len(double)} rows that stood twice were taken once")
+    duplicates = np.flatnonzero(np.diff(times) == 0)
+    if len(duplicates):
+        is_same = (values[duplicates] == values[duplicates + 1]) | np.isnan(values[duplicates + 1])
+        if not is_same.all():
+            time_text = iso(int(times[duplicates[int(np.flatnonzero(~is_same)[0])]]))
+            raise InputError(f"{path} has two different values for {time_text}: remove one")
+        is_kept = np.ones(len(times), bool)
+        is_kept[duplicates + 1] = False
+        times, values = times[is_kept], values[is_kept]
+        notes.append(f"{len(duplicates)} duplicate rows were dropped")
     return times, values
 
 
@@ -222,25 +222,26 @@ def _regular(
 ) -> tuple[int, int, NDArray[np.float64], NDArray[np.uint8]]:
     """Return start, step, values without gaps, and what each is based on."""
     if len(times) < 2:
-        raise InputError(f"{path} tells of one moment only; a trace needs at least two")
+        raise InputError(f"{path} covers one moment only; a trace needs at least two")
     steps, counts = np.unique(np.diff(times), return_counts=True)
+    # The most frequent step: a gap makes a longer one, and must not set the grid.
     step_ns = int(steps[counts.argmax()])
-    places = (times - times[0]) / step_ns
-    irregular = np.flatnonzero(places != np.round(places))
+    positions = (times - times[0]) / step_ns
+    irregular = np.flatnonzero(positions != np.round(positions))
     if len(irregular):
         raise InputError(
             f"{path}: {iso(int(times[irregular[0]]))} does not fit the step of "
             f"{step_ns / 60e9:g} minutes that most rows have: give a regular series"
         )
-    filled = np.full(int(places[-1]) + 1, np.nan)
-    filled[places.astype(np.int64)] = values
+    filled = np.full(int(positions[-1]) + 1, np.nan)
+    filled[positions.astype(np.int64)] = values
     missing = np.isnan(filled)
     if missing[[0, -1]].any():
         raise InputError(f"{path} begins or ends with an empty value: remove that row")
     if missing.any():
         _check_gaps(path, int(times[0]), step_ns, missing)
-        known = np.flatnonzero(~missing)
-        filled[missing] = np.interp(np.flatnonzero(missing), known, filled[known])
+        present = np.flatnonzero(~missing)
+        filled[missing] = np.interp(np.flatnonzero(missing), present, filled[present])
         notes.append(f"{int(missing.sum())} missing values were interpolated")
     basis = np.where(missing, Basis.INTERPOLATED, Basis.OBSERVED).astype(np.uint8)
     return int(times[0]), step_ns, filled, basis
@@ -252,10 +253,10 @@ def _check_gaps(path: Path, start_ns: int, step_ns: int, missing: NDArray[np.boo
     longest = int((ends - begins).argmax())
     length_s = int(ends[longest] - begins[longest]) * step_ns / NS_PER_S
     if length_s > max(LONGEST_GAP_S, step_ns / NS_PER_S):
-        when = iso(start_ns + int(begins[longest]) * step_ns)
+        time_text = iso(start_ns + int(begins[longest]) * step_ns)
         raise InputError(
-            f"{path} tells nothing for {length_s / 3600:.1f} hours from {when}: that is too long "
-            "to interpolate; give a trace without the gap"
+            f"{path} has no values for {length_s / 3600:.1f} hours from {time_text}: too long to "
+            "interpolate; give a trace without the gap"
         )
 
 

@@ -67,7 +67,7 @@ class SeriesInfo:
     issued_at: datetime | None = None
     notes: tuple[str, ...] = ()
 
-    def noted(self, *notes: str) -> SeriesInfo:
+    def with_notes(self, *notes: str) -> SeriesInfo:
         """Return it with more notes."""
         return dataclasses.replace(self, notes=(*self.notes, *notes))
 
@@ -171,7 +171,7 @@ class IntensitySeries:
             basis=self.basis[first:last],
         )
 
-    def followed_by(self, later: IntensitySeries, *note: str) -> IntensitySeries:
+    def extend(self, later: IntensitySeries, *note: str) -> IntensitySeries:
         """Return this series continued by another from its own end on, in its own steps.
 
         Raises:
@@ -183,7 +183,7 @@ class IntensitySeries:
         middles = times + self.step_ns // 2
         return dataclasses.replace(
             self,
-            info=self.info.noted(*note),
+            info=self.info.with_notes(*note),
             intensity_gco2e_per_kwh=np.concatenate(
                 [self.intensity_gco2e_per_kwh, later.at(middles)]
             ),

@@ -18,11 +18,11 @@ from carbon_trainer.files import write_atomic
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo
 
 log = logging.getLogger(__name__)
-What = Literal["forecast", "history"]
+Kind = Literal["forecast", "history"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Kept:
+class _StoredSeries:
     info: SeriesInfo
     start_ns: int
     step_ns: int
@@ -39,43 +39,43 @@ class Store:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder or platformdirs.user_cache_path("carbon-trainer") / "grid" / "newest"
-        self._adapter = TypeAdapter(_Kept)
+        self._adapter = TypeAdapter(_StoredSeries)
 
-    def keep(self, provider: str, zone: str, what: What, series: IntensitySeries) -> None:
+    def put(self, provider: str, zone: str, kind: Kind, series: IntensitySeries) -> None:
         """Keep a series; a disk that takes none is logged, as nothing depends on it."""
-        kept = _Kept(
+        stored = _StoredSeries(
             series.info,
             series.start_ns,
             series.step_ns,
             series.intensity_gco2e_per_kwh.tolist(),
             series.basis.tolist(),
         )
-        path = self._path(provider, zone, what)
+        path = self._path(provider, zone, kind)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, self._adapter.dump_json(kept))
+            write_atomic(path, self._adapter.dump_json(stored))
         except OSError as error:
-            log.warning("the %s of %s cannot be kept: %s", what, zone, error.strerror)
+            log.warning("the %s of %s cannot be kept: %s", kind, zone, error.strerror)
 
-    def newest(self, provider: str, zone: str, what: What) -> IntensitySeries | None:
+    def newest(self, provider: str, zone: str, kind: Kind) -> IntensitySeries | None:
         """Return the series that was kept last; None where there is none that can be read."""
         try:
-            kept = self._adapter.validate_json(self._path(provider, zone, what).read_bytes())
+            stored = self._adapter.validate_json(self._path(provider, zone, kind).read_bytes())
             return IntensitySeries(
-                kept.info,
-                kept.start_ns,
-                kept.step_ns,
-                np.array(kept.intensity_gco2e_per_kwh, float),
-                np.array(kept.basis, np.uint8),
+                stored.info,
+                stored.start_ns,
+                stored.step_ns,
+                np.array(stored.intensity_gco2e_per_kwh, float),
+                np.array(stored.basis, np.uint8),
             )
         except FileNotFoundError:
             return None
         except (OSError, ValidationError, InputError) as error:
-            log.warning("the kept %s of %s cannot be used: %s", what, zone, type(error).__name__)
+            log.warning("the kept %s of %s cannot be used: %s", kind, zone, type(error).__name__)
             return None
 
-    def _path(self, provider: str, zone: str, what: What) -> Path:
-        return self._folder / f"{provider}-{quote(zone, safe='')}-{what}.json"
+    def _path(self, provider: str, zone: str, kind: Kind) -> Path:
+        return self._folder / f"{provider}-{quote(zone, safe='')}-{kind}.json"
 
 
 def issued_note(series: IntensitySeries) -> str:

@@ -25,7 +25,7 @@ deviation of CodeCarbon's 213 countries, 243 g/kWh, over its world average, 475 
 
 
 class ZoneFactors:
-    """The zones that CodeCarbon has data for, by ISO code: ``GB``, ``DEU``, ``US-CA``."""
+    """The zones that CodeCarbon has data on, by ISO code: ``GB``, ``DEU``, ``US-CA``."""
 
     def intensity(self, zone: str | None) -> Intensity:
         """Return a zone's carbon intensity; the world's average, as assumed, for None.
@@ -57,11 +57,11 @@ class ZoneFactors:
     def _countries(self) -> dict[str, str]:
         import pycountry
 
-        known = {}
+        zones = {}
         for iso3, mix in self._data.get_global_energy_mix_data().items():
             country = pycountry.countries.get(alpha_3=iso3)
-            known[country.alpha_2 if country else iso3] = mix["country_name"]
-        return known
+            zones[country.alpha_2 if country else iso3] = mix["country_name"]
+        return zones
 
     @cached_property
     def _states(self) -> dict[str, tuple[str, str]]:
@@ -76,8 +76,8 @@ class ZoneFactors:
     def _country(self, code: str) -> Intensity:
         import pycountry
 
-        known = pycountry.countries
-        country = known.get(alpha_2=code) if len(code) == 2 else known.get(alpha_3=code)
+        countries = pycountry.countries
+        country = countries.get(alpha_2=code) if len(code) == 2 else countries.get(alpha_3=code)
         iso3 = country.alpha_3 if country else code
         mixes = self._data.get_global_energy_mix_data()
         if iso3 not in mixes:
@@ -129,20 +129,22 @@ class ZoneFactors:
         from codecarbon.core.units import Energy
         from codecarbon.external.geography import GeoMetadata
 
-        place = GeoMetadata(country_iso_code=iso3, country_name=country, region=region)
+        # CodeCarbon computes emissions of an energy; one kilowatt hour gives its factor.
+        location = GeoMetadata(country_iso_code=iso3, country_name=country, region=region)
         one_kwh = Energy.from_energy(1.0)
-        return 1000 * float(Emissions(self._data).get_private_infra_emissions(one_kwh, place))
+        return 1000 * float(Emissions(self._data).get_private_infra_emissions(one_kwh, location))
 
     def _unknown(self, code: str) -> str:
         zones = self.zones()
-        by_name = {name.casefold(): known for known, name in zones.items()}
+        code_of = {name.casefold(): code for code, name in zones.items()}
         if code == "UK":
-            near = ["GB"]
-        elif code.casefold() in by_name:
-            near = [by_name[code.casefold()]]
+            # ISO 3166 reserves UK, but the code is GB.
+            suggestions = ["GB"]
+        elif code.casefold() in code_of:
+            suggestions = [code_of[code.casefold()]]
         else:
-            near = nearest(code, zones) or [by_name[name] for name in nearest(code, by_name)]
-        hint = ", ".join(f"{known} ({zones[known]})" for known in near)
+            suggestions = nearest(code, zones) or [code_of[name] for name in nearest(code, code_of)]
+        hint = ", ".join(f"{suggestion} ({zones[suggestion]})" for suggestion in suggestions)
         question = f" Did you mean {hint}?" if hint else ""
         return (
             f"there are no emission factors for zone {code!r}.{question} Give an ISO country code "

@@ -35,7 +35,7 @@ def test_fetched_data_can_be_used_by_plan(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
     with serving(Reply(_gb(*range(200, 248)))) as server:
-        monkeypatch.setattr(gb_neso, "URL", server.url)
+        monkeypatch.setattr(gb_neso.GbNeso, "public_url", server.url)
         out = shell.folder / "gb.csv"
         result = carbon_train("grid", "fetch", "GB", "--provider", "gb-neso", "-o", str(out))
     assert result.status == 0, result.err
@@ -50,11 +50,11 @@ def test_an_outage_falls_back_with_a_note(
     shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
-    monkeypatch.setattr(gb_neso, "URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(gb_neso.GbNeso, "public_url", "http://127.0.0.1:9")
     result = carbon_train("grid", "show", "GB", "--provider", "gb-neso", "--hours", "3")
     assert result.status == 0, result.err
     assert "could not be reached" in result.out
-    assert "usual course is taken instead" in result.out
+    assert "typical daily profile is used instead" in result.out
 
 
 @pytest.mark.slow
@@ -64,16 +64,16 @@ def test_the_last_forecast_is_used_until_its_horizon_ends(
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
     show = ["grid", "show", "GB", "--provider", "gb-neso", "--hours", "4", "--start"]
     with serving(Reply(_gb(*[211] * 6))) as server:
-        monkeypatch.setattr(gb_neso, "URL", server.url)
+        monkeypatch.setattr(gb_neso.GbNeso, "public_url", server.url)
         assert carbon_train(*show, "2026-06-01T12:00Z").status == 0
     result = carbon_train(*show, "2026-06-01T13:00Z")
     assert result.status == 0, result.err
     assert "the forecast of 2026-06-01 12:00 UTC is used until its horizon ends" in result.out
     assert "could not be reached" in result.out
     assert result.out.count("  211  ") >= 2
-    assert "on the forecast's mean is taken" in result.out
+    assert "on the forecast's mean is used" in result.out
     later = carbon_train(*show, "2026-06-03T13:00Z")
-    assert "usual course is taken instead" in later.out
+    assert "typical daily profile is used instead" in later.out
 
 
 def test_bad_input_is_one_sentence(carbon_train: Train) -> None:

@@ -51,7 +51,7 @@ def test_repairs_are_noted(file: File) -> None:
     assert series.basis[2] == Basis.INTERPOLATED
     assert series.info.notes == (
         "its rows were not in order of time and were sorted",
-        "1 rows that stood twice were taken once",
+        "1 duplicate rows were dropped",
         "1 missing values were interpolated",
     )
 
@@ -66,13 +66,13 @@ def test_units_are_converted_as_the_heading_or_the_caller_says(file: File) -> No
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        (_hours(100, -5), "line 3: -5"),
-        (_hours(100, "coal"), "line 3: coal"),
-        (_hours(100, "inf"), "line 3: inf"),
+        (_hours(100, -5), "line 3: invalid value -5"),
+        (_hours(100, "coal"), "line 3: invalid value coal"),
+        (_hours(100, "inf"), "line 3: invalid value inf"),
         (_hours(100), "has 1 rows"),
         ([*_hours(100, 200), "2026-03-29T01:00:00Z,201"], "two different values"),
         ([*_hours(100, 200), "2026-03-29T02:20:00Z,201"], "does not fit the step of 60 minutes"),
-        ([*_hours(100, 200), "2026-03-29T09:00:00Z,201"], "nothing for 7.0 hours from"),
+        ([*_hours(100, 200), "2026-03-29T09:00:00Z,201"], "no values for 7.0 hours from"),
         ([*_hours(100, 200), "soon,201"], "'soon' is not a time"),
         (_hours(1900, 2000), "if it is in lb/MWh say so"),
         (_hours(0.3, 0.4), "if it is in kg/kWh say so"),

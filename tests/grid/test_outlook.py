@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.climatology import HOUR_NS, climatology, profile_of
-from carbon_trainer.grid.outlook import DAY_NS, extended, outlook, past_days
+from carbon_trainer.grid.outlook import DAY_NS, extend_forecast, outlook, past_days_mean
 from carbon_trainer.grid.series import Basis, IntensitySeries, SeriesInfo
 from carbon_trainer.grid.zones import ZoneFactors
 
@@ -28,25 +28,25 @@ def _hours(
 def test_behind_the_horizon_the_usual_course_goes_on_at_the_forecasts_level() -> None:
     forecast = _hours([200, 240], basis=Basis.FORECAST)
     usual = _hours([100, 120, 300, 80], basis=Basis.CLIMATOLOGY)
-    series = extended(forecast, 4 * HOUR_NS, climatology=usual)
+    series = extend_forecast(forecast, 4 * HOUR_NS, climatology=usual)
     assert series.intensity_gco2e_per_kwh.tolist() == [200, 240, 600, 160]
     assert series.basis.tolist() == [Basis.FORECAST] * 2 + [Basis.CLIMATOLOGY] * 2
     assert series.info.notes == (
-        "from 1970-01-01T02:00:00Z on the usual course of the zone is taken, times 2.00",
+        "from 1970-01-01T02:00:00Z on the zone's typical daily profile is used, times 2.00",
     )
 
 
 def test_without_it_the_same_hours_of_past_days_do() -> None:
     past = _hours([*range(24), *range(100, 124)], start_ns=-2 * DAY_NS)
-    series = extended(_hours([5]), 3 * HOUR_NS, past=past)
+    series = extend_forecast(_hours([5]), 3 * HOUR_NS, past=past)
     assert series.intensity_gco2e_per_kwh.tolist() == [5, 51, 52]
     assert Basis.PAST_DAYS in series.bases()
 
 
 def test_with_nothing_else_the_mean_holds() -> None:
-    series = extended(_hours([100, 200]), 4 * HOUR_NS)
+    series = extend_forecast(_hours([100, 200]), 4 * HOUR_NS)
     assert series.intensity_gco2e_per_kwh.tolist() == [100, 200, 150, 150]
-    assert series.info.notes == ("from 1970-01-01T02:00:00Z on the forecast's mean is taken",)
+    assert series.info.notes == ("from 1970-01-01T02:00:00Z on the forecast's mean is used",)
 
 
 def test_an_outlook_takes_the_best_that_there_is() -> None:
@@ -69,7 +69,7 @@ def test_what_is_extended_covers_the_span(known: int, until: int, how: str) -> N
         "past": {"past": _hours([70.0] * 72, start_ns=-3 * DAY_NS)},
         "neither": {},
     }[how]
-    series = extended(forecast, until * HOUR_NS, **more)
+    series = extend_forecast(forecast, until * HOUR_NS, **more)
     assert series.covers(0, until * HOUR_NS)
     assert (series.intensity_gco2e_per_kwh >= 0).all()
 
@@ -78,12 +78,12 @@ def test_kinds_are_not_mixed_behind_the_horizon() -> None:
     marginal = dataclasses.replace(INFO, accounting="marginal direct")
     usual = dataclasses.replace(_hours([50.0] * 10), info=marginal)
     with pytest.raises(InputError, match="cannot be mixed"):
-        extended(_hours([100]), 4 * HOUR_NS, climatology=usual)
+        extend_forecast(_hours([100]), 4 * HOUR_NS, climatology=usual)
 
 
 def test_past_days_are_the_newest_that_were_observed() -> None:
     past = _hours(list(range(240)), start_ns=0)
-    series = past_days(past, 12 * DAY_NS, 12 * DAY_NS + 2 * HOUR_NS)
+    series = past_days_mean(past, 12 * DAY_NS, 12 * DAY_NS + 2 * HOUR_NS)
     assert series.intensity_gco2e_per_kwh.tolist() == [144, 145]
 
 

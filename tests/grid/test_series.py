@@ -63,12 +63,12 @@ def test_kinds_are_never_mixed() -> None:
     with pytest.raises(InputError, match=r"test \(average direct\) with other \(marginal direct\)"):
         same_accounting(_series(1), _series(1, info=marginal))
     with pytest.raises(InputError, match="cannot be mixed"):
-        _series(1).followed_by(_series(2, info=marginal))
+        _series(1).extend(_series(2, info=marginal))
 
 
 def test_what_follows_keeps_its_basis_and_is_noted() -> None:
     later = IntensitySeries.constant(INFO, 50.0, 0, 4 * HOUR)
-    series = _series(100, 200).followed_by(later, "its mean holds after the forecast's horizon")
+    series = _series(100, 200).extend(later, "its mean holds after the forecast's horizon")
     assert series.intensity_gco2e_per_kwh.tolist() == [100, 200, 50, 50]
     assert series.bases() == [Basis.FORECAST, Basis.CONSTANT]
     assert series.info.notes == ("its mean holds after the forecast's horizon",)

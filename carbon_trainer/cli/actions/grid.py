@@ -13,7 +13,7 @@ from rich.table import Table
 from carbon_trainer.cli.actions.problem import trace_of
 from carbon_trainer.durations import duration_of, ns_of, time_of
 from carbon_trainer.errors import InputError
-from carbon_trainer.grid.forecasts import expected
+from carbon_trainer.grid.forecasts import expected_intensity
 from carbon_trainer.grid.providers import infos, provider
 from carbon_trainer.grid.series import Basis, IntensitySeries
 from carbon_trainer.grid.store import Store
@@ -51,7 +51,7 @@ def show(zone: str, name: str | None, trace: Path | None, start: str | None, hou
         begin = series.time(0) if start is None else begin
         series = series.between(ns_of(begin), ns_of(begin + timedelta(hours=hours)))
     else:
-        series = expected(zone, name, begin, begin + timedelta(hours=hours))
+        series = expected_intensity(zone, name, begin, begin + timedelta(hours=hours))
     console = Console(highlight=False, soft_wrap=True)
     info = series.info
     console.print(f"{info.zone}: {info.accounting}, gCO2e/kWh, {info.source} ({info.licence})")
@@ -73,7 +73,7 @@ def fetch(
         if begin >= until:
             raise InputError("--start must be before --end")
         series = client.history(zone, begin, until)
-        Store().keep(name, zone, "history", series)
+        Store().put(name, zone, "history", series)
     write_csv(out, series)
     Console(highlight=False, soft_wrap=True).print(f"wrote {len(series)} values to {out}")
 

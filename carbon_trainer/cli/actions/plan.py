@@ -19,7 +19,7 @@ from carbon_trainer.durations import deadline_of, ns_of, span_of, time_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.climatology import climatology
 from carbon_trainer.grid.csv import read_prices
-from carbon_trainer.grid.forecasts import expected
+from carbon_trainer.grid.forecasts import expected_intensity
 from carbon_trainer.grid.series import IntensitySeries, SeriesInfo, iso
 from carbon_trainer.grid.zones import ZoneFactors
 from carbon_trainer.planning.plan import InfeasibleError, Plan
@@ -102,7 +102,7 @@ def _expected(zone: str | None, name: str | None, start_ns: int, end_ns: int) ->
             raise InputError("--provider needs --zone")
         return climatology(ZoneFactors().intensity(None), start_ns, end_ns)
     begin, end = (datetime.fromtimestamp(ns / 1e9, UTC) for ns in (start_ns, end_ns))
-    return expected(zone, name, begin, end)
+    return expected_intensity(zone, name, begin, end)
 
 
 def _price(flags: dict[str, Any], start_ns: int, end_ns: int) -> IntensitySeries | None:

@@ -1,9 +1,10 @@
-"""Providers of carbon intensity, by name. None is asked unless its name was given."""
+"""Providers of carbon intensity, by name. None is asked unless it is named."""
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,24 +13,24 @@ from carbon_trainer.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from carbon_trainer.grid.providers.base import Provider, ProviderInfo
-    from carbon_trainer.grid.providers.http import Patience, Web
+    from carbon_trainer.grid.providers.http import Patience
 
-NAMES = ("gb-neso", "energy-charts", "electricity-maps", "watttime", "entsoe", "eia")
+CLASSES = {
+    "gb-neso": ("gb_neso", "GbNeso"),
+    "energy-charts": ("energy_charts", "EnergyCharts"),
+    "electricity-maps": ("electricity_maps", "ElectricityMaps"),
+    "watttime": ("watttime", "WattTime"),
+    "entsoe": ("entsoe", "Entsoe"),
+    "eia": ("eia", "Eia"),
+}
+"""Each provider's module and class: imported by name, as the shell completes names without them."""
+
+NAMES = tuple(CLASSES)
 
 
 def infos() -> list[ProviderInfo]:
     """Return what each provider offers; asks none."""
-    from carbon_trainer.grid.providers import (
-        eia,
-        electricity_maps,
-        energy_charts,
-        entsoe,
-        gb_neso,
-        watttime,
-    )
-
-    modules = (gb_neso, energy_charts, electricity_maps, watttime, entsoe, eia)
-    return [module.INFO for module in modules]
+    return [_class_of(name).info for name in NAMES]
 
 
 def provider(
@@ -46,7 +47,7 @@ def provider(
         name: one of ``NAMES``.
         url: where its service is; its public address by default.
         environ: where keys are.
-        cache_dir: where answers are kept; the user's cache folder by default.
+        cache_dir: where answers are cached; the user's cache folder by default.
         patience: how long to try.
 
     Raises:
@@ -54,12 +55,14 @@ def provider(
     """
     if name not in NAMES:
         raise InputError(
-            f"there is no provider {name!r}.{did_you_mean(name, NAMES)} Known are "
+            f"there is no provider {name!r}.{did_you_mean(name, NAMES)} Available are "
             f"{', '.join(NAMES)}"
         )
+    # Here, as requests and its cache are wanted by none who only list names.
     from carbon_trainer.grid.providers.http import Web
 
-    info = next(info for info in infos() if info.name == name)
+    provider_class = _class_of(name)
+    info = provider_class.info
     web = Web(
         name,
         key_name=" and ".join(info.keys),
@@ -67,24 +70,12 @@ def provider(
         expire=timedelta(minutes=min(info.step_minutes, 30)),
         patience=patience,
     )
-    return _made(name, web, environ, url)
+    return provider_class(web, environ, url)
 
 
-def _made(name: str, web: Web, environ: Mapping[str, str], url: str | None) -> Provider:
-    from carbon_trainer.grid.providers import eia, entsoe
-    from carbon_trainer.grid.providers import electricity_maps as em
-    from carbon_trainer.grid.providers import energy_charts as ec
-    from carbon_trainer.grid.providers import gb_neso as gb
-    from carbon_trainer.grid.providers import watttime as wt
-
-    makers: dict[str, Callable[[], Provider]] = {
-        "gb-neso": lambda: gb.GbNeso(web, url or gb.URL),
-        "energy-charts": lambda: ec.EnergyCharts(web, url or ec.URL),
-        "electricity-maps": lambda: em.ElectricityMaps(web, environ.get(em.KEY), url or em.URL),
-        "watttime": lambda: wt.WattTime(
-            web, environ.get(wt.USER), environ.get(wt.PASSWORD), url or wt.URL
-        ),
-        "entsoe": lambda: entsoe.Entsoe(web, environ.get(entsoe.KEY)),
-        "eia": lambda: eia.Eia(web, environ.get(eia.KEY), url or eia.URL),
-    }
-    return makers[name]()
+def _class_of(name: str) -> type[Provider]:
+    module, class_name = CLASSES[name]
+    provider_class: type[Provider] = getattr(
+        importlib.import_module(f"carbon_trainer.grid.providers.{module}"), class_name
+    )
+    return provider_class

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.grid.providers.base import ProviderError, ProviderInfo
+from carbon_trainer.grid.providers.base import Provider, ProviderError, ProviderInfo, utc_text
 from carbon_trainer.grid.providers.fuels import intensity, unknown_note
-from carbon_trainer.grid.providers.http import Web
 from carbon_trainer.grid.providers.points import Point, from_points
-from carbon_trainer.grid.series import Basis, IntensitySeries, SeriesInfo
+from carbon_trainer.grid.series import Basis, IntensitySeries
 
 URL = "https://api.eia.gov"
 KEY = "EIA_API_KEY"
 ROWS = 5000
-"""The service gives no more rows at once."""
+"""The most rows that the service returns at once."""
+
+HOUR = "%Y-%m-%dT%H"
 
 FUELS = {
     "COL": "coal", "NG": "gas", "NUC": "nuclear", "OIL": "oil", "SUN": "solar", "WAT": "hydro",
@@ -34,28 +35,19 @@ INFO = ProviderInfo(
 )
 
 
-class Eia:
-    """Asks api.eia.gov; intensity is computed from generation, imports left out.
-
-    Raises:
-        InputError: if there is no key.
-    """
+class Eia(Provider):
+    """Asks api.eia.gov; intensity is computed from generation, imports left out."""
 
     info = INFO
-
-    def __init__(self, web: Web, key: str | None, url: str = URL) -> None:
-        if not key:
-            raise InputError(f"eia needs a key: set {KEY} in the environment")
-        self._web = web
-        self._key = key
-        self._url = url
+    public_url = URL
 
     def forecast(self, zone: str, now: datetime) -> IntensitySeries:
-        """Say that there is none."""
+        """Raise: there is none."""
         raise InputError("eia has no forecasts: ask it for history, with --last 7d")
 
     def history(self, zone: str, start: datetime, end: datetime) -> IntensitySeries:
-        """Return what was, computed from generation."""
+        """Return what was observed, computed from generation."""
+        (key,) = self._keys
         mixes: dict[datetime, dict[str, float]] = defaultdict(dict)
         offset, total, stale = 0, 1, False
         while offset < total:
@@ -63,8 +55,8 @@ class Eia:
                 f"{self._url}/v2/electricity/rto/fuel-type-data/data/",
                 {
                     "frequency": "hourly", "data[0]": "value", "facets[respondent][]": zone,
-                    "start": _hour(start), "end": _hour(end), "offset": offset, "length": ROWS,
-                    "api_key": self._key,
+                    "start": utc_text(start, HOUR), "end": utc_text(end, HOUR),
+                    "offset": offset, "length": ROWS, "api_key": key,
                 },
             )  # fmt: skip
             rows, total = _rows(answer.body)
@@ -72,27 +64,22 @@ class Eia:
                 mixes[when][fuel] = mixes[when].get(fuel, 0.0) + power_mw
             stale |= answer.stale
             offset += ROWS
-        found = {when: intensity(mix) for when, mix in mixes.items() if start <= when < end}
-        points: list[Point] = [
-            (when, None if mix is None else mix[0], Basis.ESTIMATED) for when, mix in found.items()
-        ]
-        shares = [mix[1] for mix in found.values() if mix is not None]
-        notes = ("eia did not answer: what it said earlier is used",) if stale else ()
-        about = SeriesInfo(
-            zone=zone,
-            provider=INFO.name,
-            accounting=INFO.accounting,
-            source=INFO.title,
-            licence=INFO.licence,
-            notes=(*notes, *unknown_note(shares)),
-        )
-        return from_points(about, points, INFO.step_minutes)
+        points: list[Point] = []
+        unknown_shares = []
+        for when, mix in mixes.items():
+            # The answer may hold the end's hour too.
+            if start <= when < end:
+                value, unknown_share = intensity(mix) or (None, None)
+                points.append((when, value, Basis.ESTIMATED))
+                unknown_shares += [] if unknown_share is None else [unknown_share]
+        info = self._series_info(zone, stale=stale, notes=unknown_note(unknown_shares))
+        return from_points(info, points, INFO.step_minutes)
 
 
 def _rows(body: Any) -> tuple[list[tuple[datetime, str, float]], int]:
     """Return (hour, fuel, MW), and how many rows there are in all; values come as strings."""
     try:
-        found = [
+        rows = [
             (
                 datetime.fromisoformat(f"{row['period']}:00+00:00"),
                 FUELS.get(row["fueltype"], "other"),
@@ -101,10 +88,6 @@ def _rows(body: Any) -> tuple[list[tuple[datetime, str, float]], int]:
             for row in body["response"]["data"]
             if row["value"] is not None
         ]
-        return found, int(body["response"]["total"])
+        return rows, int(body["response"]["total"])
     except (KeyError, TypeError, ValueError):
         raise ProviderError("eia gave an answer of an unknown form: try again later") from None
-
-
-def _hour(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from carbon_trainer.grid.providers.base import ProviderError, ProviderInfo
-from carbon_trainer.grid.providers.http import Answer, Web
+from carbon_trainer.grid.providers.base import Provider, ProviderError, ProviderInfo, utc_text
+from carbon_trainer.grid.providers.http import Answer
 from carbon_trainer.grid.providers.points import Point, from_points
-from carbon_trainer.grid.series import Basis, IntensitySeries, SeriesInfo
+from carbon_trainer.grid.series import Basis, IntensitySeries
 
 URL = "https://api.energy-charts.info"
 INFO = ProviderInfo(
@@ -22,33 +22,33 @@ INFO = ProviderInfo(
 )
 
 
-class EnergyCharts:
+class EnergyCharts(Provider):
     """Asks api.energy-charts.info."""
 
     info = INFO
-
-    def __init__(self, web: Web, url: str = URL) -> None:
-        self._web = web
-        self._url = url
+    public_url = URL
 
     def forecast(self, zone: str, now: datetime) -> IntensitySeries:
         """Return the rest of today and tomorrow."""
         answer = self._web.json(f"{self._url}/co2eq_forecast", {"country": zone.lower()})
+        # The answer covers all of today; a quarter of an hour before now is the slot that is on.
         points = [
             point for point in _points(answer) if point[0].timestamp() >= now.timestamp() - 900
         ]
-        return from_points(_about(zone, answer, now), points, INFO.step_minutes)
+        # The service does not say when it issued a forecast.
+        info = self._series_info(zone, stale=answer.stale, issued_at=now)
+        return from_points(info, points, INFO.step_minutes)
 
     def history(self, zone: str, start: datetime, end: datetime) -> IntensitySeries:
-        """Return what was."""
-        span = {"start": _minute(start), "end": _minute(end)}
+        """Return what was observed."""
+        span = {"start": utc_text(start), "end": utc_text(end)}
         answer = self._web.json(f"{self._url}/co2eq", {"country": zone.lower(), **span})
         points = [point for point in _points(answer) if start <= point[0] < end]
-        return from_points(_about(zone, answer, None), points, INFO.step_minutes)
+        return from_points(self._series_info(zone, stale=answer.stale), points, INFO.step_minutes)
 
 
 def _points(answer: Answer) -> list[Point]:
-    """Merge what was observed and what is forecast: an observation goes before a forecast."""
+    """Merge observations and forecasts: where there are both, the observation counts."""
     try:
         times = answer.body["unix_seconds"]
         observed = answer.body.get("co2eq") or [None] * len(times)
@@ -56,30 +56,12 @@ def _points(answer: Answer) -> list[Point]:
         return [
             (
                 datetime.fromtimestamp(when, UTC),
-                ahead if seen is None else seen,
-                Basis.FORECAST if seen is None else Basis.OBSERVED,
+                predicted if actual is None else actual,
+                Basis.FORECAST if actual is None else Basis.OBSERVED,
             )
-            for when, seen, ahead in zip(times, observed, forecast, strict=True)
+            for when, actual, predicted in zip(times, observed, forecast, strict=True)
         ]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ProviderError(
             "energy-charts gave an answer of an unknown form: try again later"
         ) from None
-
-
-def _about(zone: str, answer: Answer, issued_at: datetime | None) -> SeriesInfo:
-    return SeriesInfo(
-        zone=zone,
-        provider=INFO.name,
-        accounting=INFO.accounting,
-        source=INFO.title,
-        licence=INFO.licence,
-        issued_at=issued_at,
-        notes=("energy-charts did not answer: what it said earlier is used",)
-        if answer.stale
-        else (),
-    )
-
-
-def _minute(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")

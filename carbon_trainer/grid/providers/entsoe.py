@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +10,11 @@ import pandas as pd
 import requests
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.grid.providers.base import ProviderError, ProviderInfo
+from carbon_trainer.grid.providers.base import Provider, ProviderError, ProviderInfo
 from carbon_trainer.grid.providers.fuels import intensity, unknown_note
 from carbon_trainer.grid.providers.http import Web
 from carbon_trainer.grid.providers.points import Point, from_points
-from carbon_trainer.grid.series import Basis, IntensitySeries, SeriesInfo
+from carbon_trainer.grid.series import Basis, IntensitySeries
 
 KEY = "ENTSOE_API_KEY"
 FUELS = {
@@ -37,7 +37,7 @@ INFO = ProviderInfo(
 )
 
 
-class Entsoe:
+class Entsoe(Provider):
     """Asks web-api.tp.entsoe.eu; intensity is computed from generation, imports left out.
 
     Raises:
@@ -46,9 +46,9 @@ class Entsoe:
 
     info = INFO
 
-    def __init__(self, web: Web, key: str | None) -> None:
-        if not key:
-            raise InputError(f"entsoe needs a key: set {KEY} in the environment")
+    def __init__(self, web: Web, environ: Mapping[str, str], url: str | None = None) -> None:
+        super().__init__(web, environ, url)
+        (key,) = self._keys
         try:
             from entsoe.entsoe import EntsoePandasClient
         except ImportError:
@@ -61,12 +61,12 @@ class Entsoe:
         )
 
     def forecast(self, zone: str, now: datetime) -> IntensitySeries:
-        """Say that there is none."""
+        """Raise: there is none."""
         raise InputError("entsoe has no forecasts: ask it for history, with --last 7d")
 
     def history(self, zone: str, start: datetime, end: datetime) -> IntensitySeries:
-        """Return what was, hourly means, computed from generation."""
-        frame = _asked(
+        """Return what was observed, hourly means, computed from generation."""
+        frame = _query(
             lambda: self._client.query_generation(
                 zone, start=pd.Timestamp(start), end=pd.Timestamp(end), nett=True
             ),
@@ -75,20 +75,13 @@ class Entsoe:
         hourly = frame.tz_convert("UTC").resample("1h").mean()
         hourly = hourly[(hourly.index >= start) & (hourly.index < end)]
         points: list[Point] = []
-        shares = []
+        unknown_shares = []
         for when, row in zip(hourly.index, hourly.to_dict("records"), strict=True):
-            mix = intensity(_mix(row))
-            points.append((when.to_pydatetime(), None if mix is None else mix[0], Basis.ESTIMATED))
-            shares += [mix[1]] if mix is not None else []
-        about = SeriesInfo(
-            zone=zone,
-            provider=INFO.name,
-            accounting=INFO.accounting,
-            source=INFO.title,
-            licence=INFO.licence,
-            notes=unknown_note(shares),
-        )
-        return from_points(about, points, INFO.step_minutes)
+            value, unknown_share = intensity(_mix(row)) or (None, None)
+            points.append((when.to_pydatetime(), value, Basis.ESTIMATED))
+            unknown_shares += [] if unknown_share is None else [unknown_share]
+        info = self._series_info(zone, notes=unknown_note(unknown_shares))
+        return from_points(info, points, INFO.step_minutes)
 
 
 def _mix(row: dict[Any, float]) -> dict[str, float]:
@@ -100,11 +93,11 @@ def _mix(row: dict[Any, float]) -> dict[str, float]:
     return mix
 
 
-def _asked(ask: Callable[[], pd.DataFrame], zone: str) -> pd.DataFrame:
+def _query(query: Callable[[], pd.DataFrame], zone: str) -> pd.DataFrame:
     from entsoe.exceptions import NoMatchingDataError
 
     try:
-        return ask()
+        return query()
     except NoMatchingDataError:
         raise ProviderError(f"entsoe has no generation of {zone} in that time") from None
     except (ValueError, KeyError) as error:
@@ -117,5 +110,5 @@ def _asked(ask: Callable[[], pd.DataFrame], zone: str) -> pd.DataFrame:
             raise InputError(f"entsoe does not accept the key: set {KEY} to a valid one") from None
         raise ProviderError(f"entsoe answered {code}: try again later") from None
     except requests.RequestException:
-        # Its text may hold the key, as that stands in the address.
+        # The error's text may hold the key, which is part of the address.
         raise ProviderError("entsoe could not be reached, or did not answer in time") from None

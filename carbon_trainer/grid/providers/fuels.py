@@ -33,18 +33,18 @@ def intensity(generation_mw: Mapping[str, float]) -> tuple[float, float] | None:
         None where nothing of known fuel is generated. What is of unknown fuel counts as the rest.
     """
     factors = {**LIFECYCLE_GCO2E_PER_KWH, "oil": OIL_GCO2E_PER_KWH}
-    known_mw = unknown_mw = emitted = 0.0
+    known_mw = unknown_mw = emissions = 0.0
     for fuel, power_mw in generation_mw.items():
         if not power_mw > 0:
             continue
         if fuel in factors:
             known_mw += power_mw
-            emitted += power_mw * factors[fuel]
+            emissions += power_mw * factors[fuel]
         else:
             unknown_mw += power_mw
     if known_mw == 0:
         return None
-    return emitted / known_mw, unknown_mw / (known_mw + unknown_mw)
+    return emissions / known_mw, unknown_mw / (known_mw + unknown_mw)
 
 
 def unknown_note(shares: list[float]) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from carbon_trainer.errors import InputError, did_you_mean
-from carbon_trainer.grid.providers.base import ProviderError, ProviderInfo
-from carbon_trainer.grid.providers.http import Answer, Web
+from carbon_trainer.grid.providers.base import Provider, ProviderError, ProviderInfo, utc_text
+from carbon_trainer.grid.providers.http import Answer
 from carbon_trainer.grid.providers.points import Point, from_points
-from carbon_trainer.grid.series import Basis, IntensitySeries, SeriesInfo
+from carbon_trainer.grid.series import Basis, IntensitySeries
 
 URL = "https://api.carbonintensity.org.uk"
 REGIONS = 17
@@ -28,41 +28,41 @@ INFO = ProviderInfo(
 )
 
 
-class GbNeso:
+class GbNeso(Provider):
     """Asks api.carbonintensity.org.uk."""
 
     info = INFO
-
-    def __init__(self, web: Web, url: str = URL) -> None:
-        self._web = web
-        self._url = url
+    public_url = URL
 
     def forecast(self, zone: str, now: datetime) -> IntensitySeries:
         """Return the next 48 hours."""
+        # By the half-hour: until the next one the address is the same, and the cache answers.
         begin = now.astimezone(UTC).replace(minute=30 * (now.minute // 30), second=0, microsecond=0)
         region = _region(zone)
-        path = f"/intensity/{_minute(begin)}/fw48h"
+        path = f"/intensity/{utc_text(begin)}/fw48h"
         if region is not None:
             path = f"/regional{path}/regionid/{region}"
         answer = self._web.json(self._url + path)
         points = _points(answer, Basis.FORECAST)
-        return from_points(_about(zone, answer, begin), points, INFO.step_minutes)
+        return from_points(
+            self._series_info(zone, stale=answer.stale, issued_at=begin), points, INFO.step_minutes
+        )
 
     def history(self, zone: str, start: datetime, end: datetime) -> IntensitySeries:
-        """Return what was."""
+        """Return what was observed; half-hours that are not metered yet are estimated."""
         region = _region(zone)
         points: list[Point] = []
         stale = False
         while start < end:
             until = min(start + LONGEST, end)
-            path = f"/intensity/{_minute(start)}/{_minute(until)}"
+            path = f"/intensity/{utc_text(start)}/{utc_text(until)}"
             if region is not None:
                 path = f"/regional{path}/regionid/{region}"
             answer = self._web.json(self._url + path)
             points += _points(answer, Basis.OBSERVED)
             stale |= answer.stale
             start = until
-        return from_points(_about(zone, Answer(None, stale), None), points, INFO.step_minutes)
+        return from_points(self._series_info(zone, stale=stale), points, INFO.step_minutes)
 
 
 def _region(zone: str) -> int | None:
@@ -76,6 +76,7 @@ def _region(zone: str) -> int | None:
 def _points(answer: Answer, basis: Basis) -> list[Point]:
     try:
         data: Any = answer.body["data"]
+        # A region's rows lie one level deeper than the country's.
         rows = data["data"] if isinstance(data, dict) else data
         return [_point(row, basis) for row in rows]
     except (KeyError, TypeError, ValueError):
@@ -90,19 +91,3 @@ def _point(row: Any, basis: Basis) -> Point:
         # A forecast stands in until the settlement period is metered; regions are modelled only.
         return when, values["forecast"], Basis.ESTIMATED
     return when, actual if basis is Basis.OBSERVED else values["forecast"], basis
-
-
-def _about(zone: str, answer: Answer, issued_at: datetime | None) -> SeriesInfo:
-    return SeriesInfo(
-        zone=zone,
-        provider=INFO.name,
-        accounting=INFO.accounting,
-        source=INFO.title,
-        licence=INFO.licence,
-        issued_at=issued_at,
-        notes=("gb-neso did not answer: what it said earlier is used",) if answer.stale else (),
-    )
-
-
-def _minute(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")

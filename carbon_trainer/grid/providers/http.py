@@ -1,4 +1,4 @@
-"""Asks a web service for JSON: retries with back-off, a cache on disk, errors in a sentence."""
+"""Requests JSON from a web service: retries with back-off, a cache on disk, clear errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib3.util import Retry
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.providers.base import ProviderError
 
-TRY_AGAIN = (429, 500, 502, 503, 504)
+RETRY_STATUSES = (429, 500, 502, 503, 504)
 SECRETS = ("api_key", "securityToken", "auth-token", "Authorization")
 
 
@@ -43,11 +43,11 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a service said.
+    """A service's answer.
 
     Attributes:
         body: its JSON.
-        stale: whether it is an old answer, as the service does not give a new one.
+        stale: whether it is from the cache and expired, as the service gave no new one.
     """
 
     body: Any
@@ -55,59 +55,61 @@ class Answer:
 
 
 class _Retry(Retry):
-    """Does not wait for longer than it was told, whatever the service asks for."""
+    """Never waits longer than `longest_s`, whatever Retry-After the service sends."""
 
     longest_s = 30.0
 
     def new(self, **changes: Any) -> _Retry:
-        following = super().new(**changes)
-        following.longest_s = self.longest_s
-        return following
+        # urllib3 makes a new object for each try, and knows only its own arguments.
+        retry = super().new(**changes)
+        retry.longest_s = self.longest_s
+        return retry
 
     def get_retry_after(self, response: Any) -> float | None:
-        asked_s = super().get_retry_after(response)
-        return None if asked_s is None else min(asked_s, self.longest_s)
+        requested_s = super().get_retry_after(response)
+        return None if requested_s is None else min(requested_s, self.longest_s)
 
 
 class Web:
     """One service.
 
     Args:
-        who: its name, for messages.
+        name: its name, for messages.
         key_name: the environment variable with its key, for messages; empty where it needs none.
-        cache_dir: where answers are kept; the user's cache folder by default. Keys are not.
-        expire: how long an answer is good for.
+        cache_dir: where answers are cached; the user's cache folder by default. Keys are not.
+        expire: how long an answer is valid.
         patience: how long to try.
     """
 
     def __init__(
         self,
-        who: str,
+        name: str,
         *,
         key_name: str = "",
         cache_dir: Path | None = None,
         expire: timedelta = timedelta(minutes=15),
         patience: Patience | None = None,
     ) -> None:
-        self._who = who
+        self._name = name
         self._key_name = key_name
         self._patience = patience or Patience()
         folder = cache_dir or platformdirs.user_cache_path("carbon-trainer") / "grid"
-        name = hashlib.sha256(who.encode()).hexdigest()[:12]
+        folder_name = hashlib.sha256(name.encode()).hexdigest()[:12]
         self._session = CachedSession(
-            str(folder / name),
+            str(folder / folder_name),
             backend="filesystem",
             serializer="json",
             expire_after=expire,
             allowable_codes=(200,),
             ignored_parameters=SECRETS,
+            # Headers carry keys and tokens: a new token must find the old answer.
             match_headers=False,
         )
         retry = _Retry(
             total=self._patience.retries,
             backoff_factor=self._patience.back_off_s,
             backoff_jitter=self._patience.back_off_s,
-            status_forcelist=TRY_AGAIN,
+            status_forcelist=RETRY_STATUSES,
             raise_on_status=False,
         )
         retry.longest_s = self._patience.longest_s
@@ -116,7 +118,7 @@ class Web:
 
     @property
     def session(self) -> CachedSession:
-        """The session, with its retries and cache, for a library that asks for itself."""
+        """The session, with its retries and cache, for a library that sends its own requests."""
         return self._session
 
     @property
@@ -124,73 +126,75 @@ class Web:
         """How long to wait for an answer, whole seconds."""
         return max(1, round(self._patience.read_s))
 
-    def json(self, url: str, params: Mapping[str, Any] | None = None, **more: Any) -> Answer:
+    def json(self, url: str, params: Mapping[str, Any] | None = None, **options: Any) -> Answer:
         """Return the JSON at an address; an old answer if there is no new one.
 
         Args:
             url: the address.
             params: its query.
-            more: for requests: headers, auth.
+            options: for requests: headers, auth.
 
         Raises:
-            InputError: if the service refuses the key or does not know what was asked for.
-            ProviderError: if it does not answer, and never has.
+            InputError: if the service refuses the key or the request.
+            ProviderError: if it does not answer, and no answer is cached.
         """
         timeout = self._patience.connect_s, self._patience.read_s
         try:
-            response = self._session.get(url, params=params, timeout=timeout, **more)
+            response = self._session.get(url, params=params, timeout=timeout, **options)
             if response.status_code == requests.codes.ok:
-                return Answer(self._decoded(response), stale=False)
-            why = f"answered {response.status_code}"
-            if response.status_code not in TRY_AGAIN:
-                raise self._refused(response)
+                return Answer(self._decode(response), stale=False)
+            problem = f"answered {response.status_code}"
+            if response.status_code not in RETRY_STATUSES:
+                raise self._error_of(response)
         except requests.RequestException as error:
-            why = _reason(error)
-        old = self._old(url, params, timeout, more)
-        if old.status_code == requests.codes.ok:
-            return Answer(self._decoded(old), stale=True)
-        hint = "wait before asking again" if "429" in why else "try again later"
+            problem = _reason(error)
+        cached = self._cached(url, params, timeout, options)
+        if cached.status_code == requests.codes.ok:
+            return Answer(self._decode(cached), stale=True)
+        hint = "wait before asking again" if "429" in problem else "try again later"
         raise ProviderError(
-            f"{self._who} {why}, and there is no earlier answer: {hint}, or give --trace FILE"
+            f"{self._name} {problem}, and there is no earlier answer: {hint}, or give --trace FILE"
         )
 
-    def _old(
+    def _cached(
         self, url: str, params: Mapping[str, Any] | None, timeout: tuple[float, float],
-        more: dict[str, Any],
+        options: dict[str, Any],
     ) -> requests.Response:  # fmt: skip
         """Return an answer from the cache, however old; status 504 where there is none."""
+        # requests-cache returns an expired answer only with this setting, and with it on during the
+        # first request the caller could not know that the answer is old.
         self._session.settings.stale_if_error = True
         try:
             return self._session.get(
-                url, params=params, only_if_cached=True, timeout=timeout, **more
+                url, params=params, only_if_cached=True, timeout=timeout, **options
             )
         finally:
             self._session.settings.stale_if_error = False
 
-    def _decoded(self, response: requests.Response) -> Any:
+    def _decode(self, response: requests.Response) -> Any:
         try:
             return response.json()
         except requests.JSONDecodeError:
             raise ProviderError(
-                f"{self._who} gave an answer that is no whole JSON ({len(response.content)} "
-                "bytes): try again later"
+                f"{self._name} sent incomplete or invalid JSON ({len(response.content)} bytes): "
+                "try again later"
             ) from None
 
-    def _refused(self, response: requests.Response) -> Exception:
+    def _error_of(self, response: requests.Response) -> Exception:
         code = response.status_code
         if code == requests.codes.unauthorized:
             return InputError(
-                f"{self._who} does not accept the key: set {self._key_name or 'its key'} to a "
+                f"{self._name} does not accept the key: set {self._key_name or 'its key'} to a "
                 "valid one"
             )
         if code == requests.codes.forbidden:
             return InputError(
-                f"{self._who} says that your plan does not include this: ask for another zone, or "
-                "for history in place of forecasts"
+                f"{self._name} says that your plan does not include this: ask for another zone, or "
+                "for history instead of forecasts"
             )
         if code in (requests.codes.not_found, requests.codes.bad_request):
-            return InputError(f"{self._who} does not know what was asked for: check the zone")
-        return ProviderError(f"{self._who} answered {code}: try again later")
+            return InputError(f"{self._name} rejected the request: check the zone")
+        return ProviderError(f"{self._name} answered {code}: try again later")
 
 
 def _reason(error: requests.RequestException) -> str:

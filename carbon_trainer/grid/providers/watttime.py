@@ -8,10 +8,10 @@ from typing import Any
 import requests
 
 from carbon_trainer.errors import InputError
-from carbon_trainer.grid.providers.base import ProviderError, ProviderInfo
-from carbon_trainer.grid.providers.http import Answer, Web
+from carbon_trainer.grid.providers.base import Provider, ProviderError, ProviderInfo
+from carbon_trainer.grid.providers.http import Answer
 from carbon_trainer.grid.providers.points import Point, from_points
-from carbon_trainer.grid.series import GRAMS_PER_POUND, Basis, IntensitySeries, SeriesInfo
+from carbon_trainer.grid.series import GRAMS_PER_POUND, Basis, IntensitySeries
 
 URL = "https://api.watttime.org"
 USER, PASSWORD = "WATTTIME_USER", "WATTTIME_PASSWORD"
@@ -28,47 +28,46 @@ INFO = ProviderInfo(
 )
 
 
-class WattTime:
-    """Asks api.watttime.org; a token that has expired is fetched anew, once.
-
-    Raises:
-        InputError: if there is no user or no password.
-    """
+class WattTime(Provider):
+    """Asks api.watttime.org; a token that has expired is renewed, once."""
 
     info = INFO
-
-    def __init__(self, web: Web, user: str | None, password: str | None, url: str = URL) -> None:
-        if not user or not password:
-            raise InputError(f"watttime needs {USER} and {PASSWORD} in the environment")
-        self._web = web
-        self._login = user, password
-        self._url = url
-        self._token: str | None = None
+    public_url = URL
+    _token: str | None = None
 
     def forecast(self, zone: str, now: datetime) -> IntensitySeries:
         """Return the newest forecast."""
-        answer = self._ask("/v3/forecast", {"region": zone, "horizon_hours": INFO.forecast_hours})
-        meta = _meta(answer)
-        issued_at = datetime.fromisoformat(meta.get("generated_at") or now.isoformat())
-        return from_points(
-            _about(zone, answer, issued_at), _points(answer, Basis.FORECAST), INFO.step_minutes
-        )
+        answer = self._get("/v3/forecast", {"region": zone, "horizon_hours": INFO.forecast_hours})
+        issued_at = datetime.fromisoformat(_meta(answer).get("generated_at") or now.isoformat())
+        return self._series(zone, answer, Basis.FORECAST, issued_at)
 
     def history(self, zone: str, start: datetime, end: datetime) -> IntensitySeries:
-        """Return what was."""
+        """Return what was observed."""
         span = {"start": start.astimezone(UTC).isoformat(), "end": end.astimezone(UTC).isoformat()}
-        answer = self._ask("/v3/historical", {"region": zone, **span})
-        return from_points(
-            _about(zone, answer, None), _points(answer, Basis.OBSERVED), INFO.step_minutes
-        )
+        answer = self._get("/v3/historical", {"region": zone, **span})
+        return self._series(zone, answer, Basis.OBSERVED)
 
-    def _ask(self, path: str, params: dict[str, Any]) -> Answer:
+    def _series(
+        self, zone: str, answer: Answer, basis: Basis, issued_at: datetime | None = None
+    ) -> IntensitySeries:
+        warnings = _meta(answer).get("warnings") or ()
+        info = self._series_info(
+            zone,
+            stale=answer.stale,
+            issued_at=issued_at,
+            notes=(f"watttime warns: {_text(warning)}" for warning in warnings),
+        )
+        return from_points(info, _points(answer, basis), INFO.step_minutes)
+
+    def _get(self, path: str, params: dict[str, Any]) -> Answer:
         params = {**params, "signal_type": "co2_moer"}
-        fresh = self._token is None
+        is_new = self._token is None
         try:
             return self._web.json(self._url + path, params, headers=self._bearer())
         except InputError:
-            if fresh:
+            # Tokens last for half an hour. An expired one is refused as a wrong one is, so only a
+            # refusal of a new one is the user's error.
+            if is_new:
                 raise
             self._token = None
             return self._web.json(self._url + path, params, headers=self._bearer())
@@ -77,7 +76,7 @@ class WattTime:
         if self._token is None:
             answer = self._web.json(
                 f"{self._url}/login",
-                auth=requests.auth.HTTPBasicAuth(*self._login),
+                auth=requests.auth.HTTPBasicAuth(*self._keys),
                 expire_after=0,
             )
             try:
@@ -90,10 +89,10 @@ class WattTime:
 def _meta(answer: Answer) -> dict[str, Any]:
     meta = answer.body.get("meta") if isinstance(answer.body, dict) else None
     if not isinstance(meta, dict) or meta.get("units") != UNITS:
-        told = meta.get("units") if isinstance(meta, dict) else None
+        units = meta.get("units") if isinstance(meta, dict) else None
         raise ProviderError(
-            f"watttime answered in {told or 'an unknown unit'}, not in {UNITS}: your plan may give "
-            "this region's index only"
+            f"watttime answered in {units or 'an unknown unit'}, not in {UNITS}: your plan may "
+            "give this region's index only"
         )
     return meta
 
@@ -111,20 +110,6 @@ def _points(answer: Answer, basis: Basis) -> list[Point]:
         ]
     except (KeyError, TypeError, ValueError):
         raise ProviderError("watttime gave an answer of an unknown form: try again later") from None
-
-
-def _about(zone: str, answer: Answer, issued_at: datetime | None) -> SeriesInfo:
-    warnings = _meta(answer).get("warnings") or ()
-    stale = ("watttime did not answer: what it said earlier is used",) if answer.stale else ()
-    return SeriesInfo(
-        zone=zone,
-        provider=INFO.name,
-        accounting=INFO.accounting,
-        source=INFO.title,
-        licence=INFO.licence,
-        issued_at=issued_at,
-        notes=(*stale, *(f"watttime warns: {_text(warning)}" for warning in warnings)),
-    )
 
 
 def _text(warning: Any) -> str:

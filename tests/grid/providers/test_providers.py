@@ -189,7 +189,7 @@ def test_an_old_answer_is_used_in_an_outage_and_said_to_be_old(
         server.set_replies(outage)
         series = gb.forecast("GB", NOW)
     assert series.intensity_gco2e_per_kwh.tolist() == [200, 210]
-    assert series.info.notes == ("gb-neso did not answer: what it said earlier is used",)
+    assert series.info.notes == ("gb-neso did not answer: its earlier answer is used",)
 
 
 def test_what_passes_is_tried_again(tmp_path: Path) -> None:
@@ -208,11 +208,15 @@ def test_what_passes_is_tried_again(tmp_path: Path) -> None:
         (Reply({}, status=429), ProviderError, "429|kept answering with errors"),
         (Reply({}, status=500), ProviderError, "there is no earlier answer"),
         (Reply({}, delay_s=0.8), ProviderError, "did not answer in time"),
-        (Reply(b'{"zone": "DE", "fore'), ProviderError, "no whole JSON"),
+        (Reply(b'{"zone": "DE", "fore'), ProviderError, "incomplete or invalid JSON"),
         (Reply({"status": "no-data"}), ProviderError, "gave no data for that zone"),
         (Reply([1, 2]), ProviderError, "gave no data for that zone"),
         (Reply(_maps("forecast", *[None] * 3)), ProviderError, "has no values for DE"),  # type: ignore[arg-type]
-        (Reply(_maps("forecast", 1, *[None] * 5, 2)), ProviderError, "tells nothing of DE for 5.0"),  # type: ignore[arg-type]
+        (
+            Reply(_maps("forecast", 1, *[None] * 5, 2)),
+            ProviderError,
+            "for DE for 5.0 hours",
+        ),  # type: ignore[arg-type]
     ],
 )
 def test_a_failure_is_one_sentence_without_the_key(
