@@ -22,8 +22,8 @@ from carbon_trainer.models.recipes import recipes
 FLOPS_PER_LAYER_WIDTH_AND_TOKEN = 12
 
 REFERENCE_TOKENS = 2048
-"""The sequence of most published runs (LLaMA, Pythia, OPT, PaLM, GPT-3); their hours have its
-attention in. Those with longer ones (Llama 2: 4,096, Llama 3: 8,192) are not told apart."""
+"""The sequence of most published runs (LLaMA, Pythia, OPT, PaLM, GPT-3); their hours include its
+attention. Those with longer ones (Llama 2: 4,096, Llama 3: 8,192) are not distinguished."""
 
 SHAPE_TOLERANCE = 10.0
 """Layers x width² x 12 may differ from the parameters by this factor: embeddings, experts."""
@@ -48,15 +48,16 @@ class Size:
             parameters: the model's.
             tokens: length of a sequence.
         """
-        each = FLOPS_PER_LAYER_WIDTH_AND_TOKEN * tokens
-        return self.layers_x_width.scaled(each / (FLOPS_PER_PARAMETER_AND_TOKEN * parameters))
+        attention_flops = FLOPS_PER_LAYER_WIDTH_AND_TOKEN * tokens
+        parameter_flops = FLOPS_PER_PARAMETER_AND_TOKEN * parameters
+        return self.layers_x_width.scaled(attention_flops / parameter_flops)
 
 
 def size_of(parameters: float, layers: int | None, width: int | None) -> Size:
-    """Return layers times width, assumed from the parameters where they are not told.
+    """Return layers times width, assumed from the parameters where they are not given.
 
     Raises:
-        InputError: if only one of the two is told, or they do not belong to the parameters.
+        InputError: if only one of the two is given, or they do not match the parameters.
     """
     if (layers is None) != (width is None):
         raise InputError("give --layers and --hidden together, or neither.")
@@ -67,20 +68,20 @@ def size_of(parameters: float, layers: int | None, width: int | None) -> Size:
         )
     if layers < 1 or width < 1:
         raise InputError("--layers and --hidden should be 1 or more.")
-    made = 12 * layers * width**2
-    if not 1 / SHAPE_TOLERANCE < made / parameters < SHAPE_TOLERANCE:
+    implied_parameters = 12 * layers * width**2
+    if not 1 / SHAPE_TOLERANCE < implied_parameters / parameters < SHAPE_TOLERANCE:
         raise InputError(
-            f"--layers {layers} and --hidden {width} make about {made:.2g} parameters, and "
-            f"--params is {parameters:.2g}: they do not belong together."
+            f"--layers {layers} and --hidden {width} make about {implied_parameters:.2g} "
+            f"parameters, but --params is {parameters:.2g}: they do not match."
         )
     return Size(Spread(float(layers * width), 0.0), f"{layers} layers of width {width:,}")
 
 
 def share_of_all(over_parameters: Spread) -> Spread:
     """Return attention's share of all operations, from its ratio to the parameters'."""
-    grown = 1 + over_parameters.value
-    sigma = over_parameters.log_sigma / grown
-    return Spread(over_parameters.value / grown, sigma, over_parameters.freedom)
+    total = 1 + over_parameters.value
+    sigma = over_parameters.log_sigma / total
+    return Spread(over_parameters.value / total, sigma, over_parameters.freedom)
 
 
 def growth(size: Size, parameters: float, tokens: int, usual_tokens: int) -> Spread:
@@ -92,12 +93,12 @@ def growth(size: Size, parameters: float, tokens: int, usual_tokens: int) -> Spr
         tokens: length of a sequence.
         usual_tokens: the other; 0 for no attention at all.
     """
-    over = [size.over_parameters(parameters, length) for length in (tokens, usual_tokens)]
-    grown = [1 + one.value for one in over]
+    ratios = [size.over_parameters(parameters, length) for length in (tokens, usual_tokens)]
+    total = [1 + ratio.value for ratio in ratios]
     # The same layers and width are in both, so only the difference of their weights counts.
-    weight = abs(over[0].value / grown[0] - over[1].value / grown[1])
+    weight = abs(ratios[0].value / total[0] - ratios[1].value / total[1])
     sigma = weight * size.layers_x_width.log_sigma
-    return Spread(grown[0] / grown[1], sigma, size.layers_x_width.freedom if sigma else math.inf)
+    return Spread(total[0] / total[1], sigma, size.layers_x_width.freedom if sigma else math.inf)
 
 
 def _assumed(parameters: float) -> Spread:
@@ -109,14 +110,14 @@ def _assumed(parameters: float) -> Spread:
 @cache
 def _line() -> tuple[float, float, float, int]:
     """Fit log(layers x width) to log(parameters) over the recipes of published sizes."""
-    known = [
-        (one.parameters(), one.shape.layers * one.shape.query)
-        for name, one in recipes().items()
-        if one.shape is not None and not name.endswith("-tiny")
+    recipe_shapes = [
+        (recipe.parameters(), recipe.shape.layers * recipe.shape.query)
+        for name, recipe in recipes().items()
+        if recipe.shape is not None and not name.endswith("-tiny")
     ]
-    sizes, products = np.log(np.array(known, dtype=np.float64)).T
+    sizes, products = np.log(np.array(recipe_shapes, dtype=np.float64)).T
     slope, constant = np.polyfit(sizes, products, 1)
-    rest = products - (constant + slope * sizes)
-    freedom = len(known) - 2
-    sigma = math.sqrt(float(np.sum(rest**2)) / freedom * (1 + 1 / len(known)))
+    residuals = products - (constant + slope * sizes)
+    freedom = len(recipe_shapes) - 2
+    sigma = math.sqrt(float(np.sum(residuals**2)) / freedom * (1 + 1 / len(recipe_shapes)))
     return float(slope), float(constant), sigma, freedom

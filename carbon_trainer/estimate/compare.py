@@ -1,8 +1,8 @@
-"""Training a model of one's own beside fine-tuning an open one and using a larger one as it is.
+"""Compares pre-training a model with fine-tuning an open one and with using a larger open one.
 
-Each way has an energy that is spent once and one for each query; both have the machines and the
-building in (PUE). A way breaks even with the larger model, used as it is, after as many queries as
-its own smaller ones save what was spent once.
+Each way has a one-off energy and one for each query; both include the machines and the building
+(PUE). A way breaks even with the larger model when what its cheaper queries have saved makes up for
+its one-off energy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FINE_TUNING_TOKENS = 750_000 * 15
 arXiv 2305.11206, sections 2 and 3)."""
 
 OPEN_PARAMETERS = 70e9
-"""The larger open model's, unless told: Llama 3.1 70B's."""
+"""The larger open model's, unless given: Llama 3.1 70B's."""
 
 ADAPTER_SHARE = 0.01
 """Adapters' parameters over the model's, assumed; at 0.05 LoRA would take 2 % more."""
@@ -32,7 +32,7 @@ are the adapters' (Hu et al. 2021, arXiv 2106.09685; split as in Kaplan et al. 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """What a model is wanted for.
+    """The use of a model.
 
     Attributes:
         queries: how many it is to answer.
@@ -54,11 +54,11 @@ class Way:
     Attributes:
         key: its name for machines.
         label: its name for people.
-        once: spent before the first query; None where that is nothing.
+        once: one-off, spent before the first query; None where there is none.
         query: of one query.
         total: of all queries and what is spent once.
-        breaks_even: queries from which on it takes less than the larger model as it is; None
-            where it never does, or for that model itself.
+        breaks_even: queries from which on it takes less than the larger open model; None where
+            it never does, or for that model itself.
     """
 
     key: str
@@ -73,11 +73,11 @@ def compare(job: Job, use: Use) -> tuple[Way, ...]:
     """Return the ways, the larger open model as it is last.
 
     Args:
-        job: the pre-training that is thought of.
-        use: what for.
+        job: the pre-training.
+        use: the use of its model.
 
     Raises:
-        InputError: if a figure cannot be.
+        InputError: if a figure is out of range.
     """
     _check(use)
     whole = estimate(job)
@@ -102,16 +102,17 @@ def emissions(way: Way, whole: Estimate) -> Spread:
 
 def _way(key: str, label: str, once: Spread, own: Spread, large: Spread, queries: float) -> Way:
     saved = large.value - own.value
-    # How full servers are is as unknown for one model as for the other: it is the same factor.
-    even = once.over(replace(large, value=saved)) if saved > 0 else None
-    return Way(key, label, once, own, _sum(once, own.scaled(queries)), even)
+    # How full servers are is unknown, but the same for both models: their difference has no more
+    # relative error than one of them.
+    break_even = once.over(replace(large, value=saved)) if saved > 0 else None
+    return Way(key, label, once, own, _sum(once, own.scaled(queries)), break_even)
 
 
-def _sum(one: Spread, other: Spread) -> Spread:
-    """Return the log-normal that a sum of two independent ones is close to (by its variance)."""
-    value = one.value + other.value
-    sigma = math.hypot(one.value * one.log_sigma, other.value * other.log_sigma) / value
-    return Spread(value, sigma, min(one.freedom, other.freedom))
+def _sum(first: Spread, second: Spread) -> Spread:
+    """Return a log-normal of about the median and variance of a sum of two independent ones."""
+    value = first.value + second.value
+    sigma = math.hypot(first.value * first.log_sigma, second.value * second.log_sigma) / value
+    return Spread(value, sigma, min(first.freedom, second.freedom))
 
 
 def _check(use: Use) -> None:

@@ -1,4 +1,4 @@
-"""How much of its accelerators' peak a training gets done, learnt from published runs.
+"""Effective utilization of accelerators in training, learnt from published runs.
 
 The logarithm of effective utilisation is linear in the model's size, up to ten billion parameters
 from where it no longer rises, and in the accelerator's generation: Hopper's peak grew by more than
@@ -23,7 +23,7 @@ from carbon_trainer.estimate.published import PublishedRun, calibrating_runs, is
 Array = NDArray[np.float64]
 
 INTERVAL = 0.80
-"""What share of truths intervals are made to cover."""
+"""Probability that an interval covers the truth."""
 
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0)
 LARGE_PARAMETERS = 1e10
@@ -85,7 +85,7 @@ class Efficiency:
         """Return effective utilisation, downtime within the run included.
 
         Args:
-            active_parameters: those that a token meets.
+            active_parameters: those that a token passes through.
             accelerator: its name, as in the tables of published runs or of boards.
         """
         x = _features(active_parameters, accelerator)
@@ -94,7 +94,7 @@ class Efficiency:
 
 
 def calibrate(runs: Sequence[PublishedRun]) -> Efficiency:
-    """Fit the model to runs, with the shrinkage whose left-out runs are foretold best."""
+    """Fit the model to runs, with the shrinkage of the least leave-one-out error."""
     best = min(SHRINKAGES, key=lambda shrinkage: _left_out_error(runs, shrinkage))
     return _fit(*_table(runs), best)
 
@@ -108,7 +108,7 @@ def calibrated() -> Efficiency:
 def goodput() -> Spread:
     """Return the share of a run's hours in which it trains: what is lost to downtime.
 
-    From the runs whose authors told the utilisation while training: effective over reported.
+    From the runs whose authors reported the utilisation while training: effective over reported.
     """
     ratios = [
         run.effective_mfu / run.mfu_reported for run in calibrating_runs() if run.mfu_reported
@@ -117,7 +117,7 @@ def goodput() -> Spread:
 
 
 def spread_of(values: Sequence[float]) -> Spread:
-    """Return the log-normal of some values, as another one of them would be distributed."""
+    """Return the predictive log-normal of one more such value."""
     logs = np.log(np.asarray(values))
     sigma = float(logs.std(ddof=1)) * math.sqrt(1 + 1 / len(logs))
     return Spread(math.exp(float(logs.mean())), sigma, len(logs) - 1)
@@ -145,16 +145,16 @@ def _fit(x: Array, y: Array, shrinkage: float) -> Efficiency:
 def _left_out_error(runs: Sequence[PublishedRun], shrinkage: float) -> float:
     x, y = _table(runs)
     errors = []
-    for left in range(len(y)):
-        keep = np.arange(len(y)) != left
-        foretold = float(x[left] @ _fit(x[keep], y[keep], shrinkage).weights)
-        errors.append(abs(math.expm1(y[left] - foretold)))
+    for omitted in range(len(y)):
+        is_kept = np.arange(len(y)) != omitted
+        predicted = float(x[omitted] @ _fit(x[is_kept], y[is_kept], shrinkage).weights)
+        errors.append(abs(math.expm1(y[omitted] - predicted)))
     return float(np.mean(errors))
 
 
-def _quantile(share: float, freedom: float) -> float:
+def _quantile(probability: float, freedom: float) -> float:
     """Return Student's t, by its expansion (Abramowitz and Stegun 1964, 26.7.5)."""
-    z = NormalDist().inv_cdf(share)
+    z = NormalDist().inv_cdf(probability)
     if math.isinf(freedom):
         return z
     first = (z**3 + z) / (4 * freedom)

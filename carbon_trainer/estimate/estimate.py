@@ -29,8 +29,7 @@ from carbon_trainer.hardware.accelerators import (
 )
 
 SPARSE_TOLERANCE = 0.03
-"""Makers' peaks with 2:4 sparsity are twice the dense ones, but for rounding."""
-
+"""Peaks with 2:4 sparsity are twice the dense ones, apart from rounding."""
 
 MOST_OVER_DATASHEET = 1.25
 """How far a board's own peak may lie above its datasheet's."""
@@ -41,24 +40,24 @@ LEAST_OF_DATASHEET = 0.1
 FEWEST_PARAMETERS = 1000
 
 MOST_OF_ANYTHING = 1e30
-"""No figure of a training is larger; beyond it, products would no longer be numbers."""
+"""No figure of a training is larger; beyond it, products would overflow."""
 
 MAKERS = frozenset({"NVIDIA", "TESLA", "GEFORCE", "AMD", "INSTINCT"})
-"""Words before a model's name that tell nothing more of it."""
+"""Words before a model's name that say nothing more about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A training that is thought of.
+    """A training to estimate.
 
     Attributes:
-        parameters: the model's; of a mixture of experts those that a token meets.
+        parameters: the model's; of a mixture of experts those that a token passes through.
         tokens: to train on, repeated ones as often as they are repeated.
         gpu: the accelerator's name.
         gpus: how many.
         zone: the grid; None for the world's average.
         pue: of the building.
-        price_per_kwh: of electricity; None where it is not told.
+        price_per_kwh: of electricity; None where it is not given.
         mfu: utilisation while training, if it is known; None to take what published runs had.
         peak_tflops: the accelerator's dense 16-bit peak; None to take the datasheet's.
         development: all computing over that of the final run; 1 is the final run alone.
@@ -67,8 +66,8 @@ class Job:
             published runs had.
         layers: the model's; None to assume.
         width: of all its attention's heads together; None to assume.
-        encoder_decoder: whether a token goes through one half of the model only, which is told
-            beside the figures and not reckoned with.
+        encoder_decoder: whether a token goes through one half of the model only, which is noted
+            beside the figures but not computed with.
     """
 
     parameters: float
@@ -90,21 +89,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a job would take. Every figure is an estimate, with its 80 % interval.
+    """An estimate of a job: every figure with its 80 % interval.
 
     Attributes:
-        job: what was asked.
+        job: the training.
         board: the accelerator.
-        flops: operations of training, attention's with them where the sequence is told.
+        flops: operations of training, attention's included where the sequence is given.
         attention: attention's share of those, and how the shape is known; None where the
-            sequence is not told.
-        effective_mfu: share of the peak that all hours together get done.
+            sequence is not given.
+        effective_mfu: model FLOPs over the peak in all hours, downtime included.
         gpu_hours: accelerator-hours.
         days: from the first step to the last, on all accelerators.
         power_w: of one accelerator with its share of the host, before PUE.
         energy_kwh: what the building draws.
         emissions_kgco2e: by the zone's annual mean.
-        cost: None where no price is told.
+        cost: None where no price is given.
         embodied_kgco2e: the accelerators' share, least and most; None where no figure is known.
         intensity: the zone's.
     """
@@ -125,7 +124,7 @@ class Estimate:
 
     @property
     def ends(self) -> datetime | None:
-        """When it would be done; None where no start is told, or it lies beyond all calendars."""
+        """When it would end; None without a start, or where that is beyond the year 9999."""
         if self.job.start is None:
             return None
         try:
@@ -135,34 +134,34 @@ class Estimate:
 
 
 def estimate(job: Job) -> Estimate:
-    """Say what a job would take.
+    """Estimate a job.
 
     Energy is accelerator-hours x power x PUE; hours are operations over peak x effective MFU.
 
     Raises:
-        InputError: if a figure cannot be, or the accelerator or zone is not known.
+        InputError: if a figure is out of range, or the accelerator or zone is unknown.
     """
     _check(job)
     board = _with_peak(board_of(job.gpu), job.peak_tflops)
     intensity = ZoneFactors().intensity(job.zone)
-    plain = FLOPS_PER_PARAMETER_AND_TOKEN * job.parameters * job.tokens * job.development
+    parameter_flops = FLOPS_PER_PARAMETER_AND_TOKEN * job.parameters * job.tokens * job.development
     attention = _attention(job)
-    effective = (
+    mfu = (
         calibrated().predict(job.parameters, board.name)
         if job.mfu is None
         else goodput().scaled(job.mfu)
     )
-    least_h = attention.hours.scaled(plain / (3600 * board.peak_bf16_tflops * 1e12))
-    hours = least_h.over(effective)
+    peak_hours = attention.hours.scaled(parameter_flops / (3600 * board.peak_bf16_tflops * 1e12))
+    hours = peak_hours.over(mfu)
     power = power_share().scaled(board.tdp_w)
     energy = hours.times(power).scaled(job.pue / 1000)
     grid = Spread(intensity.intensity_gco2e_per_kwh / 1000, intensity.uncertainty)
     return Estimate(
         job=job,
         board=board,
-        flops=plain * attention.flops,
-        attention=attention.told,
-        effective_mfu=effective,
+        flops=parameter_flops * attention.flops,
+        attention=attention.share,
+        effective_mfu=mfu,
         gpu_hours=hours,
         days=hours.scaled(1 / (24 * job.gpus)),
         power_w=power,
@@ -176,11 +175,11 @@ def estimate(job: Job) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Attention:
-    """What attention makes of 6 operations a parameter and token: factors, and what is told."""
+    """Attention's factors on 6 operations a parameter and token, and its share."""
 
     flops: float
     hours: Spread
-    told: tuple[Spread, str] | None
+    share: tuple[Spread, str] | None
 
 
 def _attention(job: Job) -> _Attention:
@@ -188,11 +187,11 @@ def _attention(job: Job) -> _Attention:
     if tokens is None:
         return _Attention(1.0, Spread(1.0, 0.0), None)
     size = size_of(job.parameters, job.layers, job.width)
-    # The hours of published runs have their own attention in; a utilisation that is told has not.
-    usual = 0 if job.mfu is not None else REFERENCE_TOKENS
+    # The hours of published runs include their own attention; a utilisation that is given does not.
+    reference_tokens = 0 if job.mfu is not None else REFERENCE_TOKENS
     return _Attention(
         growth(size, job.parameters, tokens, 0).value,
-        growth(size, job.parameters, tokens, usual),
+        growth(size, job.parameters, tokens, reference_tokens),
         (share_of_all(size.over_parameters(job.parameters, tokens)), size.basis),
     )
 
@@ -211,39 +210,39 @@ def power_share() -> Spread:
 
 
 def board_of(name: str) -> Accelerator:
-    """Return the accelerator that somebody means: ``A100 80GB``, ``H100-SXM``, ``RTX 4090``.
+    """Return the accelerator of a name: ``A100 80GB``, ``H100-SXM``, ``RTX 4090``.
 
-    NVML's name serves as well. Of several that fit, the first of the table: SXM boards before
+    NVML's name works as well. Of several that fit, the first of the table: SXM boards before
     PCIe's.
 
     Raises:
-        InputError: if none is known, with the nearest names.
+        InputError: if there is none, with the nearest names.
     """
     boards = accelerators()
-    board = next((one for one in boards if _is_meant(name, one)), None) or accelerator_of(name)
+    board = next((board for board in boards if _matches(name, board)), None) or accelerator_of(name)
     if board is None:
-        names = [one.name for one in boards]
-        # People write the short names, so they are what a mistyped one is nearest to.
-        known = [one.name for one in boards if _details(name, one) is not None]
-        known = known or list(dict.fromkeys(one.partition("-")[0] for one in names))
+        names = [board.name for board in boards]
+        # People write short names, so a mistyped one is compared with those.
+        short_names = [board.name for board in boards if _details(name, board) is not None]
+        short_names = short_names or list(dict.fromkeys(name.partition("-")[0] for name in names))
         raise InputError(
-            f"the accelerator {name!r} is not known here.{did_you_mean(name, known)} Known are "
+            f"the accelerator {name!r} is unknown.{did_you_mean(name, short_names)} Known are "
             f"{', '.join(names)}."
         )
     return board
 
 
-def _is_meant(name: str, board: Accelerator) -> bool:
-    """Tell whether a board's model is named, and nothing else than what the board's name has."""
+def _matches(name: str, board: Accelerator) -> bool:
+    """Whether a name has a board's model, and no words that the board's name has not."""
     details = _details(name, board)
     if details is not None:
-        has = _words(board.name)
-        return all(any(word.startswith(one) for word in has) for one in details)
-    glued, model = "".join(_words(name)), _model_of(board)
+        board_words = _words(board.name)
+        return all(any(word.startswith(detail) for word in board_words) for detail in details)
+    joined_name, model = "".join(_words(name)), _model_of(board)
     return (
-        glued.startswith(model)
-        and glued[len(model) :][:1].isalpha()
-        and "".join(_words(board.name)).startswith(glued)
+        joined_name.startswith(model)
+        and joined_name[len(model) :][:1].isalpha()
+        and "".join(_words(board.name)).startswith(joined_name)
     )
 
 
@@ -282,13 +281,13 @@ def _with_peak(board: Accelerator, peak_tflops: float | None) -> Accelerator:
     if peak_tflops > MOST_OVER_DATASHEET * dense:
         raise InputError(
             f"--peak-tflops {peak_tflops:g} is {peak_tflops / dense:.3g} times the dense 16-bit "
-            f"peak of {board.name}, {dense:g}: training has neither sparse nor 8-bit peaks."
+            f"peak of {board.name}, {dense:g}: training reaches neither sparse nor 8-bit peaks."
         )
     return dataclasses.replace(board, peak_bf16_tflops=peak_tflops)
 
 
 def check_positive(figures: Mapping[str, float]) -> None:
-    """Refuse figures that are not more than 0, or no numbers.
+    """Refuse figures that are not numbers above 0.
 
     Args:
         figures: by the flag that gave them.
@@ -318,10 +317,10 @@ def _check(job: Job) -> None:
     optional = {"--price-per-kwh": job.price_per_kwh, "--peak-tflops": job.peak_tflops}
     positive |= {flag: value for flag, value in optional.items() if value is not None}
     check_positive(positive)
-    whole = {
+    integers = {
         "--sequence-length": job.sequence_length, "--layers": job.layers, "--hidden": job.width,
     }  # fmt: skip
-    _check_not_endless({flag: value for flag, value in whole.items() if value is not None})
+    _check_not_endless({flag: value for flag, value in integers.items() if value is not None})
     if job.parameters < FEWEST_PARAMETERS:
         raise InputError(
             f"--params is {job.parameters:g}, but is a number of parameters: write 7e9 or 7B for "

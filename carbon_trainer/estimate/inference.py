@@ -1,9 +1,9 @@
-"""What answering takes: energy of an output token, from measurements of servers under load.
+"""Energy of inference: of an output token, from measurements of servers under load.
 
 Measured by the ML.ENERGY Benchmark (Chung et al. 2025, arXiv 2505.06371; results of version 3,
 published 16 February 2026): dense models in bfloat16 on vLLM, H100 and B200, answering chat
-prompts, which are in the energy. Each model at 8 and 64 requests at once and at the load that took
-least. How full a server is matters more than anything else, and is seldom known: so the spread of
+prompts, which are in the energy. Each model at 8 and 64 requests at once and at the load of least
+energy. How full a server is matters more than anything else, and is seldom known: so the spread of
 an estimate is that over those loads.
 """
 
@@ -26,7 +26,7 @@ MACHINES_OVER_ACCELERATORS = (58 + 25 + 10) / 58
 building: shares of a prompt's energy at Google (Elsworth et al. 2025, arXiv 2508.15734)."""
 
 ANSWER_TOKENS = 400
-"""A usual answer, about as long as those that were measured (360 to 730 tokens)."""
+"""A typical answer, about as long as those that were measured (360 to 730 tokens)."""
 
 JOULES_PER_KWH = 3.6e6
 
@@ -60,10 +60,10 @@ class ProviderQuery:
 
     Attributes:
         what: the service and the query.
-        energy_wh: None where it was not told.
+        energy_wh: None where it was not published.
         emissions_g: likewise, gCO2e.
         boundary: what is counted and what is not.
-        source: where it was told.
+        source: where it was published.
     """
 
     what: str
@@ -109,7 +109,7 @@ def query_kwh(parameters: float, tokens: float) -> Spread:
     """Return the machines' energy of one query, before PUE.
 
     Args:
-        parameters: the model's; of a mixture of experts those that a token meets.
+        parameters: the model's; of a mixture of experts those that a token passes through.
         tokens: of the answer.
     """
     slope, constant, sigma, freedom = _line()
@@ -119,7 +119,7 @@ def query_kwh(parameters: float, tokens: float) -> Spread:
 
 def is_extrapolated(parameters: float) -> bool:
     """Say whether a model is smaller or larger than all that were measured."""
-    sizes = [one.parameters for one in measured_servers()]
+    sizes = [server.parameters for server in measured_servers()]
     return not min(sizes) <= parameters <= max(sizes)
 
 
@@ -127,12 +127,12 @@ def is_extrapolated(parameters: float) -> bool:
 def _line() -> tuple[float, float, float, int]:
     """Fit log(joules a token) to log(parameters), all loads alike; the rest is their spread."""
     runs = measured_servers()
-    sizes = np.log([one.parameters for one in runs])
-    joules = np.log([one.joules_per_output_token for one in runs])
+    sizes = np.log([server.parameters for server in runs])
+    joules = np.log([server.joules_per_output_token for server in runs])
     slope, constant = np.polyfit(sizes, joules, 1)
     freedom = len(runs) - 2
-    rest = joules - (constant + slope * sizes)
-    sigma = math.sqrt(float(np.sum(rest**2)) / freedom * (1 + 1 / len(runs)))
+    residuals = joules - (constant + slope * sizes)
+    sigma = math.sqrt(float(np.sum(residuals**2)) / freedom * (1 + 1 / len(runs)))
     return float(slope), float(constant), sigma, freedom
 
 

@@ -15,25 +15,25 @@ HOPPER = ("H100", "H200", "H800", "GH200")
 
 @dataclass(frozen=True, slots=True)
 class PublishedRun:
-    """A run as its authors told of it; None where they did not.
+    """A run as its authors published it; None where they did not say.
 
     Attributes:
         model: its name.
         family: models that share authors and code, whose errors are therefore alike.
         parameters: all of them.
-        active_parameters: those that a token meets.
+        active_parameters: those that a token passes through.
         tokens: how many it was trained on.
         accelerator: on what.
         peak_flops: of one accelerator, dense, 16 bits, operations a second.
         board_power_w: its power limit by the datasheet, watts.
         accelerators: how many.
         accelerator_hours: in all, downtime within the run included.
-        mfu_reported: model FLOPs utilisation while it ran, as told by its authors.
+        mfu_reported: model FLOPs utilisation while it ran, as reported by its authors.
         system_power_w: mean power of one accelerator with its share of the host, as measured.
         measured_mwh: energy, as measured, times PUE.
         pue: of the building.
         excluded: why effective utilisation cannot be learnt from it; empty where it can.
-        source: where this was told.
+        source: where this was published.
     """
 
     model: str
@@ -58,10 +58,10 @@ class PublishedRun:
         """Model FLOPs over what the accelerators could have done in all hours, downtime too.
 
         Raises:
-            ValueError: if tokens or hours were not told.
+            ValueError: if tokens or hours were not published.
         """
         if self.tokens is None or self.accelerator_hours is None:
-            raise ValueError(f"{self.model}: tokens or hours were not told")
+            raise ValueError(f"{self.model}: tokens or hours were not published")
         flops = FLOPS_PER_PARAMETER_AND_TOKEN * self.active_parameters * self.tokens
         return flops / (self.accelerator_hours * 3600 * self.peak_flops)
 
