@@ -1,7 +1,7 @@
-"""A small process that outlives a killed run by a moment, to put its GPUs' limits back.
+"""A small process that outlives a killed run by a moment, to restore its GPUs' limits.
 
-It waits for the run's process to end, which the kernel tells at once, and for the journal to be
-gone, which is how the run says that it has put everything back itself.
+It waits for the run's process to end, of which the kernel notifies it at once, or for the journal
+to be gone: then the run has restored everything itself.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import psutil
 from carbon_trainer.hardware.process import ProcessIdentity
 from carbon_trainer.power.journal import put_back
 
-LOOK_S = 0.5
-"""How often it looks whether it is still needed, seconds."""
+POLL_INTERVAL_S = 0.5
+"""How often it checks whether it is still needed, seconds."""
 
 
 def start_guard(journal: Path) -> subprocess.Popen[bytes]:
@@ -41,24 +41,25 @@ def watch(owner: ProcessIdentity, journal: Path) -> int:
     """Wait for a process to end, then put back what its journal says.
 
     Args:
-        owner: the process; it may have ended already, and its id may be another's by now.
+        owner: the process; it may have ended already, and its id may belong to another by now.
         journal: the limits that it has changed.
 
     Returns:
         The exit status: 0, or 1 if something could not be put back.
     """
+    # What ends the run must not end its guard: it is needed just then.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    wait = _waiter(owner)
-    while not wait(LOOK_S):
+    owner_exit = _ProcessExit(owner)
+    while not owner_exit.wait(POLL_INTERVAL_S):
         if not journal.exists():
             return 0
     _, failed = put_back(journal)
     return 1 if failed else 0
 
 
-class _waiter:  # noqa: N801 - used as a function
-    """Waits for a process to end; through a pidfd where the system has them."""
+class _ProcessExit:
+    """The end of a process, to wait for; through a pidfd where the system has them."""
 
     def __init__(self, owner: ProcessIdentity) -> None:
         self._fd: int | None = None
@@ -72,11 +73,13 @@ class _waiter:  # noqa: N801 - used as a function
                 self._process = psutil.Process(owner.pid)
             except psutil.NoSuchProcess:
                 return
-        # Only now: from here on the descriptor stands for the one process that has the id.
+        # Only now: before the descriptor is open the id may pass to another process, and from then
+        # on the descriptor stands for the one that has it.
         if not owner.is_alive():
             self._fd = self._process = None
 
-    def __call__(self, seconds: float) -> bool:
+    def wait(self, seconds: float) -> bool:
+        """Wait for some time at most; whether the process has ended."""
         if self._fd is not None:
             return bool(select.select([self._fd], [], [], seconds)[0])
         if self._process is None:

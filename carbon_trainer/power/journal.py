@@ -1,7 +1,7 @@
-"""What was turned and what it was before: on disk before anything is set, so it can be put back.
+"""The settings that a process changes and their values before, on disk before any is changed.
 
-The journal belongs to one process. The guard puts back what a dead process's journal says, and
-``carbon-train doctor --restore`` what no guard was left to.
+The journal belongs to one process. The guard restores what a dead process's journal says, and
+``carbon-train doctor --restore`` what is left where the guard was killed too.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class JournalError(CarbonTrainerError):
-    """The journal cannot be written, so nothing may be turned."""
+    """The journal cannot be written, so nothing may be changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One knob that was turned.
+    """One knob that was changed.
 
     Attributes:
         kind: which knob.
         device: of which device.
         original: what it was before; None where that could not be read.
-        ours: what it may stand at if nobody else has turned it.
+        ours: the values that it may have if nobody else has changed it.
     """
 
     kind: str
@@ -44,7 +44,10 @@ class Entry:
     ours: tuple[int, ...] = ()
 
     def about_to_set(self, value: int) -> Entry:
-        """Return the entry for just before a value is set: it may stand at either."""
+        """Return the entry for just before a value is set.
+
+        A process may die before or after the call, so either value is its own.
+        """
         return replace(self, ours=(*self.ours[-1:], value))
 
 
@@ -60,7 +63,7 @@ class Journal:
         self._owner = ProcessIdentity.current()
 
     def write(self, entries: list[Entry]) -> None:
-        """Replace what it says.
+        """Replace its entries.
 
         Raises:
             JournalError: if the disk refuses it.
@@ -78,12 +81,12 @@ class Journal:
             raise JournalError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def remove(self) -> None:
-        """Say that nothing is turned any more."""
+        """Remove it: nothing is changed any more."""
         self.path.unlink(missing_ok=True)
 
 
 def journal_folder() -> Path:
-    """Return where journals lie."""
+    """Return the folder of all journals."""
     return platformdirs.user_state_path("carbon-trainer") / "limits"
 
 
@@ -94,54 +97,54 @@ def read_entries(path: Path) -> list[Entry]:
     except FileNotFoundError:
         return []
     return [
-        Entry(one["kind"], one["device"], one["original"], tuple(one["ours"]))
-        for one in document["entries"]
+        Entry(record["kind"], record["device"], record["original"], tuple(record["ours"]))
+        for record in document["entries"]
     ]
 
 
 def put_back(path: Path, find: Callable[[str, str], Knob] = knob_of) -> tuple[list[str], list[str]]:
-    """Put back what a journal says, except what somebody else has turned since.
+    """Restore what a journal says, except what somebody else has changed since.
 
     Args:
         path: the journal; it is removed if nothing failed.
         find: finds a knob by kind and device.
 
     Returns:
-        A sentence for each knob that was dealt with, and one for each that failed.
+        A message for each knob that was handled, and one for each that failed.
     """
-    told, failed = [], []
+    messages, failures = [], []
     for entry in read_entries(path):
         try:
-            told.append(put_back_one(find(entry.kind, entry.device), entry))
+            messages.append(put_back_knob(find(entry.kind, entry.device), entry))
         except KnobError as error:
-            failed.append(f"{entry.device}: the {entry.kind} cannot be put back: {error}")
-    if not failed:
+            failures.append(f"{entry.device}: the {entry.kind} cannot be put back: {error}")
+    if not failures:
         path.unlink(missing_ok=True)
-    return told, failed
+    return messages, failures
 
 
-def put_back_one(knob: Knob, entry: Entry) -> str:
-    """Put one knob back unless somebody else has turned it; say what was done.
+def put_back_knob(knob: Knob, entry: Entry) -> str:
+    """Restore one knob unless somebody else has changed it; return a message.
 
     Raises:
         KnobError: if it cannot be.
     """
-    now = knob.now()
-    if now is not None and now == entry.original:
-        return f"{entry.device}: the {entry.kind} is what it was, {_text(now, knob)}"
-    if now is not None and now not in entry.ours:
+    current = knob.now()
+    if current is not None and current == entry.original:
+        return f"{entry.device}: the {entry.kind} is unchanged, {_text(current, knob)}"
+    if current is not None and current not in entry.ours:
         return (
-            f"{entry.device}: somebody else has set the {entry.kind} to {_text(now, knob)}; "
-            "it is left so"
+            f"{entry.device}: somebody else has set the {entry.kind} to {_text(current, knob)}; "
+            "it is left unchanged"
         )
     knob.put_back(entry.original)
     if entry.original is None:
-        return f"{entry.device}: the {entry.kind} are the driver's choice again"
+        return f"{entry.device}: the {entry.kind} are the driver's default again"
     return f"{entry.device}: the {entry.kind} is {_text(entry.original, knob)} again"
 
 
 def orphans(folder: Path | None = None) -> Iterator[Path]:
-    """Find journals whose process is gone."""
+    """Yield the journals of processes that have ended."""
     for path in sorted((folder or journal_folder()).glob("*.json")):
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -149,7 +152,7 @@ def orphans(folder: Path | None = None) -> Iterator[Path]:
             # Earlier versions recorded no boot, and starts since the epoch: their runs have ended.
             owner = ProcessIdentity(pid, started_s, document.get("boot_id", ""))
         except (OSError, ValueError, KeyError) as error:
-            log.warning("%s is no journal of power limits: %s", path, error)
+            log.warning("%s is not a journal of power limits: %s", path, error)
             continue
         if not owner.is_alive():
             yield path

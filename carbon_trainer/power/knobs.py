@@ -1,4 +1,4 @@
-"""What of a GPU can be turned down through NVML: its power limit, or the highest clock."""
+"""The settings of a GPU that limit its power through NVML: its power limit, its highest clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CLOCKS: Final = "clocks"
 
 
 class KnobError(CarbonTrainerError):
-    """A knob cannot be turned: no permission, not supported, or the device is gone."""
+    """A knob cannot be set: no permission, not supported, or the device is gone."""
 
     def __init__(self, message: str, *, forbidden: bool = False) -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ class Knob(Protocol):
     unit: str
 
     def range(self) -> tuple[int, int]:
-        """Return the least and most that it may be set to."""
+        """Return the minimum and maximum that it may be set to."""
 
     def now(self) -> int | None:
         """Return what it is set to; None where that cannot be read, or nothing is set."""
@@ -57,17 +57,17 @@ class PowerLimitKnob:
         self.device = device
 
     def range(self) -> tuple[int, int]:
-        """Return the least and most limit, milliwatts."""
-        least, most = _ask("nvmlDeviceGetPowerManagementLimitConstraints", self.device)
-        return int(least), int(most)
+        """Return the minimum and maximum limit, milliwatts."""
+        minimum, maximum = _call_nvml("nvmlDeviceGetPowerManagementLimitConstraints", self.device)
+        return int(minimum), int(maximum)
 
     def now(self) -> int | None:
         """Return the limit, milliwatts."""
-        return int(_ask("nvmlDeviceGetPowerManagementLimit", self.device))
+        return int(_call_nvml("nvmlDeviceGetPowerManagementLimit", self.device))
 
     def set(self, value: int) -> None:
         """Set the limit, milliwatts."""
-        _ask("nvmlDeviceSetPowerManagementLimit", self.device, value)
+        _call_nvml("nvmlDeviceSetPowerManagementLimit", self.device, value)
 
     def put_back(self, original: int | None) -> None:
         """Set the limit to what it was."""
@@ -78,7 +78,7 @@ class PowerLimitKnob:
 class ClockKnob:
     """The highest clock of a GPU's multiprocessors, kilohertz.
 
-    NVML does not tell whether clocks are locked, so putting back means unlocking them.
+    NVML does not report whether clocks are locked, so restoring means unlocking them.
     """
 
     kind = CLOCKS
@@ -88,11 +88,11 @@ class ClockKnob:
         self.device = device
 
     def range(self) -> tuple[int, int]:
-        """Return the least and most clock, kilohertz."""
+        """Return the minimum and maximum clock, kilohertz."""
         import pynvml
 
-        most = int(_ask("nvmlDeviceGetMaxClockInfo", self.device, pynvml.NVML_CLOCK_SM))
-        return 1000 * most // 5, 1000 * most
+        maximum = int(_call_nvml("nvmlDeviceGetMaxClockInfo", self.device, pynvml.NVML_CLOCK_SM))
+        return 1000 * maximum // 5, 1000 * maximum
 
     def now(self) -> int | None:
         """Return None: a lock cannot be read."""
@@ -100,11 +100,11 @@ class ClockKnob:
 
     def set(self, value: int) -> None:
         """Lock the clock to at most a value, kilohertz; the driver takes the nearest it has."""
-        _ask("nvmlDeviceSetGpuLockedClocks", self.device, 0, value // 1000)
+        _call_nvml("nvmlDeviceSetGpuLockedClocks", self.device, 0, value // 1000)
 
     def put_back(self, original: int | None) -> None:
         """Unlock the clock."""
-        _ask("nvmlDeviceResetGpuLockedClocks", self.device)
+        _call_nvml("nvmlDeviceResetGpuLockedClocks", self.device)
 
 
 KNOBS: dict[str, type[PowerLimitKnob | ClockKnob]] = {
@@ -119,8 +119,8 @@ def knob_of(kind: str, device: str) -> Knob:
     return KNOBS[kind](device)
 
 
-def _ask(function: str, device: str, *args: Any) -> Any:
-    """Call NVML for one device; it is opened and let go each time, as knobs turn seldom.
+def _call_nvml(function: str, device: str, *args: Any) -> Any:
+    """Call NVML for one device; it is opened and shut down each time, as knobs are set rarely.
 
     Raises:
         KnobError: if NVML refuses.
@@ -138,10 +138,10 @@ def _ask(function: str, device: str, *args: Any) -> Any:
         forbidden = error.value == pynvml.NVML_ERROR_NO_PERMISSION
         raise KnobError(f"NVML: {error}", forbidden=forbidden) from error
     finally:
-        _let_go()
+        _shutdown_nvml()
 
 
-def _let_go() -> None:
+def _shutdown_nvml() -> None:
     import pynvml
 
     try:

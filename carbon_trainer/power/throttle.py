@@ -1,4 +1,4 @@
-"""Turns a machine's GPUs down and up again, by the best mechanism that it permits."""
+"""Throttles a machine's GPUs and restores them, by the best mechanism that it permits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from carbon_trainer.power.guard import start_guard
-from carbon_trainer.power.journal import Entry, Journal, JournalError, put_back_one
+from carbon_trainer.power.journal import Entry, Journal, JournalError, put_back_knob
 from carbon_trainer.power.knobs import CLOCKS, POWER_LIMIT, Knob, KnobError, knob_of
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ POWER_FRACTIONS: dict[str, tuple[float, ...]] = {
     CLOCKS: (1.0, 0.85, 0.7, 0.55, 0.4),
     DUTY_CYCLE: (1.0, 0.75, 0.5, 0.25),
 }
-"""The settings whose power and speed are measured, as fractions of the one that was found."""
+"""The settings whose power and speed are measured, as fractions of the one before the run."""
 
 REMEDY = {
     POWER_LIMIT: "run as root, or give the user CAP_SYS_ADMIN",
@@ -32,18 +32,18 @@ REMEDY = {
 
 
 class Throttle:
-    """Sets all of a process's GPUs alike. Where no GPU can be set, steps are spaced out instead.
+    """Sets all GPUs of a process alike. Where none can be set, steps are spaced out instead.
 
     Args:
         devices: the GPUs' UUIDs.
         mechanism: how; ``auto`` takes the first that is permitted.
-        say: takes a sentence for the user and the record.
-        journal: where it is written what was turned.
+        say: takes a message for the user and the record.
+        journal: where changes are written before they are made.
         find: finds a knob by kind and device.
 
     Attributes:
         mechanism: how it is done: ``power-limit``, ``clocks`` or ``duty-cycle``.
-        power_fraction: the present setting, as a fraction of what was found.
+        power_fraction: the current setting, as a fraction of the one before the run.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Throttle:
 
     @property
     def power_fractions(self) -> tuple[float, ...]:
-        """The settings worth measuring, the one that was found first."""
+        """The settings worth measuring, the full one first."""
         return POWER_FRACTIONS[self.mechanism]
 
     def text(self, power_fraction: float) -> str:
@@ -78,7 +78,7 @@ class Throttle:
         return f"{self._value(knob, power_fraction) / 1000:.0f} {knob.unit}"
 
     def apply(self, power_fraction: float) -> None:
-        """Set every GPU to a fraction of what was found; never fails, what cannot be set is said.
+        """Set every GPU to a fraction of its setting before the run; failures are only reported.
 
         Args:
             power_fraction: above 0, up to 1.
@@ -88,19 +88,19 @@ class Throttle:
         self.power_fraction = power_fraction
         if not self._knobs:
             return
-        self._leave_to_others()
+        self._release_overridden()
         values = self._values(power_fraction)
         try:
-            self._announce(values)
+            self._write_journal(values)
         except JournalError as error:
-            self._say(f"power is not changed, as what was found could not be kept: {error}")
+            self._say(f"power is not changed, as the settings before could not be stored: {error}")
             self._knobs = {}
             return
         for device, value in values.items():
             knob = self._knobs[device]
             try:
                 knob.set(value)
-                self._note_what_stands(device, knob)
+                self._record_current(device, knob)
             except KnobError as error:
                 self._say(f"{device}: the {knob.kind} cannot be changed any more: {error}")
 
@@ -115,54 +115,61 @@ class Throttle:
         return step_s * (1 / self.power_fraction - 1)
 
     def restore(self) -> None:
-        """Put everything back; may be called again, and only does so in its own process."""
+        """Restore everything; may be called again. Acts only in the process that made it.
+
+        A forked data loader inherits this object, and must not restore its parent's limits.
+        """
         if os.getpid() != self._pid or not self._entries:
             return
-        failed = False
+        has_failed = False
         for device, entry in self._entries.items():
             try:
-                log.debug("%s", put_back_one(self._find(entry.kind, device), entry))
+                log.debug("%s", put_back_knob(self._find(entry.kind, device), entry))
             except KnobError as error:
-                failed = True
+                has_failed = True
                 self._say(f"{device}: the {entry.kind} cannot be put back: {error}")
         self._entries, self.power_fraction = {}, 1.0
-        if not failed:
+        if not has_failed:
             self._journal.remove()
         guard, self._guard = self._guard, None
-        if guard is not None and not failed:
-            # It looks for the journal twice a second, and ends once that is gone.
+        if guard is not None and not has_failed:
+            # The guard polls twice a second and ends once the journal is gone. It is waited for, so
+            # that no zombie stays, but not by training.
             threading.Thread(target=guard.wait, name="guard", daemon=True).start()
 
     # Inside
 
     def _choose(self, devices: Sequence[str], mechanism: Mechanism) -> str:
-        wanted = (POWER_LIMIT, CLOCKS) if mechanism == "auto" else (mechanism,)
-        for kind in wanted:
+        mechanisms = (POWER_LIMIT, CLOCKS) if mechanism == "auto" else (mechanism,)
+        for kind in mechanisms:
             if kind not in (POWER_LIMIT, CLOCKS) or not devices:
                 continue
             knobs = {device: self._find(kind, device) for device in devices}
-            refused = self._refused(knobs)
-            if refused is None:
+            error = self._probe(knobs)
+            if error is None:
                 self._knobs = knobs
                 return kind
-            remedy = f": {REMEDY[kind]}" if refused.forbidden else ""
+            remedy = f": {REMEDY[kind]}" if error.forbidden else ""
             self._say(
-                f"the GPUs' {kind} cannot be set ({refused}){remedy}; the next mechanism is tried"
+                f"the GPUs' {kind} cannot be set ({error}){remedy}; the next mechanism is tried"
             )
         return DUTY_CYCLE
 
-    def _refused(self, knobs: dict[str, Knob]) -> KnobError | None:
-        """Try each knob by setting it to what it stands at, which changes nothing."""
+    def _probe(self, knobs: dict[str, Knob]) -> KnobError | None:
+        """Try each knob by setting it to its current value, which changes nothing.
+
+        Permission is seen only in a set: reading works for everybody.
+        """
         for knob in knobs.values():
             try:
-                stands = knob.now()
-                most = knob.range()[1]
-                if stands is None:
-                    # A clock's lock cannot be read: a lock at the top is none.
-                    knob.set(most)
+                current = knob.now()
+                maximum = knob.range()[1]
+                if current is None:
+                    # A clock's lock cannot be read; a lock at the maximum limits nothing.
+                    knob.set(maximum)
                     knob.put_back(None)
                 else:
-                    knob.set(stands)
+                    knob.set(current)
             except KnobError as error:
                 return error
         return None
@@ -177,48 +184,46 @@ class Throttle:
         return values
 
     def _value(self, knob: Knob, power_fraction: float) -> int:
-        least, most = knob.range()
+        minimum, maximum = knob.range()
         entry = self._entries.get(knob.device)
-        full = (entry.original if entry else knob.now()) or most
+        full = (entry.original if entry else knob.now()) or maximum
         # Drivers take whole watts and megahertz.
-        return max(
-            least,
-            min(most, full if power_fraction >= 1 else round(power_fraction * full / 1000) * 1000),
-        )
+        value = full if power_fraction >= 1 else round(power_fraction * full / 1000) * 1000
+        return max(minimum, min(maximum, value))
 
-    def _leave_to_others(self) -> None:
-        """Let go of devices that somebody else has set since."""
+    def _release_overridden(self) -> None:
+        """Release the devices that somebody else has set since."""
         for device, entry in list(self._entries.items()):
             knob = self._knobs.get(device)
             try:
-                stands = knob.now() if knob else None
+                current = knob.now() if knob else None
             except KnobError as error:
                 log.debug("%s: %s", device, error)
                 continue
-            if stands is not None and entry.ours and stands not in (*entry.ours, entry.original):
+            if current is not None and entry.ours and current not in (*entry.ours, entry.original):
                 self._say(
-                    f"{device}: somebody else has set the {entry.kind} to {stands / 1000:g}; "
-                    "it is left so from here on"
+                    f"{device}: somebody else has set the {entry.kind} to {current / 1000:g}; "
+                    "it is left alone from here on"
                 )
                 del self._knobs[device]
                 del self._entries[device]
 
-    def _announce(self, values: dict[str, int]) -> None:
-        """Write down what is about to be set, and have the guard in place."""
+    def _write_journal(self, values: dict[str, int]) -> None:
+        """Write what is about to be set to the journal, and start the guard."""
         entries = dict(self._entries)
         for device, value in values.items():
             knob = self._knobs[device]
-            known = entries.get(device) or Entry(knob.kind, device, knob.now())
-            entries[device] = known.about_to_set(value)
+            entry = entries.get(device) or Entry(knob.kind, device, knob.now())
+            entries[device] = entry.about_to_set(value)
         self._journal.write(list(entries.values()))
         self._entries = entries
         if self._guard is None:
             self._guard = start_guard(self._journal.path)
 
-    def _note_what_stands(self, device: str, knob: Knob) -> None:
-        """A driver may round: what it made of the value is ours too."""
-        stands = knob.now()
+    def _record_current(self, device: str, knob: Knob) -> None:
+        """Record the value that the driver made of ours, which it may have rounded."""
+        current = knob.now()
         entry = self._entries[device]
-        if stands is not None and stands not in entry.ours:
-            self._entries[device] = entry.about_to_set(stands)
+        if current is not None and current not in entry.ours:
+            self._entries[device] = entry.about_to_set(current)
             self._journal.write(list(self._entries.values()))

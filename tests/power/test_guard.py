@@ -44,7 +44,7 @@ def test_an_owner_that_lives_is_waited_for(
     if not has_descriptors:
         monkeypatch.delattr(os, "pidfd_open")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        wait = guard._waiter(ProcessIdentity.of(process.pid))
-        assert not wait(0.01)
+        owner_exit = guard._ProcessExit(ProcessIdentity.of(process.pid))
+        assert not owner_exit.wait(0.01)
         process.kill()
-        assert wait(60)
+        assert owner_exit.wait(60)

@@ -22,7 +22,7 @@ FULL_MW = 700_000
 
 
 @pytest.fixture
-def said() -> list[str]:
+def notices() -> list[str]:
     return []
 
 
@@ -33,122 +33,124 @@ def gpu() -> Iterator[SimulatedGpu]:
         yield gpu
 
 
-def throttle(gpu: SimulatedGpu, said: list[str], tmp_path: Path, **options: object) -> Throttle:
+def make_throttle(
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path, **options: object
+) -> Throttle:
     journal = Journal(tmp_path / "limits" / "own.json")
-    return Throttle([gpu.uuid], say=said.append, journal=journal, **options)  # type: ignore[arg-type]
+    return Throttle([gpu.uuid], say=notices.append, journal=journal, **options)  # type: ignore[arg-type]
 
 
 def test_the_power_limit_is_set_and_put_back(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
     gpu.limit_mw = 650_000
-    ours = throttle(gpu, said, tmp_path)
-    assert ours.mechanism == "power-limit"
-    ours.apply(0.5)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    assert throttle.mechanism == "power-limit"
+    throttle.apply(0.5)
     assert gpu.limit_mw == 325_000
-    assert ours.text(0.5) == "325 W"
-    ours.apply(0.7)
+    assert throttle.text(0.5) == "325 W"
+    throttle.apply(0.7)
     assert gpu.limit_mw == 455_000
-    ours.restore()
+    throttle.restore()
     assert gpu.limit_mw == 650_000
     assert not list((tmp_path / "limits").iterdir())
-    assert not said
+    assert not notices
 
 
 def test_a_share_below_the_least_limit_takes_the_least(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
-    ours = throttle(gpu, said, tmp_path)
-    ours.apply(0.1)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    throttle.apply(0.1)
     assert gpu.limit_mw == 200_000
-    ours.restore()
+    throttle.restore()
 
 
 def test_without_permission_the_next_means_is_taken_and_the_remedy_said(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
     gpu.permits = ("clocks",)
-    ours = throttle(gpu, said, tmp_path)
-    assert ours.mechanism == "clocks"
-    assert len(said) == 1
-    assert "run as root" in said[0]
-    ours.apply(0.5)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    assert throttle.mechanism == "clocks"
+    assert len(notices) == 1
+    assert "run as root" in notices[0]
+    throttle.apply(0.5)
     assert gpu.clock_mhz == 990
     assert gpu.limit_mw == FULL_MW
-    ours.restore()
+    throttle.restore()
     assert gpu.clock_mhz is None
 
 
 def test_where_nothing_may_be_set_steps_are_spaced_out(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
     gpu.permits = ()
-    ours = throttle(gpu, said, tmp_path)
-    assert ours.mechanism == "duty-cycle"
-    assert len(said) == 2
-    assert ours.pause_between_steps_s(0.3) == 0
-    ours.apply(0.75)
-    assert ours.pause_between_steps_s(0.3) == pytest.approx(0.1)
-    ours.restore()
+    throttle = make_throttle(gpu, notices, tmp_path)
+    assert throttle.mechanism == "duty-cycle"
+    assert len(notices) == 2
+    assert throttle.pause_between_steps_s(0.3) == 0
+    throttle.apply(0.75)
+    assert throttle.pause_between_steps_s(0.3) == pytest.approx(0.1)
+    throttle.restore()
     assert gpu.limit_mw == FULL_MW
 
 
 def test_what_somebody_else_has_set_meanwhile_is_left(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
-    ours = throttle(gpu, said, tmp_path)
-    ours.apply(0.5)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    throttle.apply(0.5)
     gpu.limit_mw = 500_000
-    ours.apply(0.7)
+    throttle.apply(0.7)
     assert gpu.limit_mw == 500_000
-    ours.restore()
+    throttle.restore()
     assert gpu.limit_mw == 500_000
-    assert "somebody else has set the power-limit to 500" in said[0]
+    assert "somebody else has set the power-limit to 500" in notices[0]
 
 
 def test_somebody_elses_limit_is_left_at_the_end_too(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
-    ours = throttle(gpu, said, tmp_path)
-    ours.apply(0.5)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    throttle.apply(0.5)
     gpu.limit_mw = 500_000
-    ours.restore()
+    throttle.restore()
     assert gpu.limit_mw == 500_000
 
 
 def test_nothing_is_set_where_the_journal_cannot_be_written(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "limits").write_text("a file where the folder should be")
-    ours = throttle(gpu, said, tmp_path)
-    ours.apply(0.5)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    throttle.apply(0.5)
     assert gpu.limit_mw == FULL_MW
-    assert "could not be kept" in said[0]
+    assert "could not be stored" in notices[0]
 
 
 def test_a_lost_gpu_is_said_and_does_not_end_training(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
-    ours = throttle(gpu, said, tmp_path)
-    ours.apply(0.5)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    throttle.apply(0.5)
     gpu.lost = True
-    ours.apply(0.7)
-    ours.restore()
-    assert any("cannot be" in sentence for sentence in said)
+    throttle.apply(0.7)
+    throttle.restore()
+    assert any("cannot be" in sentence for sentence in notices)
     # What is not put back stays in the journal, for the doctor.
     assert (tmp_path / "limits" / "own.json").exists()
 
 
 def test_a_run_that_was_killed_between_writing_and_setting_is_put_back(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
-    ours = throttle(gpu, said, tmp_path)
-    ours.apply(0.5)
-    ours._announce({gpu.uuid: 490_000})
-    told, failed = put_back(tmp_path / "limits" / "own.json")
+    throttle = make_throttle(gpu, notices, tmp_path)
+    throttle.apply(0.5)
+    throttle._write_journal({gpu.uuid: 490_000})
+    messages, failures = put_back(tmp_path / "limits" / "own.json")
     assert gpu.limit_mw == FULL_MW
-    assert told
-    assert not failed
+    assert messages
+    assert not failures
 
 
 KILLED = """
@@ -201,17 +203,17 @@ def test_the_doctor_finds_what_no_guard_was_left_to_put_back(tmp_path: Path) -> 
     (orphan,) = orphans(tmp_path / "limits")
     gpu = SimulatedGpu(uuid="GPU-a", settings_file=str(settings))
     with SimulatedNvml(gpu).install():
-        told, failed = put_back(orphan)
+        messages, failures = put_back(orphan)
     assert json.loads(settings.read_text())["limit_mw"] == FULL_MW
-    assert told == ["GPU-a: the power-limit is 700 W again"]
-    assert not failed
+    assert messages == ["GPU-a: the power-limit is 700 W again"]
+    assert not failures
     assert not list(orphans(tmp_path / "limits"))
 
 
 def test_a_journal_of_a_living_process_is_left_alone(
-    gpu: SimulatedGpu, said: list[str], tmp_path: Path
+    gpu: SimulatedGpu, notices: list[str], tmp_path: Path
 ) -> None:
-    ours = throttle(gpu, said, tmp_path)
-    ours.apply(0.5)
+    throttle = make_throttle(gpu, notices, tmp_path)
+    throttle.apply(0.5)
     assert not list(orphans(tmp_path / "limits"))
-    ours.restore()
+    throttle.restore()
