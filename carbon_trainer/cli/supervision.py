@@ -49,7 +49,7 @@ def become_supervisor(
 def supervise(run_id: str, runs_dir: str, max_restarts: str, *argv: str) -> int:
     """Supervise a run until it needs no restart; return its exit status."""
     supervisor = Supervisor(
-        lambda again: command_of(argv, run_id, again=again),
+        lambda is_restart: command_of(argv, run_id, is_restart=is_restart),
         run_id=run_id,
         runs_dir=Path(runs_dir),
         return_time_ns=lambda: int(_query_ledger("return-time", run_id, runs_dir)),

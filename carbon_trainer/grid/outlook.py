@@ -80,7 +80,7 @@ def past_days_mean(past: IntensitySeries, start_ns: int, end_ns: int) -> Intensi
     count_days = is_observed.sum(axis=0)
     total = np.where(is_observed, values, 0.0).sum(axis=0)
     averaged = np.where(count_days > 0, total / np.maximum(count_days, 1), mean)
-    info = past.info.with_notes(f"the same hours of up to {DAYS} past days stand for a forecast")
+    info = past.info.with_notes(f"the same hours of up to {DAYS} past days are used as a forecast")
     basis = np.full(count, Basis.PAST_DAYS, np.uint8)
     return IntensitySeries(info, start_ns, past.step_ns, averaged, basis)
 

@@ -35,7 +35,7 @@ class Basis(IntEnum):
     """The mean of the same hour of past days."""
 
     CLIMATOLOGY = 5
-    """The zone's usual course by month and hour, scaled to what is known."""
+    """The zone's typical daily profile by month and hour, scaled to the forecast."""
 
     CONSTANT = 6
 
@@ -47,11 +47,11 @@ class Basis(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesInfo:
-    """What a series is; series of different accounting are never mixed.
+    """The description of a series; series of different accounting are never mixed.
 
     Attributes:
         zone: the grid's code, as its provider writes it.
-        provider: who was asked: ``gb-neso``, ``csv``, ``climatology``.
+        provider: where it is from: ``gb-neso``, ``csv``, ``climatology``.
         accounting: what is counted.
         source: who published it, for citing.
         licence: the data's licence.
@@ -133,7 +133,7 @@ class IntensitySeries:
         return datetime.fromtimestamp((self.start_ns + slot * self.step_ns) / NS_PER_S, UTC)
 
     def covers(self, start_ns: int, end_ns: int) -> bool:
-        """Whether it tells of all of a span."""
+        """Whether it has values for all of a span."""
         return self.start_ns <= start_ns and end_ns <= self.end_ns
 
     def at(self, times_ns: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -160,7 +160,7 @@ class IntensitySeries:
         last = min(len(self), -(-(end_ns - self.start_ns) // self.step_ns))
         if first >= last:
             raise InputError(
-                f"the intensity of {self.info.zone} from {self.info.provider} tells nothing of "
+                f"the intensity of {self.info.zone} from {self.info.provider} does not cover "
                 f"{iso(start_ns)} to {iso(end_ns)}: it runs from {iso(self.start_ns)} to "
                 f"{iso(self.end_ns)}"
             )
@@ -202,11 +202,11 @@ def same_accounting(*series: IntensitySeries) -> Accounting:
         InputError: if it is not the same thing; average and marginal, life-cycle and direct
             intensities answer different questions and cannot be added or compared.
     """
-    kinds: Sequence[Accounting] = list(dict.fromkeys(each.info.accounting for each in series))
+    kinds: Sequence[Accounting] = list(dict.fromkeys(part.info.accounting for part in series))
     if len(kinds) > 1:
-        named = " with ".join(f"{each.info.provider} ({each.info.accounting})" for each in series)
+        names = " with ".join(f"{part.info.provider} ({part.info.accounting})" for part in series)
         raise InputError(
-            f"intensities that count different things cannot be mixed: {named}. Choose sources of "
+            f"intensities that count different things cannot be mixed: {names}. Choose sources of "
             "one kind"
         )
     return kinds[0]

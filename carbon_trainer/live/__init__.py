@@ -1,1 +1,1 @@
-"""A run's figures while it goes on, for Prometheus; nothing of it runs unless it is asked for."""
+"""A run's live figures, for Prometheus; nothing of it runs unless it is switched on."""

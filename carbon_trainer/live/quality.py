@@ -1,4 +1,4 @@
-"""How a run's total was made and how far it can be trusted, while the run goes on."""
+"""The method and the uncertainty of a run's total, while the run is active."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The HTTP endpoint that Prometheus asks; this machine's own programs only, by default."""
+"""The HTTP endpoint for Prometheus; by default for this machine's own programs only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LiveServer:
         address: the address to listen on.
 
     Raises:
-        InputError: if prometheus-client is not installed, or the port cannot be had.
+        InputError: if prometheus-client is not installed, or the port is not available.
     """
 
     def __init__(self, port: int = PORT, address: str = ADDRESS) -> None:
@@ -42,10 +42,10 @@ class LiveServer:
         try:
             self._server, self._thread = start_http_server(port, address, registry)
         except OSError as error:
-            why = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
+            reason = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
             raise InputError(
-                f"live figures cannot be served on {address}, port {port}: {why}. Choose another "
-                "with --prometheus-port (port= of PrometheusExporter), or 0 for a free one."
+                f"live figures cannot be served on {address}, port {port}: {reason}. Choose "
+                "another with --prometheus-port (port= of PrometheusExporter), or 0 for a free one."
             ) from error
         self.url = f"http://{address}:{self._server.server_port}/metrics"
 

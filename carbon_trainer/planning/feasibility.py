@@ -1,4 +1,4 @@
-"""What would make an impossible problem possible."""
+"""Checks whether a problem can be solved at all, and what would make it possible."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _check(minimum: float, limit: float, verb: str, unit: str, quantity: str) ->
 
 
 def _first_restart_h(problem: PlanProblem) -> float:
-    """Return the hours that coming back takes, where the job is idle now."""
+    """Return the hours that a restart takes, where the job is idle now."""
     idle = {"paused": problem.pause, "released": problem.release}.get(problem.state)
     return 0.0 if idle is None else idle.restart_s / 3600
 

@@ -160,10 +160,10 @@ def test_a_signal_while_it_is_released_ends_it(tmp_path: Path) -> None:
 
 def test_the_users_own_command_is_what_is_run_again() -> None:
     argv = ["carbon-train", "fit", "run.yaml", "--supervise", "--resume", "last", "--seed", "3"]
-    first = command_of(argv, "r1", again=False)[3:]
-    again = command_of(argv, "r1", again=True)[3:]
+    first = command_of(argv, "r1", is_restart=False)[3:]
+    restart = command_of(argv, "r1", is_restart=True)[3:]
     assert first == ["fit", "run.yaml", "--resume", "last", "--seed", "3"]
-    assert again == ["fit", "run.yaml", "--seed", "3", "--run-id", "r1"]
+    assert restart == ["fit", "run.yaml", "--seed", "3", "--run-id", "r1"]
 
 
 # With real runs
@@ -314,7 +314,7 @@ def test_a_run_releases_itself_and_comes_back_when_asked_to(shell: Shell) -> Non
     process.send_signal(signal.SIGTERM)
     status, out = finish(process)
     assert status == 143, out
-    assert "somebody asked for it" in out
+    assert "resuming now, as requested" in out
     *before, last = [fact.body["status"] for fact in ledger(shell).facts("released", RunClosed)]
     assert set(before) == {"released"}
     assert last in ("released", "interrupted")

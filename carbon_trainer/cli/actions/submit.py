@@ -38,10 +38,10 @@ def submit_run(
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
     options = JobOptions(
         name=config.name or "carbon-train",
-        ranks_a_node=config.devices,
+        ranks_per_node=config.devices,
         nodes=config.nodes,
         folder=folder,
-        more=sbatch_options,
+        sbatch_lines=more,
     )
     script = script_of(options, fit_args(sys.argv[2:]))
     if dry_run:

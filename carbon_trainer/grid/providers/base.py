@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class ProviderError(CarbonTrainerError):
-    """A provider did not give what was asked; the message says which, what and what to do."""
+    """A provider did not return the data; the message says which, why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,4 +90,4 @@ def _rows(body: Any) -> tuple[list[tuple[datetime, str, float]], int]:
         ]
         return rows, int(body["response"]["total"])
     except (KeyError, TypeError, ValueError):
-        raise ProviderError("eia gave an answer of an unknown form: try again later") from None
+        raise ProviderError("eia answered in an unknown format: try again later") from None

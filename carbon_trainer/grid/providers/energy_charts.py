@@ -63,5 +63,5 @@ def _points(answer: Answer) -> list[Point]:
         ]
     except (KeyError, TypeError, ValueError, AttributeError):
         raise ProviderError(
-            "energy-charts gave an answer of an unknown form: try again later"
+            "energy-charts answered in an unknown format: try again later"
         ) from None

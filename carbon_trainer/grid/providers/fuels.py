@@ -23,7 +23,7 @@ OIL_GCO2E_PER_KWH = 733.0
 
 
 def intensity(generation_mw: Mapping[str, float]) -> tuple[float, float] | None:
-    """Return the mean intensity (g/kWh) of a mix, and the share that no factor is known for.
+    """Return the mean intensity (g/kWh) of a mix, and the share of fuels without a factor.
 
     Args:
         generation_mw: generation by fuel: the names above, ``oil``, or anything else. What is

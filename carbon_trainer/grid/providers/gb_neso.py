@@ -80,7 +80,7 @@ def _points(answer: Answer, basis: Basis) -> list[Point]:
         rows = data["data"] if isinstance(data, dict) else data
         return [_point(row, basis) for row in rows]
     except (KeyError, TypeError, ValueError):
-        raise ProviderError("gb-neso gave an answer of an unknown form: try again later") from None
+        raise ProviderError("gb-neso answered in an unknown format: try again later") from None
 
 
 def _point(row: Any, basis: Basis) -> Point:

@@ -109,7 +109,7 @@ def _points(answer: Answer, basis: Basis) -> list[Point]:
             for row in answer.body["data"]
         ]
     except (KeyError, TypeError, ValueError):
-        raise ProviderError("watttime gave an answer of an unknown form: try again later") from None
+        raise ProviderError("watttime answered in an unknown format: try again later") from None
 
 
 def _text(warning: Any) -> str:
