@@ -19,14 +19,14 @@ def _with(job: Job, tokens: int | None, **more: object) -> Job:
 
 
 def test_operations_are_those_of_palms_appendix() -> None:
-    found = estimate(_with(SHAPED, 8192))
-    assert found.flops == pytest.approx((6 * 7e9 + 12 * 32 * 4096 * 8192) * 1e12)
+    estimated = estimate(_with(SHAPED, 8192))
+    assert estimated.flops == pytest.approx((6 * 7e9 + 12 * 32 * 4096 * 8192) * 1e12)
 
 
 def test_without_a_sequence_nothing_changes() -> None:
-    found = estimate(SEVEN)
-    assert found.attention is None
-    assert found.flops == 6 * 7e9 * 1e12
+    estimated = estimate(SEVEN)
+    assert estimated.attention is None
+    assert estimated.flops == 6 * 7e9 * 1e12
 
 
 def test_hours_at_the_sequence_of_published_runs_are_theirs() -> None:
@@ -49,21 +49,22 @@ def test_a_utilisation_that_is_told_counts_all_operations() -> None:
 
 
 def test_an_assumed_shape_makes_the_interval_wider_and_says_so() -> None:
-    told, assumed = estimate(_with(SHAPED, 65536)), estimate(_with(SEVEN, 65536))
-    assert assumed.gpu_hours.log_sigma > told.gpu_hours.log_sigma
+    shaped, assumed = estimate(_with(SHAPED, 65536)), estimate(_with(SEVEN, 65536))
+    assert assumed.gpu_hours.log_sigma > shaped.gpu_hours.log_sigma
     assert assumed.attention is not None
     assert "assumed" in assumed.attention[1]
 
 
 def test_an_assumed_share_holds_the_true_one_of_about_four_known_models_in_five() -> None:
-    inside = []
-    for name, chosen in recipes().items():
-        if chosen.shape is None or name.endswith("-tiny"):
+    is_covered = []
+    for name, recipe in recipes().items():
+        if recipe.shape is None or name.endswith("-tiny"):
             continue
-        parameters = float(chosen.parameters())
+        parameters = float(recipe.parameters())
         low, high = size_of(parameters, None, None).over_parameters(parameters, 4096).interval
-        inside.append(low < 2 * chosen.shape.layers * chosen.shape.query * 4096 / parameters < high)
-    assert 0.7 < sum(inside) / len(inside) < 0.97
+        truth = 2 * recipe.shape.layers * recipe.shape.query * 4096 / parameters
+        is_covered.append(low < truth < high)
+    assert 0.7 < sum(is_covered) / len(is_covered) < 0.97
 
 
 def test_a_share_of_all_operations_stays_below_one() -> None:

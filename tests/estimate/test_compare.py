@@ -19,12 +19,12 @@ JOB = Job(parameters=1e9, tokens=20e9, gpu="A100", zone="DE", pue=1.2)
 
 def test_measured_energies_lie_in_the_interval_as_often_as_it_says() -> None:
     runs = measured_servers()
-    inside = 0
+    covered = 0
     for run in runs:
         low, high = query_kwh(run.parameters, 1).interval
         joules = run.joules_per_output_token * MACHINES_OVER_ACCELERATORS
-        inside += low <= joules / 3.6e6 <= high
-    assert 0.7 <= inside / len(runs) <= 0.95
+        covered += low <= joules / 3.6e6 <= high
+    assert 0.7 <= covered / len(runs) <= 0.95
 
 
 @pytest.mark.parametrize("model", sorted({run.model for run in measured_servers()}))
@@ -42,8 +42,8 @@ def test_a_fuller_server_takes_less_of_the_same_answer() -> None:
         loads.setdefault((run.model, run.gpu), []).append(
             (run.requests_at_once, run.joules_per_output_token)
         )
-    for found in loads.values():
-        ordered = [joules for _, joules in sorted(found)]
+    for results in loads.values():
+        ordered = [joules for _, joules in sorted(results)]
         assert ordered == sorted(ordered, reverse=True)
 
 
@@ -73,8 +73,8 @@ def test_once_and_answers_add_up_and_pue_is_in_both() -> None:
 def test_at_the_break_even_both_take_the_same() -> None:
     trained = compare(JOB, Use(queries=1.0))[0]
     assert trained.breaks_even is not None
-    (then, *_, instead) = compare(JOB, Use(queries=trained.breaks_even.value))
-    assert then.total.value == pytest.approx(instead.total.value)
+    (trained_again, *_, open_model) = compare(JOB, Use(queries=trained.breaks_even.value))
+    assert trained_again.total.value == pytest.approx(open_model.total.value)
 
 
 def test_a_model_as_large_as_the_open_one_never_breaks_even() -> None:
@@ -89,7 +89,7 @@ def test_the_interval_of_a_sum_is_no_wider_than_its_widest_part() -> None:
 
 
 def test_what_a_provider_has_published_has_its_boundary_and_source_and_one_figure() -> None:
-    for one in provider_queries():
-        assert one.boundary
-        assert one.source
-        assert (one.energy_wh is None) != (one.emissions_g is None)
+    for query in provider_queries():
+        assert query.boundary
+        assert query.source
+        assert (query.energy_wh is None) != (query.emissions_g is None)

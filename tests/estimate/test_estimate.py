@@ -24,11 +24,11 @@ BOARDS = st.sampled_from([board.name for board in accelerators()])
 
 def test_hours_of_left_out_runs_are_foretold_better_than_by_any_one_utilisation() -> None:
     runs = calibrating_runs()
-    error, inside = left_out(ours, runs)
+    error, coverage = left_out(ours, runs)
     assert error < 0.175
     assert error < left_out(best_constant, runs)[0] - 0.02
     assert error < left_out(forty_percent, runs)[0] - 0.05
-    assert 0.75 <= inside <= 0.85
+    assert 0.75 <= coverage <= 0.85
 
 
 def test_each_published_run_has_a_source_and_a_reason_if_it_is_not_learnt_from() -> None:
@@ -51,18 +51,20 @@ def test_figures_agree_with_each_other(
     parameters: float, tokens: float, gpu: str, gpus: int, pue: float
 ) -> None:
     job = Job(parameters=parameters, tokens=tokens, gpu=gpu, gpus=gpus, pue=pue, zone="FR")
-    found = estimate(job)
-    kwh = found.gpu_hours.value * found.power_w.value * pue / 1000
-    assert found.energy_kwh.value == pytest.approx(kwh)
-    assert found.days.value == pytest.approx(found.gpu_hours.value / gpus / 24)
-    assert found.emissions_kgco2e.value == pytest.approx(
-        kwh * found.intensity.intensity_gco2e_per_kwh / 1000
+    estimated = estimate(job)
+    kwh = estimated.gpu_hours.value * estimated.power_w.value * pue / 1000
+    assert estimated.energy_kwh.value == pytest.approx(kwh)
+    assert estimated.days.value == pytest.approx(estimated.gpu_hours.value / gpus / 24)
+    assert estimated.emissions_kgco2e.value == pytest.approx(
+        kwh * estimated.intensity.intensity_gco2e_per_kwh / 1000
     )
-    for figure in (found.gpu_hours, found.energy_kwh, found.emissions_kgco2e):
+    for figure in (estimated.gpu_hours, estimated.energy_kwh, estimated.emissions_kgco2e):
         low, high = figure.interval
         assert low < figure.value < high
     # What is made of more uncertain parts is known less well.
-    assert found.emissions_kgco2e.log_sigma > found.energy_kwh.log_sigma > found.gpu_hours.log_sigma
+    figures = (estimated.emissions_kgco2e, estimated.energy_kwh, estimated.gpu_hours)
+    sigmas = [figure.log_sigma for figure in figures]
+    assert sigmas == sorted(set(sigmas), reverse=True)
 
 
 @pytest.mark.slow
@@ -81,8 +83,8 @@ def test_more_tokens_or_development_take_more_in_proportion(
 
 
 def test_a_known_utilisation_still_loses_hours_to_downtime() -> None:
-    found = estimate(dataclasses.replace(JOB, mfu=0.5))
-    assert found.effective_mfu.value == pytest.approx(0.5 * goodput().value)
+    estimated = estimate(dataclasses.replace(JOB, mfu=0.5))
+    assert estimated.effective_mfu.value == pytest.approx(0.5 * goodput().value)
     assert 0.6 < goodput().value < 1
 
 
@@ -140,7 +142,7 @@ def test_a_device_is_not_taken_for_a_board_whose_name_begins_alike(label: str) -
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changes", "message"),
     [
         ({"parameters": 0}, "--params is 0, but should be more than 0"),
         ({"tokens": -1}, "--tokens is -1"),
@@ -171,10 +173,10 @@ def test_a_device_is_not_taken_for_a_board_whose_name_begins_alike(label: str) -
         ({"price_per_kwh": -0.1}, "--price-per-kwh is -0.1"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(changed: dict[str, object], said: str) -> None:
+def test_what_cannot_be_is_refused_in_a_sentence(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        estimate(dataclasses.replace(JOB, **changed))
-    assert said in str(caught.value)
+        estimate(dataclasses.replace(JOB, **changes))
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -184,10 +186,10 @@ def test_the_largest_job_that_is_taken_still_has_figures() -> None:
         parameters=most, tokens=most, gpu="H100", pue=most, price_per_kwh=most, development=most,
         sequence_length=10**30,
     )  # fmt: skip
-    found = estimate(job)
-    assert all(map(math.isfinite, found.emissions_kgco2e.interval))
-    assert found.cost is not None
-    assert math.isfinite(found.cost.interval[1])
+    estimated = estimate(job)
+    assert all(map(math.isfinite, estimated.emissions_kgco2e.interval))
+    assert estimated.cost is not None
+    assert math.isfinite(estimated.cost.interval[1])
 
 
 def test_a_board_whose_making_is_unknown_has_no_embodied_range() -> None:

@@ -52,9 +52,9 @@ def test_with_nothing_else_the_mean_holds() -> None:
 def test_an_outlook_takes_the_best_that_there_is() -> None:
     forecast, past = _hours([1, 2]), _hours([7.0] * 48, start_ns=-2 * DAY_NS)
     usual = _hours([9] * 8)
-    known = {"forecast": forecast, "past": past, "climatology": usual}
-    assert outlook(0, HOUR_NS, **known) is forecast
-    old = outlook(3 * HOUR_NS, 5 * HOUR_NS, **known)
+    series_by_kind = {"forecast": forecast, "past": past, "climatology": usual}
+    assert outlook(0, HOUR_NS, **series_by_kind) is forecast
+    old = outlook(3 * HOUR_NS, 5 * HOUR_NS, **series_by_kind)
     assert old is not None
     assert old.intensity_gco2e_per_kwh.tolist() == [7, 7]
     assert outlook(0, HOUR_NS, climatology=usual) is usual
@@ -62,13 +62,13 @@ def test_an_outlook_takes_the_best_that_there_is() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 90), st.sampled_from(["climatology", "past", "neither"]))
-def test_what_is_extended_covers_the_span(known: int, until: int, how: str) -> None:
-    forecast = _hours([100.0] * known)
+def test_what_is_extended_covers_the_span(series_by_kind: int, until: int, fallback: str) -> None:
+    forecast = _hours([100.0] * series_by_kind)
     more = {
         "climatology": {"climatology": _hours([50.0] * 100)},
         "past": {"past": _hours([70.0] * 72, start_ns=-3 * DAY_NS)},
         "neither": {},
-    }[how]
+    }[fallback]
     series = extend_forecast(forecast, until * HOUR_NS, **more)
     assert series.covers(0, until * HOUR_NS)
     assert (series.intensity_gco2e_per_kwh >= 0).all()

@@ -9,12 +9,12 @@ from tests.planning.problems import series
 
 
 def test_a_series_is_read_back_as_it_was_kept(tmp_path: Path) -> None:
-    store, kept = Store(tmp_path), series([100, 250.5], start_ns=5)
-    store.put("gb-neso", "GB/1", "forecast", kept)
+    store, stored = Store(tmp_path), series([100, 250.5], start_ns=5)
+    store.put("gb-neso", "GB/1", "forecast", stored)
     read = store.newest("gb-neso", "GB/1", "forecast")
     assert read is not None
-    assert read.info == kept.info
-    assert (read.start_ns, read.step_ns) == (5, kept.step_ns)
+    assert read.info == stored.info
+    assert (read.start_ns, read.step_ns) == (5, stored.step_ns)
     assert read.intensity_gco2e_per_kwh.tolist() == [100, 250.5]
     assert store.newest("gb-neso", "GB/1", "history") is None
 

@@ -23,11 +23,11 @@ def test_known_zones_have_codecarbons_figures(zone: str, g_per_kwh: float) -> No
 
 
 @pytest.mark.parametrize(
-    ("zone", "near"),
+    ("zone", "suggestion"),
     [("UK", "GB"), ("germany", "DE"), ("US-XX", "US-TX"), ("CA-QC", "CA"), ("DEX", "DE")],
 )
-def test_a_mistyped_zone_is_an_error_with_the_nearest_names(zone: str, near: str) -> None:
-    with pytest.raises(InputError, match=f"no emission factors for zone .*{near}"):
+def test_a_mistyped_zone_is_an_error_with_the_nearest_names(zone: str, suggestion: str) -> None:
+    with pytest.raises(InputError, match=f"no emission factors for zone .*{suggestion}"):
         FACTORS.intensity(zone)
 
 

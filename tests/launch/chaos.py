@@ -145,16 +145,16 @@ def _note_metering(file: Path, power: WhileMetered) -> None:
     start, stop = EnergyMeter.start, EnergyMeter.stop
     noted: dict[str, int] = {}
 
-    def note(what: str, meter: EnergyMeter, work: Callable[[EnergyMeter], Any]) -> Any:
+    def note(name: str, meter: EnergyMeter, work: Callable[[EnergyMeter], Any]) -> Any:
         caller, now_ns = threading.get_ident(), meter._now_ns
 
         def look() -> int:
             at_ns = now_ns()
-            if threading.get_ident() == caller and what not in noted:
-                noted[what] = at_ns - meter._clock._offset_ns  # type: ignore[attr-defined]
+            if threading.get_ident() == caller and name not in noted:
+                noted[name] = at_ns - meter._clock._offset_ns  # type: ignore[attr-defined]
                 power.begun_ns = noted["start"] - WARM_NS
                 with file.open("a") as out:
-                    out.write(f"{what} {noted[what]}\n")
+                    out.write(f"{name} {noted[name]}\n")
             return at_ns
 
         meter._now_ns = look

@@ -121,11 +121,11 @@ def ranks_of(process: Process, ranks: Iterable[str]) -> list[psutil.Process]:
     if isinstance(process, WarmProcess):
         noted = {rank_file(process.cwd, rank).read_text() for rank in ranks}
         return [child for child in children if str(child.pid) in noted]
-    wanted = set(ranks)
+    names = set(ranks)
     return [
         child
         for child in children
-        if child.environ().get("RANK") in wanted and "carbon_trainer" in " ".join(child.cmdline())
+        if child.environ().get("RANK") in names and "carbon_trainer" in " ".join(child.cmdline())
     ]
 
 
@@ -143,9 +143,9 @@ def assert_same_weights(shell: Shell, first: str, second: str) -> None:
     """Two runs have come to the same model, bit for bit."""
     import torch
 
-    one, other = weights(shell, first), weights(shell, second)
-    assert one.keys() == other.keys()
-    different = [name for name in one if not torch.equal(one[name], other[name])]
+    left, right = weights(shell, first), weights(shell, second)
+    assert left.keys() == right.keys()
+    different = [name for name in left if not torch.equal(left[name], right[name])]
     assert not different
 
 

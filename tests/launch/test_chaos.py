@@ -50,19 +50,19 @@ class World:
         child.start()
         child.join(HANG_S)
         ended_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        assert child.exitcode is not None, f"{run_id} hangs after {faults}:\n{self.said()}"
+        assert child.exitcode is not None, f"{run_id} hangs after {faults}:\n{self.output()}"
         # Of several ends the first counts.
-        told = dict(line.split() for line in reversed(marks.read_text().splitlines()))
-        if "start" in told:
-            end_ns = int(told.get("stop", ended_ns))
+        marked = dict(line.split() for line in reversed(marks.read_text().splitlines()))
+        if "start" in marked:
+            end_ns = int(marked.get("stop", ended_ns))
             lived_s = (ended_ns - begun_ns) / 1e9
             self.struck += sum(after_s <= lived_s for _, after_s in timed)
-            self.spans.append((int(told["start"]) - WARM_NS, end_ns))
+            self.spans.append((int(marked["start"]) - WARM_NS, end_ns))
             (self.shell.folder / "spans.json").write_text(json.dumps(self.spans))
-            self.metered_s[run_id] += (end_ns - int(told["start"])) / 1e9
+            self.metered_s[run_id] += (end_ns - int(marked["start"])) / 1e9
         return child.exitcode
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return the last that the runs have printed; a full disk may have cut a letter in two."""
         return (self.shell.folder / "output.txt").read_text(errors="replace")[-3000:]
 
@@ -71,7 +71,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     world = World(Shell(tmp_path_factory.mktemp("chaos")))
     status = world.start("whole", faults=[], choose=random.Random(0))
-    assert status == 0, world.said()
+    assert status == 0, world.output()
     return world
 
 
@@ -113,26 +113,26 @@ def test_faults_do_not_show(world: World, number: int) -> None:
     faults: list[str] = []
     doubt_s = 0.0
     for _ in range(STARTS):
-        now = [choose.choice(BEARABLE), choose.choice(FATAL)]
-        faults += now
+        pair = [choose.choice(BEARABLE), choose.choice(FATAL)]
+        faults += pair
         # A counter that begins anew in the last second before a kill leaves that to an estimate.
-        doubt_s += now == ["reset", "kill"]
-        world.start(run_id, *more, faults=now, choose=choose)
+        doubt_s += pair == ["reset", "kill"]
+        world.start(run_id, *more, faults=pair, choose=choose)
         assert_limits_are_put_back(world)
     status = 1
     for _ in range(3):
         status = world.start(run_id, *more, faults=[], choose=choose)
         if status == 0:
             break
-    assert status == 0, world.said()
+    assert status == 0, world.output()
     assert_same_weights(world.shell, "whole", run_id)
     assert_verified(world.shell, run_id)
     assert_limits_are_put_back(world)
     # What a GPU uses that does not answer nobody knows: then the record says so.
     gaps = [fact.body["what"] for fact in ledger(world.shell).facts(run_id, Incomplete)]
     # Nor what it used before it was first read, which a heartbeat ends.
-    doubt_s += HEARTBEAT_S * sum(NEVER_READ in what for what in gaps)
-    if not ("lost" in faults and any("GPU-chaos" in what for what in gaps)):
+    doubt_s += HEARTBEAT_S * sum(NEVER_READ in reason for reason in gaps)
+    if not ("lost" in faults and any("GPU-chaos" in reason for reason in gaps)):
         assert_books_are_true(world, run_id, world.metered_s[run_id], doubt_s)
 
 

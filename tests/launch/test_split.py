@@ -71,8 +71,16 @@ def test_a_split_run_that_is_killed_goes_on_bit_for_bit(shell: Shell, whole: str
 def test_a_budget_stops_split_ranks_together_with_a_checkpoint(shell: Shell, whole: str) -> None:
     used_mj = int(ledger(shell).intervals(whole)["energy_mj"].sum())
     budget_kwh = 1.5 * used_mj / 3.6e9
-    asked = ["--run-id", "budget", *SPLIT, "--max-steps", "50000", "--budget-kwh", str(budget_kwh)]
-    status, out = finish(start(shell, *asked, ranks=2))
+    args = [
+        "--run-id",
+        "budget",
+        *SPLIT,
+        "--max-steps",
+        "50000",
+        "--budget-kwh",
+        str(budget_kwh),
+    ]
+    status, out = finish(start(shell, *args, ranks=2))
     (closed,) = ledger(shell).facts("budget", RunClosed)
     assert closed.body["status"] == "budget", (status, out)
     assert Path(shell.folder, closed.body["checkpoint"]).exists()
@@ -84,9 +92,9 @@ def test_split_and_sharded_over_four_ranks_is_the_run_of_one_process(shell: Shel
     short = ["--model", "plain.json", "--max-steps", "6", "--validate-every", "6"]
     fit(shell, "four", 4, *short, "--tensor-parallel", "2")
     fit(shell, "one", None, *short, "--batch-size", "8")
-    one, four = weights(shell, "one"), weights(shell, "four")
-    assert one.keys() == four.keys()
-    for name in one:
-        torch.testing.assert_close(four[name], one[name], atol=1e-3, rtol=1e-3)
+    single, four = weights(shell, "one"), weights(shell, "four")
+    assert single.keys() == four.keys()
+    for name in single:
+        torch.testing.assert_close(four[name], single[name], atol=1e-3, rtol=1e-3)
     tokens = [ledger(shell).facts(run, Progress)[-1].body["tokens"] for run in ("one", "four")]
     assert tokens == [6 * 8 * 32] * 2

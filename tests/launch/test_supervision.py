@@ -106,7 +106,7 @@ import sys
 from pathlib import Path
 from carbon_trainer.cli import supervision
 
-supervision.command_of = lambda argv, run_id, again: [sys.executable, "-c", "exit(7)"]
+supervision.command_of = lambda argv, run_id, is_restart: [sys.executable, "-c", "exit(7)"]
 sys.exit(supervision.supervise("run", {str(tmp_path)!r}, "0", "carbon-train"))
 """
     ended = subprocess.run(

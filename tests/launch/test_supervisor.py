@@ -47,8 +47,8 @@ class Scripted:
         (self.run_dir / "checkpoints").mkdir(parents=True)
         self.clock = VirtualClock()
         self.begun_ns = self.clock.now_ns()
-        self.said: list[str] = []
-        self.asked: list[bool] = []
+        self.messages: list[str] = []
+        self.restarts_requested: list[bool] = []
         self._ends = list(ends)
         self.return_ns = 0
         self.supervisor = Supervisor(
@@ -56,18 +56,18 @@ class Scripted:
             run_id="run",
             runs_dir=tmp_path,
             return_time_ns=lambda: self.return_ns,
-            report_failure=lambda: self.said.append("report"),
+            report_failure=lambda: self.messages.append("report"),
             max_restarts=restarts,
             clock=self.clock,
-            say=self.said.append,
+            say=self.messages.append,
         )
 
-    def _command(self, again: bool) -> Sequence[str]:
-        self.asked.append(again)
+    def _command(self, is_restart: bool) -> Sequence[str]:
+        self.restarts_requested.append(is_restart)
         end = self._ends.pop(0)
         status = end(self.run_dir) if callable(end) else end
-        how = f"import os; os.kill(os.getpid(), {-status})" if status < 0 else f"exit({status})"
-        return [sys.executable, "-c", how]
+        code = f"import os; os.kill(os.getpid(), {-status})" if status < 0 else f"exit({status})"
+        return [sys.executable, "-c", code]
 
     def release(self, seconds: float) -> Callable[[Path], int]:
         """Return an end that wants to come back after a time."""
@@ -99,16 +99,16 @@ def checkpoint(step: int, status: int) -> Callable[[Path], int]:
 def test_ends_that_a_restart_would_not_change_are_passed_on(tmp_path: Path, status: int) -> None:
     scripted = Scripted(tmp_path, status)
     assert scripted.supervisor.run() == status
-    assert scripted.asked == [False]
+    assert scripted.restarts_requested == [False]
 
 
 @pytest.mark.slow
 def test_after_a_crash_it_is_started_again_and_told_so(tmp_path: Path) -> None:
     scripted = Scripted(tmp_path, 1, -9, 0)
     assert scripted.supervisor.run() == 0
-    assert scripted.asked == [False, True, True]
+    assert scripted.restarts_requested == [False, True, True]
     assert scripted.waited_s == pytest.approx(1 + 2)
-    assert "was killed by SIGKILL" in scripted.said[1]
+    assert "was killed by SIGKILL" in scripted.messages[1]
 
 
 @pytest.mark.slow
@@ -116,8 +116,8 @@ def test_it_gives_up_after_so_many_crashes_without_progress(tmp_path: Path) -> N
     scripted = Scripted(tmp_path, 1, 1, 1, restarts=2)
     assert scripted.supervisor.run() == 1
     assert scripted.supervisor.gave_up
-    assert "given up after 2 restarts" in scripted.said[-2]
-    assert scripted.said[-1] == "report"
+    assert "given up after 2 restarts" in scripted.messages[-2]
+    assert scripted.messages[-1] == "report"
 
 
 @pytest.mark.slow
@@ -148,11 +148,11 @@ def test_somebody_may_ask_for_a_released_run(tmp_path: Path) -> None:
 def test_a_signal_while_it_is_released_ends_it(tmp_path: Path) -> None:
     scripted = Scripted(tmp_path, 0)
     scripted._ends = [scripted.release(7200), 0]
-    wait = scripted.clock.wait
+    clock_wait = scripted.clock.wait
 
     def interrupted(seconds: float, until: object = None) -> bool:
         os.kill(os.getpid(), signal.SIGTERM)
-        return wait(seconds, until)  # type: ignore[arg-type]
+        return clock_wait(seconds, until)  # type: ignore[arg-type]
 
     scripted.clock.wait = interrupted  # type: ignore[method-assign,assignment]
     assert scripted.supervisor.run() == 143
@@ -301,11 +301,11 @@ def test_a_run_releases_itself_and_comes_back_when_asked_to(shell: Shell) -> Non
         process,
     )
     assert loaded_libraries(process.pid) == set()
-    asked = subprocess.run(
+    resume = subprocess.run(
         [sys.executable, "-m", "carbon_trainer", "runs", "resume-now", "released"],
         cwd=shell.folder, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert asked.returncode == 0, asked.stderr
+    assert resume.returncode == 0, resume.stderr
     wait_until(lambda: len(ledger(shell).facts("released", Resumed)) == 1, process)
     released = ledger(shell).facts("released", RunClosed)[0]
     assert released.body["exit_status"] == 75

@@ -12,15 +12,15 @@ from prometheus_client.parser import text_string_to_metric_families
 class Scrape:
     samples: dict[str, list[tuple[dict[str, str], float]]]
 
-    def one(self, name: str, **labels: str) -> float:
-        """Return the one sample with a name and these labels."""
+    def value(self, name: str, **labels: str) -> float:
+        """Return the value of the only sample with a name and these labels."""
         (value,) = self.all(name, **labels)
         return value
 
     def all(self, name: str, **labels: str) -> list[float]:
         """Return all samples with a name and these labels."""
-        found = self.samples.get(f"carbon_trainer_{name}", [])
-        return [value for has, value in found if labels.items() <= has.items()]
+        samples = self.samples.get(f"carbon_trainer_{name}", [])
+        return [value for its_labels, value in samples if labels.items() <= its_labels.items()]
 
     def labels(self, name: str) -> dict[str, str]:
         """Return the labels of the one sample with a name."""

@@ -33,10 +33,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Scrape:
     with LiveServer(0) as server:
         server.watch(run)
         run.progress(1, 64, loss=2.5, validation=2.0)
-        while not (seen := scrape(server.url)).all("figure_uncertainty_ratio"):
+        while not (exported := scrape(server.url)).all("figure_uncertainty_ratio"):
             pass
         run.close()
-    return seen
+    return exported
 
 
 def _metrics(expression: str) -> set[str]:
@@ -55,21 +55,21 @@ def test_it_has_what_grafana_needs_to_import_it() -> None:
 
 
 def test_it_asks_the_data_source_and_the_run_that_are_chosen() -> None:
-    variables = {one["name"]: one for one in DASHBOARD["templating"]["list"]}
+    variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
     assert variables["datasource"]["query"] == "prometheus"
     assert "run_info" in variables["run"]["query"]["query"]
     for panel in PANELS:
         sources = [panel, *panel["targets"]]
-        assert {one["datasource"]["uid"] for one in sources} == {"${datasource}"}
+        assert {source["datasource"]["uid"] for source in sources} == {"${datasource}"}
 
 
 def test_every_metric_and_label_it_asks_for_is_exported(exported: Scrape) -> None:
     for expression in EXPRESSIONS:
         for name, labels in re.findall(r"\b(carbon_trainer_\w+)(?:\{([^}]*)\})?", expression):
             assert name in exported.samples, (name, expression)
-            has = set(exported.samples[name][0][0])
-            assert set(re.findall(r"(\w+)\s*[=!]", labels)) <= has, expression
+            exported_labels = set(exported.samples[name][0][0])
+            assert set(re.findall(r"(\w+)\s*[=!]", labels)) <= exported_labels, expression
     query = DASHBOARD["templating"]["list"][1]["query"]["query"]
     assert _metrics(query) <= set(exported.samples)
 
@@ -79,8 +79,8 @@ def test_every_legend_names_labels_that_there_are(exported: Scrape) -> None:
         for target in panel["targets"]:
             first = re.search(r"carbon_trainer_\w+", target["expr"])
             assert first is not None
-            has = set(exported.samples[first.group()][0][0])
-            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= has, panel["title"]
+            labels = set(exported.samples[first.group()][0][0])
+            assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= labels, panel["title"]
 
 
 def test_it_shows_all_that_a_run_is_watched_for() -> None:
@@ -93,7 +93,7 @@ def test_it_shows_all_that_a_run_is_watched_for() -> None:
 
 
 def test_every_panel_has_a_unit_and_a_place_of_its_own() -> None:
-    taken: set[tuple[int, int]] = set()
+    occupied: set[tuple[int, int]] = set()
     for panel in PANELS:
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         place = panel["gridPos"]
@@ -103,8 +103,8 @@ def test_every_panel_has_a_unit_and_a_place_of_its_own() -> None:
             for x in range(place["x"], place["x"] + place["w"])
             for y in range(place["y"], place["y"] + place["h"])
         }
-        assert not cells & taken, panel["title"]
-        taken |= cells
+        assert not cells & occupied, panel["title"]
+        occupied |= cells
 
 
 def test_every_metric_that_the_documentation_names_is_exported(exported: Scrape) -> None:

@@ -39,8 +39,8 @@ def _open(
 
 @pytest.fixture
 def server() -> Iterator[LiveServer]:
-    with LiveServer(0) as one:
-        yield one
+    with LiveServer(0) as live_server:
+        yield live_server
 
 
 @pytest.fixture(scope="module")
@@ -58,83 +58,89 @@ def on_two_gpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scrape, RunSe
         run.progress(7, 3500, loss=2.5, validation=2.75)
         clock.await_sleepers(1)  # the sampler
         clock.advance(1.2)
-        seen = scrape(server.url)
+        metrics = scrape(server.url)
         run.close()
-    return seen, run
+    return metrics, run
 
 
 def test_each_device_tells_its_power_energy_refresh_and_method(
     on_two_gpus: tuple[Scrape, RunSession],
 ) -> None:
-    seen, run = on_two_gpus
+    metrics, run = on_two_gpus
     final_j = {row.info.device: row.energy_mj / 1000 for row in run.meter.summary().devices}
     for uuid, watts in GPUS.items():
         labels = {"run": run.run_id, "device": uuid, "component": "gpu", "method": "measured"}
-        assert seen.one("power_watts", **labels) == pytest.approx(watts, rel=0.05)
-        energy_j = seen.one("energy_joules_total", **labels, label="Simulated H100")
+        assert metrics.value("power_watts", **labels) == pytest.approx(watts, rel=0.05)
+        energy_j = metrics.value("energy_joules_total", **labels, label="Simulated H100")
         assert 0.5 * watts < energy_j <= 1.05 * final_j[uuid]
-        assert seen.one("refresh_seconds", device=uuid) == pytest.approx(0.02, rel=0.1)
-        gain_j = seen.one("energy_uncertainty_joules", device=uuid, part="gain")
+        assert metrics.value("refresh_seconds", device=uuid) == pytest.approx(0.02, rel=0.1)
+        gain_j = metrics.value("energy_uncertainty_joules", device=uuid, part="gain")
         assert gain_j == pytest.approx(0.05 * energy_j, rel=0.01)
-        assert seen.one("meter_seconds", device=uuid, state="measured") > 0.5
-        assert seen.one("meter_seconds", device=uuid, state="unknown") == 0
+        assert metrics.value("meter_seconds", device=uuid, state="measured") > 0.5
+        assert metrics.value("meter_seconds", device=uuid, state="unknown") == 0
 
 
 def test_totals_follow_from_one_another(on_two_gpus: tuple[Scrape, RunSession]) -> None:
-    seen, run = on_two_gpus
-    energy_j = seen.one("run_energy_joules_total")
-    assert energy_j == pytest.approx(sum(seen.all("energy_joules_total")), rel=0.02)
-    facility_j = seen.one("facility_energy_joules_total")
+    metrics, run = on_two_gpus
+    energy_j = metrics.value("run_energy_joules_total")
+    assert energy_j == pytest.approx(sum(metrics.all("energy_joules_total")), rel=0.02)
+    facility_j = metrics.value("facility_energy_joules_total")
     assert facility_j == pytest.approx(1.5 * energy_j)
-    grams_per_kwh = seen.one("intensity_gco2e_per_kwh", zone="GB")
+    grams_per_kwh = metrics.value("intensity_gco2e_per_kwh", zone="GB")
     assert grams_per_kwh == run.factor.intensity.intensity_gco2e_per_kwh
-    kgco2e = seen.one("emissions_kgco2e_total")
+    kgco2e = metrics.value("emissions_kgco2e_total")
     assert kgco2e == pytest.approx(facility_j / 3.6e6 * grams_per_kwh / 1000)
-    assert seen.one("cost_total", currency="EUR") == pytest.approx(0.2 * facility_j / 3.6e6)
+    assert metrics.value("cost_total", currency="EUR") == pytest.approx(0.2 * facility_j / 3.6e6)
 
 
 def test_every_figure_has_a_method_and_an_uncertainty(
     on_two_gpus: tuple[Scrape, RunSession],
 ) -> None:
-    seen, run = on_two_gpus
+    metrics, run = on_two_gpus
     figures = {"run_energy_joules", "facility_energy_joules", "emissions_kgco2e", "cost"}
     for figure in (f"carbon_trainer_{name}_total" for name in figures):
-        assert figure in seen.samples
-        assert len(seen.all("figure_info", figure=figure)) == 1
-        assert seen.one("figure_uncertainty_ratio", figure=figure) >= 0.05
-    assert len(seen.samples["carbon_trainer_figure_info"]) == len(figures)
+        assert figure in metrics.samples
+        assert len(metrics.all("figure_info", figure=figure)) == 1
+        assert metrics.value("figure_uncertainty_ratio", figure=figure) >= 0.05
+    assert len(metrics.samples["carbon_trainer_figure_info"]) == len(figures)
     emissions = "carbon_trainer_emissions_kgco2e_total"
-    assert seen.one("figure_info", figure=emissions, method="estimated") == 1
-    assert seen.one("figure_uncertainty_ratio", figure=emissions) > run.factor.intensity.uncertainty
+    assert metrics.value("figure_info", figure=emissions, method="estimated") == 1
+    assert (
+        metrics.value("figure_uncertainty_ratio", figure=emissions)
+        > run.factor.intensity.uncertainty
+    )
 
 
 def test_progress_and_the_run_itself_are_told(on_two_gpus: tuple[Scrape, RunSession]) -> None:
-    seen, run = on_two_gpus
-    assert (seen.one("steps_total"), seen.one("tokens_total")) == (7, 3500)
-    assert seen.one("steps_planned") == 50
-    assert (seen.one("loss", split="train"), seen.one("loss", split="validation")) == (2.5, 2.75)
-    info = seen.labels("run_info")
+    metrics, run = on_two_gpus
+    assert (metrics.value("steps_total"), metrics.value("tokens_total")) == (7, 3500)
+    assert metrics.value("steps_planned") == 50
+    assert (metrics.value("loss", split="train"), metrics.value("loss", split="validation")) == (
+        2.5,
+        2.75,
+    )
+    info = metrics.labels("run_info")
     assert (info["run"], info["name"], info["zone"]) == (run.run_id, "mine", "GB")
-    assert (seen.one("meter_ok"), seen.one("scrape_ok")) == (1, 1)
+    assert (metrics.value("meter_ok"), metrics.value("scrape_ok")) == (1, 1)
 
 
 def test_each_budget_tells_its_limit_what_is_used_and_what_is_left(
     on_two_gpus: tuple[Scrape, RunSession],
 ) -> None:
-    seen, _ = on_two_gpus
+    metrics, _ = on_two_gpus
     budgets = ("energy", "kWh", 1), ("emissions", "kgCO2e", 2), ("cost", "EUR", 3)
     for budget, unit, limit in budgets:
         labels = {"budget": budget, "unit": unit}
-        assert seen.one("budget_limit", **labels) == limit
-        used = seen.one("budget_used", **labels)
+        assert metrics.value("budget_limit", **labels) == limit
+        used = metrics.value("budget_used", **labels)
         assert used > 0
-        assert seen.one("budget_remaining", **labels) == pytest.approx(limit - used)
-        assert seen.one("budget_used_ratio", **labels) == pytest.approx(used / limit)
+        assert metrics.value("budget_remaining", **labels) == pytest.approx(limit - used)
+        assert metrics.value("budget_used_ratio", **labels) == pytest.approx(used / limit)
 
 
 def test_names_are_as_prometheus_wants_them(on_two_gpus: tuple[Scrape, RunSession]) -> None:
-    seen, _ = on_two_gpus
-    for name in seen.samples:
+    metrics, _ = on_two_gpus
+    for name in metrics.samples:
         assert name.startswith("carbon_trainer_")
         assert not name.endswith(("_mj", "_ms", "_mw", "_percent")), name
         assert "joules" in name or "energy" not in name, name
@@ -151,11 +157,11 @@ def test_a_resumed_run_counts_its_earlier_segments_with_their_method(
         tmp_path, EnergyMeter([ConstantSource(1)]), ResumePoint(first.run_id, "a.ckpt", 7)
     )
     server.watch(again)
-    seen = scrape(server.url)
+    metrics = scrape(server.url)
     again.close()
-    assert seen.one("run_energy_joules_total") >= before_j > 50
-    assert seen.one("energy_joules_total") < before_j
-    assert seen.one("steps_total") == 7
+    assert metrics.value("run_energy_joules_total") >= before_j > 50
+    assert metrics.value("energy_joules_total") < before_j
+    assert metrics.value("steps_total") == 7
 
 
 @pytest.mark.slow
@@ -167,10 +173,10 @@ def test_a_lost_device_has_no_power_and_its_seconds_are_unknown(
     server.watch(run)
     source.lose()
     deadline_s = time.monotonic() + 30
-    while (seen := scrape(server.url)).all("power_watts") or seen.one("meter_ok"):
+    while (metrics := scrape(server.url)).all("power_watts") or metrics.value("meter_ok"):
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
-    assert seen.one("meter_seconds", state="unknown") > 0
+    assert metrics.value("meter_seconds", state="unknown") > 0
     run.close()
 
 
@@ -198,9 +204,9 @@ def test_a_figure_that_fails_is_said_and_breaks_neither_scrape_nor_run(
         raise ArithmeticError("our own bug")
 
     monkeypatch.setattr(EnergyMeter, "powers_w", fail)
-    seen = scrape(server.url)
-    assert seen.one("scrape_ok") == 0
-    assert list(seen.samples) == ["carbon_trainer_scrape_ok"]
+    metrics = scrape(server.url)
+    assert metrics.value("scrape_ok") == 0
+    assert list(metrics.samples) == ["carbon_trainer_scrape_ok"]
     run.close()
 
 
@@ -210,7 +216,7 @@ def test_it_listens_on_this_machine_only_and_no_longer_than_it_must() -> None:
     assert server._server.server_address == ("127.0.0.1", port)
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.2", port), timeout=5)
-    assert scrape(server.url).one("scrape_ok") == 1
+    assert scrape(server.url).value("scrape_ok") == 1
     server.stop()
     with pytest.raises(urllib.error.URLError, match="refused"):
         scrape(server.url)
@@ -218,8 +224,8 @@ def test_it_listens_on_this_machine_only_and_no_longer_than_it_must() -> None:
 
 
 def test_a_taken_port_is_one_sentence() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
         with pytest.raises(InputError, match=rf"port {port}: it is in use\. Choose another"):
             LiveServer(port)
 

@@ -62,9 +62,9 @@ class Programme:
             self._restarts(t)
             self._hours(t)
         slots, settings = range(len(self.timeline)), enumerate(self.timeline.speed)
-        wanted = self.timeline.problem.work_hours
+        work_hours = self.timeline.problem.work_hours
         work = [(float(speed), self.run[t, i]) for i, speed in settings for t in slots]
-        self.row(wanted, wanted, *work)
+        self.row(work_hours, work_hours, *work)
         self.highs.run()
         if self.highs.getModelStatus() == highspy.HighsModelStatus.kInfeasible:
             return None
@@ -84,7 +84,7 @@ class Programme:
                 1, timeline.idle(code).restart_kwh * weight, whole=True
             )
 
-    def _was(self, t: int, code: int) -> tuple[float, list[tuple[float, int]]]:
+    def _previous(self, t: int, code: int) -> tuple[float, list[tuple[float, int]]]:
         """Return the mode before a slot as a constant and terms."""
         if t == 0:
             return float(self.initial_mode == code), []
@@ -97,20 +97,21 @@ class Programme:
             RELEASE: [RUN, *self.idles], DONE: [RUN, DONE],
         }  # fmt: skip
         for code in self.codes:
-            known = [self._was(t, each) for each in may_follow[code] if each in self.codes]
-            terms = [(-factor, column) for _, part in known for factor, column in part]
-            self.row(-ENDLESS, sum(c for c, _ in known), (1.0, self.mode[t, code]), *terms)
+            previous_codes = [previous for previous in may_follow[code] if previous in self.codes]
+            parts = [self._previous(t, previous) for previous in previous_codes]
+            terms = [(-factor, column) for _, part in parts for factor, column in part]
+            self.row(-ENDLESS, sum(c for c, _ in parts), (1.0, self.mode[t, code]), *terms)
             if t == len(self.timeline) - 1 and code in (QUEUE, *self.idles):
                 self.row(0, 0, (1.0, self.mode[t, code]))
 
     def _restarts(self, t: int) -> None:
         for code in self.idles:
-            constant, was = self._was(t, code)
-            taken, runs = (1.0, self.restart[t, code]), (-1.0, self.mode[t, RUN])
-            minus = [(-factor, column) for factor, column in was]
-            self.row(constant - 1, ENDLESS, taken, runs, *minus)
-            self.row(-ENDLESS, 0, taken, runs)
-            self.row(-ENDLESS, constant, taken, *minus)
+            constant, terms_before = self._previous(t, code)
+            restart, runs = (1.0, self.restart[t, code]), (-1.0, self.mode[t, RUN])
+            minus = [(-factor, column) for factor, column in terms_before]
+            self.row(constant - 1, ENDLESS, restart, runs, *minus)
+            self.row(-ENDLESS, 0, restart, runs)
+            self.row(-ENDLESS, constant, restart, *minus)
 
     def _hours(self, t: int) -> None:
         timeline = self.timeline
@@ -124,8 +125,8 @@ class Programme:
         self.row(-ENDLESS, 0, *runs, (-hours, self.mode[t, RUN]))
         last = t == len(timeline) - 1
         for code in (QUEUE, *self.idles, DONE):
-            constant, was = self._was(t, code) if code != DONE else (0.0, [])
-            terms = [(-hours * factor, column) for factor, column in was]
+            constant, terms_before = self._previous(t, code) if code != DONE else (0.0, [])
+            terms = [(-hours * factor, column) for factor, column in terms_before]
             if code != QUEUE and not last:
                 terms.append((-hours, self.mode[t + 1, code]))
             free = hours * (constant + float(last and code == DONE))

@@ -26,7 +26,7 @@ def series(values: Sequence[float], *, start_ns: int = 0, hours: float = 1.0) ->
 
 def problem(values: Sequence[float], work_hours: float, **changes: Any) -> PlanProblem:
     """A job in hourly slots from the epoch on; pausing costs nothing unless told."""
-    given = {
+    arguments = {
         "now_ns": 0,
         "deadline_ns": len(values) * NS_PER_H,
         "work_hours": work_hours,
@@ -34,7 +34,7 @@ def problem(values: Sequence[float], work_hours: float, **changes: Any) -> PlanP
         "intensity": series(values),
         "pause": Idle(),
     }
-    return PlanProblem(**{**given, **changes})
+    return PlanProblem(**{**arguments, **changes})
 
 
 def day(count: int = 24) -> list[float]:

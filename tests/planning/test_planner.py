@@ -17,11 +17,11 @@ def test_a_plan_is_kept_until_something_changes() -> None:
     job = problem(day(30), 12, power_settings=POWER_SETTINGS)
     planner = Planner(job)
     first = planner.update(0, Progress(12.0), job.intensity)
-    again = planner.update(0, Progress(12.0), job.intensity)
+    repeated = planner.update(0, Progress(12.0), job.intensity)
     newer = planner.update(0, Progress(12.0), series(day(30)[::-1]))
     drifted = planner.update(0, Progress(11.0), job.intensity)
-    assert (first.replanned, again.replanned) == (True, False)
-    assert again.plan is first.plan
+    assert (first.replanned, repeated.replanned) == (True, False)
+    assert repeated.plan is first.plan
     assert newer.replanned
     assert drifted.replanned
 
@@ -77,5 +77,5 @@ def test_perfect_forecasts_reach_the_optimum() -> None:
         work_hours=24, window_hours=48, power_settings=POWER_SETTINGS, pause=Idle(0, 10, 0.003)
     )
     given = [trace]
-    (followed,) = simulate(trace, job, 0, ["optimal"], given)
-    assert followed.emissions_gco2e == pytest.approx(followed.optimum_gco2e, rel=2e-3)
+    (outcome,) = simulate(trace, job, 0, ["optimal"], given)
+    assert outcome.emissions_gco2e == pytest.approx(outcome.optimum_gco2e, rel=2e-3)

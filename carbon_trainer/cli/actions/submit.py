@@ -41,7 +41,7 @@ def submit_run(
         ranks_per_node=config.devices,
         nodes=config.nodes,
         folder=folder,
-        sbatch_lines=more,
+        sbatch_lines=sbatch_options,
     )
     script = script_of(options, fit_args(sys.argv[2:]))
     if dry_run:

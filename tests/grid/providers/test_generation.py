@@ -26,7 +26,7 @@ def _ask(name: str, url: str, tmp_path: Path) -> Provider:
 
 
 def _eia(*rows: tuple[str, str, str | None], total: int | None = None) -> dict[str, Any]:
-    data = [{"period": when, "fueltype": fuel, "value": value} for when, fuel, value in rows]
+    data = [{"period": time, "fueltype": fuel, "value": value} for time, fuel, value in rows]
     return {"response": {"total": str(total or len(data)), "data": data}}
 
 

@@ -24,27 +24,27 @@ KEYS = {
 QUICK = Patience(connect_s=0.5, read_s=0.5, retries=2, back_off_s=0.001, longest_s=0.01)
 
 
-def _ask(name: str, server: GridServer, tmp_path: Path, **more: Any) -> Provider:
-    given = {"environ": KEYS, "patience": QUICK, "cache_dir": tmp_path, **more}
-    return provider(name, url=server.url, **given)
+def _ask(name: str, server: GridServer, tmp_path: Path, **options: Any) -> Provider:
+    arguments = {"environ": KEYS, "patience": QUICK, "cache_dir": tmp_path, **options}
+    return provider(name, url=server.url, **arguments)
 
 
 def _gb(*values: int | None, actual: bool = False) -> dict[str, Any]:
     rows = []
-    for place, value in enumerate(values):
-        begin = datetime(2026, 6, 1, 12, tzinfo=UTC) + timedelta(minutes=30 * place)
-        told = {"forecast": 111, "actual": value} if actual else {"forecast": value}
+    for index, value in enumerate(values):
+        begin = datetime(2026, 6, 1, 12, tzinfo=UTC) + timedelta(minutes=30 * index)
+        fields = {"forecast": 111, "actual": value} if actual else {"forecast": value}
         rows.append({
             "from": begin.strftime("%Y-%m-%dT%H:%MZ"),
             "to": (begin + timedelta(minutes=30)).strftime("%Y-%m-%dT%H:%MZ"),
-            "intensity": {**told, "index": "moderate"},
+            "intensity": {**fields, "index": "moderate"},
         })  # fmt: skip
     return {"data": rows}
 
 
-def _maps(name: str, *values: float, **more: Any) -> dict[str, Any]:
+def _maps(name: str, *values: float, **options: Any) -> dict[str, Any]:
     rows = [
-        {"datetime": f"2026-06-01T{12 + hour}:00:00.000Z", "carbonIntensity": value, **more}
+        {"datetime": f"2026-06-01T{12 + hour}:00:00.000Z", "carbonIntensity": value, **options}
         for hour, value in enumerate(values)
     ]
     return {"zone": "DE", name: rows, "updatedAt": "2026-06-01T11:50:00.000Z"}
@@ -52,8 +52,8 @@ def _maps(name: str, *values: float, **more: Any) -> dict[str, Any]:
 
 def _watt(*values: float, units: str = "lbs_co2_per_mwh") -> dict[str, Any]:
     rows = [
-        {"point_time": f"2026-06-01T12:{5 * place:02}:00+00:00", "value": value}
-        for place, value in enumerate(values)
+        {"point_time": f"2026-06-01T12:{5 * index:02}:00+00:00", "value": value}
+        for index, value in enumerate(values)
     ]
     meta = {"region": "CAISO_NORTH", "units": units, "generated_at": "2026-06-01T12:00:00+00:00",
             "warnings": [{"message": "model is old"}]}  # fmt: skip
@@ -94,7 +94,7 @@ def test_long_histories_are_asked_for_in_parts(tmp_path: Path) -> None:
 def test_energy_charts_merges_what_was_and_what_will_be(tmp_path: Path) -> None:
     first = int(datetime(2026, 6, 1, 12, tzinfo=UTC).timestamp())
     body = {
-        "unix_seconds": [first + 900 * place for place in range(5)],
+        "unix_seconds": [first + 900 * index for index in range(5)],
         "co2eq": [300.0, 310.0, None, None, None],
         "co2eq_forecast": [None, None, None, 330.0, None],
         "deprecated": False,
@@ -164,9 +164,9 @@ def test_an_index_is_no_intensity(tmp_path: Path) -> None:
 def test_an_answer_is_kept_and_not_asked_for_again(tmp_path: Path) -> None:
     with serving(Reply(_gb(200, 210))) as server:
         _ask("gb-neso", server, tmp_path).forecast("GB", NOW)
-        again = _ask("gb-neso", server, tmp_path).forecast("GB", NOW)
+        cached = _ask("gb-neso", server, tmp_path).forecast("GB", NOW)
     assert len(server.requests) == 1
-    assert again.info.notes == ()
+    assert cached.info.notes == ()
 
 
 @pytest.mark.slow
@@ -230,15 +230,15 @@ def test_a_failure_is_one_sentence_without_the_key(
 def test_keys_are_not_kept_on_disk(tmp_path: Path) -> None:
     with serving(Reply(_maps("forecast", 326))) as server:
         _ask("electricity-maps", server, tmp_path).forecast("DE", NOW)
-    kept = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert kept
-    assert not any(b"secret-key" in path.read_bytes() for path in kept)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"secret-key" in path.read_bytes() for path in files)
 
 
 def test_a_service_that_is_not_there_is_said(tmp_path: Path) -> None:
-    gone = provider("gb-neso", url="http://127.0.0.1:9", patience=QUICK, cache_dir=tmp_path)
+    missing = provider("gb-neso", url="http://127.0.0.1:9", patience=QUICK, cache_dir=tmp_path)
     with pytest.raises(ProviderError, match="gb-neso could not be reached"):
-        gone.forecast("GB", NOW)
+        missing.forecast("GB", NOW)
 
 
 def test_names_zones_and_missing_keys_are_told() -> None:
