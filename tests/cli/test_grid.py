@@ -8,8 +8,8 @@ import pytest
 
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.grid.providers import NAMES, gb_neso
-from tests.cli.commands import CommandResult, Shell
-from tests.grid.providers.test_providers import _gb
+from tests.cli.commands import Ended, Shell
+from tests.grid.providers.answers import gb_answer
 from tests.simulation.grid_server import Reply, serving
 
 Train = Callable[..., CommandResult]
@@ -34,7 +34,7 @@ def test_fetched_data_can_be_used_by_plan(
     shell: Shell, carbon_train: Train, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
-    with serving(Reply(_gb(*range(200, 248)))) as server:
+    with serving(Reply(gb_answer(*range(200, 248)))) as server:
         monkeypatch.setattr(gb_neso.GbNeso, "public_url", server.url)
         out = shell.folder / "gb.csv"
         result = carbon_train("grid", "fetch", "GB", "--provider", "gb-neso", "-o", str(out))
@@ -63,7 +63,7 @@ def test_the_last_forecast_is_used_until_its_horizon_ends(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(shell.folder / "cache"))
     show = ["grid", "show", "GB", "--provider", "gb-neso", "--hours", "4", "--start"]
-    with serving(Reply(_gb(*[211] * 6))) as server:
+    with serving(Reply(gb_answer(*[211] * 6))) as server:
         monkeypatch.setattr(gb_neso.GbNeso, "public_url", server.url)
         assert carbon_train(*show, "2026-06-01T12:00Z").status == 0
     result = carbon_train(*show, "2026-06-01T13:00Z")
