@@ -7,10 +7,9 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pydantic import TypeAdapter
-from pydantic_core import from_json
+from pydantic import Field, TypeAdapter, ValidationError
 
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.files import write_atomic
@@ -31,9 +30,6 @@ IDLE_S = 10.0
 """How long the idle power is measured, seconds, and how long it settles before: clocks fall some
 seconds after the work has ended."""
 
-EARLIER_KEYS = {"means": "mechanism", "levels": "settings", "share": "power_fraction"}
-"""Keys of cached profiles as earlier versions wrote them, and today's."""
-
 
 @dataclass(frozen=True, slots=True)
 class MeasuredSetting:
@@ -47,7 +43,8 @@ class MeasuredSetting:
         seconds: how long.
     """
 
-    power_fraction: float
+    # Files have the names of the version that first wrote them: they are read for years.
+    power_fraction: Annotated[float, Field(alias="share")]
     power_w: float
     steps_per_s: float
     steps: int
@@ -65,8 +62,8 @@ class PowerProfile:
         measured_at_ns: when.
     """
 
-    mechanism: str
-    settings: tuple[MeasuredSetting, ...]
+    mechanism: Annotated[str, Field(alias="means")]
+    settings: Annotated[tuple[MeasuredSetting, ...], Field(alias="levels")]
     idle_w: float
     measured_at_ns: int
 
@@ -96,11 +93,10 @@ class PowerProfileCache:
     def get(self, key: str) -> PowerProfile | None:
         """Return the profile of a key; None where there is none that can be read."""
         try:
-            document = from_json(self._path(key).read_bytes())
-            return self._adapter.validate_python(_translate(document))
+            return self._adapter.validate_json(self._path(key).read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValidationError) as error:
             log.warning("the power profile in %s cannot be used: %s", self._path(key), error)
             return None
 
@@ -108,7 +104,7 @@ class PowerProfileCache:
         """Store a profile; a failure is only logged, as it can be measured again."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path(key), self._adapter.dump_json(profile, indent=1))
+            write_atomic(self._path(key), self._adapter.dump_json(profile, indent=1, by_alias=True))
         except OSError as error:
             log.warning("the power profile cannot be stored: %s", error)
 
@@ -204,15 +200,6 @@ class PowerProfiler:
     def profile(self, now_ns: int) -> PowerProfile:
         """Return what was measured; only when ``is_done``."""
         return PowerProfile(self._mechanism, tuple(self._settings), self._idle_w or 0.0, now_ns)
-
-
-def _translate(document: Any) -> Any:
-    """Return a profile's document with today's keys, whichever version wrote it."""
-    if isinstance(document, list):
-        return [_translate(item) for item in document]
-    if isinstance(document, dict):
-        return {EARLIER_KEYS.get(key, key): _translate(value) for key, value in document.items()}
-    return document
 
 
 def _is_long_enough(first: _Mark, second: _Mark, steps: int, seconds: float) -> bool:

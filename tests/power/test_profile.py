@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,15 @@ def test_a_profile_is_read_back_by_its_key(tmp_path: Path) -> None:
     assert cache.get(key_of(model="a", batch_size=16)) is None
 
 
-def test_a_profile_that_an_earlier_version_cached_is_read(tmp_path: Path) -> None:
+def test_a_profile_on_disk_keeps_the_names_that_version_0_1_0_reads(tmp_path: Path) -> None:
+    profile = PowerProfile("clocks", (MeasuredSetting(1.0, 500.0, 2.0, 10, 5.0),), 60.0, 7)
+    PowerProfileCache(tmp_path).put("k", profile)
+    document = json.loads((tmp_path / "k.json").read_text())
+    assert document["means"] == "clocks"
+    assert [setting["share"] for setting in document["levels"]] == [1.0]
+
+
+def test_a_profile_that_version_0_1_0_cached_is_read(tmp_path: Path) -> None:
     (tmp_path / "k.json").write_text(
         '{"means": "power-limit", "levels": [{"share": 1.0, "power_w": 640.0, "steps_per_s": 2.0, '
         '"steps": 10, "seconds": 5.0}, {"share": 0.55, "power_w": 385.0, "steps_per_s": 1.5, '
