@@ -1,4 +1,4 @@
-"""What policies save, and what finding a plan costs, on real traces, in one run.
+"""Savings of policies on real traces, and the time that finding a plan takes, in one run.
 
 ``python -m benchmarks.planning --traces DIR [--forecasts DIR]``: a folder of ``ZONE_YEAR.csv``
 (time_utc, gco2e_per_kwh) and one of ``ZONE_PERIOD_actual.csv`` beside ``ZONE_PERIOD_*h.csv`` with
@@ -60,22 +60,23 @@ def job(slack: float, held_w: float, error: float = 0.0) -> Job:
     )  # fmt: skip
 
 
-def some(series: IntensitySeries, its_job: Job, count: int) -> list[int]:
-    every = starts(series, its_job, NS_PER_H)
-    return [every[i] for i in np.linspace(0, len(every) - 1, count).astype(int)]
+def sample_starts(series: IntensitySeries, its_job: Job, count: int) -> list[int]:
+    all_starts = starts(series, its_job, NS_PER_H)
+    return [all_starts[i] for i in np.linspace(0, len(all_starts) - 1, count).astype(int)]
 
 
 def savings_table(zones: dict[str, IntensitySeries], held_w: float, count: int) -> None:
     print(f"**Perfect forecasts, idle at {held_w:.0f} W: saving, %, and resumes**\n")
     print("| slack | " + " | ".join(POLICIES) + " |\n|---" * 1 + "|---" * len(POLICIES) + "|")
     for slack in SLACKS:
-        found: dict[str, list[Outcome]] = {name: [] for name in POLICIES}
+        outcomes_by_policy: dict[str, list[Outcome]] = {name: [] for name in POLICIES}
         for series in zones.values():
-            for start in some(series, job(slack, held_w), count):
-                for each in simulate(series, job(slack, held_w), start, list(POLICIES)):
-                    found[each.policy].append(each)
-        savings = [100 * np.mean([one.saving for one in each]) for each in found.values()]
-        resumes = [np.mean([one.resumes for one in each]) for each in found.values()]
+            for start in sample_starts(series, job(slack, held_w), count):
+                for outcome in simulate(series, job(slack, held_w), start, list(POLICIES)):
+                    outcomes_by_policy[outcome.policy].append(outcome)
+        groups = outcomes_by_policy.values()
+        savings = [100 * np.mean([outcome.saving for outcome in group]) for group in groups]
+        resumes = [np.mean([outcome.resumes for outcome in group]) for group in groups]
         cells = [f"{a:.1f} ({b:.1f})" for a, b in zip(savings, resumes, strict=True)]
         print(f"| {slack} | " + " | ".join(cells) + " |", flush=True)
     print()
@@ -87,21 +88,23 @@ def forecast_table(folder: Path, count: int) -> None:
     print("|---|---|---|---|---|")
     shares = []
     for path in sorted(folder.glob("*_actual.csv")):
-        known = list(folder.glob(path.name.replace("_actual.csv", "_*h.csv")))
-        if not known:
+        forecast_files = list(folder.glob(path.name.replace("_actual.csv", "_*h.csv")))
+        if not forecast_files:
             continue
-        series, recorded = hourly(read_csv(path)), read_forecasts(known[0])
+        series, recorded = hourly(read_csv(path)), read_forecasts(forecast_files[0])
         row, missed = [], 0
         for slack, error in ((1.5, 0.0), (3.0, 0.0), (1.5, 0.2)):
             its_job = job(slack, 0.0, error)
             last_ns = recorded[-1].start_ns - round(its_job.window_hours * NS_PER_H)
-            begins = [t for t in some(series, its_job, count) if t <= last_ns]
+            begins = [t for t in sample_starts(series, its_job, count) if t <= last_ns]
             outcomes = [
-                each for t in begins for each in simulate(series, its_job, t, ["optimal"], recorded)
+                outcome
+                for start in begins
+                for outcome in simulate(series, its_job, start, ["optimal"], recorded)
             ]
-            missed += sum(each.missed for each in outcomes)
-            best = np.mean([1 - each.optimum_gco2e / each.run_now_gco2e for each in outcomes])
-            row.append(100 * float(np.mean([each.saving for each in outcomes]) / best))
+            missed += sum(outcome.missed for outcome in outcomes)
+            best = np.mean([outcome.best_saving for outcome in outcomes])
+            row.append(100 * float(np.mean([outcome.saving for outcome in outcomes]) / best))
         shares.append(row)
         zone = path.name.removesuffix("_actual.csv")
         print(f"| {zone} | " + " | ".join(f"{x:.1f}" for x in row) + f" | {missed} |", flush=True)
@@ -129,16 +132,15 @@ def growth_table(series: IntensitySeries) -> None:
             power_settings=settings, intensity=fine,
             pause=Idle(HELD_W, 10, 0.003), release=Idle(0, 300, 0.05),
         )  # fmt: skip
-        took = []
+        times_ms = []
         for _ in range(5):
-            began = time.perf_counter()
+            start_s = time.perf_counter()
             plan = solve(problem)
-            took.append(1000 * (time.perf_counter() - began))
+            times_ms.append(1000 * (time.perf_counter() - start_s))
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         gap = 100 * (plan.gap or 0.0)
-        print(
-            f"| {slots} | {days} | {np.median(took):.0f} | {gap:.4f} | {peak_mb:.0f} |", flush=True
-        )
+        median_ms = np.median(times_ms)
+        print(f"| {slots} | {days} | {median_ms:.0f} | {gap:.4f} | {peak_mb:.0f} |", flush=True)
 
 
 if __name__ == "__main__":

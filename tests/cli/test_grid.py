@@ -8,7 +8,7 @@ import pytest
 
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.grid.providers import NAMES, gb_neso
-from tests.cli.commands import Ended, Shell
+from tests.cli.commands import CommandResult, Shell
 from tests.grid.providers.answers import gb_answer
 from tests.simulation.grid_server import Reply, serving
 
