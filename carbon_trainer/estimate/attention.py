@@ -63,7 +63,7 @@ def size_of(parameters: float, layers: int | None, width: int | None) -> Size:
         raise InputError("give --layers and --hidden together, or neither.")
     if layers is None or width is None:
         return Size(
-            _assumed(parameters),
+            _product_from_recipes(parameters),
             "layers x width assumed from the parameters, as in the recipes here",
         )
     if layers < 1 or width < 1:
@@ -101,7 +101,7 @@ def growth(size: Size, parameters: float, tokens: int, usual_tokens: int) -> Spr
     return Spread(total[0] / total[1], sigma, size.layers_x_width.freedom if sigma else math.inf)
 
 
-def _assumed(parameters: float) -> Spread:
+def _product_from_recipes(parameters: float) -> Spread:
     """Read layers x width off a line through the recipes, in logarithms."""
     slope, constant, sigma, freedom = _line()
     return Spread(math.exp(constant + slope * math.log(parameters)), sigma, freedom)

@@ -89,6 +89,7 @@ class Efficiency:
             accelerator: its name, as in the tables of published runs or of boards.
         """
         x = _features(active_parameters, accelerator)
+        # A new run differs from the mean (1), and the mean itself is uncertain.
         error = self.residual * math.sqrt(1 + float(x @ self.inverse @ x))
         return Spread(math.exp(float(x @ self.weights)), error, self.freedom)
 
@@ -119,6 +120,7 @@ def goodput() -> Spread:
 def spread_of(values: Sequence[float]) -> Spread:
     """Return the predictive log-normal of one more such value."""
     logs = np.log(np.asarray(values))
+    # The spread of one more value around a mean that is estimated from the others.
     sigma = float(logs.std(ddof=1)) * math.sqrt(1 + 1 / len(logs))
     return Spread(math.exp(float(logs.mean())), sigma, len(logs) - 1)
 
@@ -134,9 +136,12 @@ def _table(runs: Sequence[PublishedRun]) -> tuple[Array, Array]:
 
 
 def _fit(x: Array, y: Array, shrinkage: float) -> Efficiency:
+    # The constant is not shrunk: only what size and generation add to the mean.
     penalty = np.diag([0.0, shrinkage, shrinkage])
     inverse: Array = np.linalg.inv(x.T @ x + penalty).astype(np.float64)
     weights: Array = (inverse @ x.T @ y).astype(np.float64)
+    # A ridge regression uses fewer degrees of freedom than it has weights: the trace of its hat
+    # matrix (Hastie, Tibshirani and Friedman 2009, section 3.4.1).
     freedom = len(y) - float(np.trace(x @ inverse @ x.T))
     residual = math.sqrt(float(np.sum((y - x @ weights) ** 2)) / freedom)
     return Efficiency(weights, inverse, residual, freedom, shrinkage)

@@ -151,6 +151,7 @@ def estimate(job: Job) -> Estimate:
         if job.mfu is None
         else goodput().scaled(job.mfu)
     )
+    # Hours at the peak, without any loss; attention adds what published hours do not include.
     peak_hours = attention.hours.scaled(parameter_flops / (3600 * board.peak_bf16_tflops * 1e12))
     hours = peak_hours.over(mfu)
     power = power_share().scaled(board.tdp_w)
@@ -348,5 +349,6 @@ def _embodied(board: Accelerator, hours: Spread) -> tuple[float, float] | None:
         return None
     low, high = hours.interval
     least, most = board.embodied_kgco2e
+    # Least: the shortest estimate, the longest life, the lowest figure; most: the other way round.
     years = [3600 * reserved_h / SECONDS_PER_YEAR for reserved_h in (low, high)]
     return least * years[0] / LONG_LIFE_YEARS, most * years[1] / SHORT_LIFE_YEARS

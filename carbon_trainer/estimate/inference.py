@@ -129,6 +129,8 @@ def _line() -> tuple[float, float, float, int]:
     runs = measured_servers()
     sizes = np.log([server.parameters for server in runs])
     joules = np.log([server.joules_per_output_token for server in runs])
+    # All loads in one fit: how full a server is spreads the energy more than the model does, and
+    # the load of the server that a user will meet is not known.
     slope, constant = np.polyfit(sizes, joules, 1)
     freedom = len(runs) - 2
     residuals = joules - (constant + slope * sizes)

@@ -65,8 +65,8 @@ def read_csv(
     times = _times(path, frame[time_name])
     values = factor * _numbers(path, frame[value_name])
     notes: list[str] = []
-    times, values = _ordered(path, times, values, notes)
-    start_ns, step_ns, filled, basis = _regular(path, times, values, notes)
+    times, values = _sort_rows(path, times, values, notes)
+    start_ns, step_ns, filled, basis = _fill_gaps(path, times, values, notes)
     _check_size(path, filled)
     info = SeriesInfo(
         zone=zone or path.stem,
@@ -90,8 +90,8 @@ def read_prices(path: Path) -> IntensitySeries:
     times = _times(path, frame[_column(path, frame, TIMES, "times")])
     values = _numbers(path, frame[_column(path, frame, ("price_per_kwh", "price"), "prices")])
     notes: list[str] = []
-    times, values = _ordered(path, times, values, notes)
-    start_ns, step_ns, filled, basis = _regular(path, times, values, notes)
+    times, values = _sort_rows(path, times, values, notes)
+    start_ns, step_ns, filled, basis = _fill_gaps(path, times, values, notes)
     info = SeriesInfo(
         zone="price",
         provider="csv",
@@ -165,6 +165,7 @@ def _factor(path: Path, heading_unit: str, unit: str | None) -> float:
 def _times(path: Path, column: pd.Series[str]) -> NDArray[np.int64]:
     text = column.astype(str)
     name = str(column.name)
+    # Local times are refused, as an hour of each autumn would stand for two.
     aware = text.str.contains(r"(?:Z|[+-]\d\d:?\d\d)$", regex=True)
     if not aware.all() and "utc" not in name.casefold():
         line = _line(int(np.flatnonzero(~aware)[0]))
@@ -197,7 +198,7 @@ def _numbers(path: Path, column: pd.Series[float]) -> NDArray[np.float64]:
     return values.to_numpy(np.float64)
 
 
-def _ordered(
+def _sort_rows(
     path: Path, times: NDArray[np.int64], values: NDArray[np.float64], notes: list[str]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     if (np.diff(times) < 0).any():
@@ -217,7 +218,7 @@ def _ordered(
     return times, values
 
 
-def _regular(
+def _fill_gaps(
     path: Path, times: NDArray[np.int64], values: NDArray[np.float64], notes: list[str]
 ) -> tuple[int, int, NDArray[np.float64], NDArray[np.uint8]]:
     """Return start, step, values without gaps, and what each is based on."""

@@ -42,6 +42,7 @@ def extend_forecast(
     end = iso(forecast.end_ns)
     if climatology is not None and climatology.covers(forecast.start_ns, until_ns):
         same_accounting(forecast, climatology)
+        # The shape is the climatology's, the level the forecast's.
         typical = climatology.mean(forecast.start_ns, forecast.end_ns)
         level = forecast.mean(forecast.start_ns, forecast.end_ns)
         scale = float(np.clip(level / typical, LEAST_SCALE, MOST_SCALE)) if typical > 0 else 1.0

@@ -146,6 +146,7 @@ class IntensitySeries:
 
     def mean(self, start_ns: int, end_ns: int) -> float:
         """Return the mean intensity over a span that it covers, g/kWh."""
+        # The end is exclusive, so a span that ends on an edge does not touch the next slot.
         ends_ns = np.array([start_ns, max(start_ns, end_ns - 1)], np.int64)
         first, last = (int(slot) for slot in self.slots(ends_ns))
         if first == last:

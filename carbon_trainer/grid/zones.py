@@ -83,7 +83,7 @@ class ZoneFactors:
         if iso3 not in mixes:
             raise InputError(self._unknown(code))
         mix = mixes[iso3]
-        return _published(
+        return _annual_mean(
             zone=country.alpha_2 if country else code,
             zone_name=mix["country_name"],
             value=self._gco2e_per_kwh(iso3, mix["country_name"], None),
@@ -98,7 +98,7 @@ class ZoneFactors:
             raise InputError(self._unknown(code))
         name, key = self._states[code]
         source = self._data.get_country_emissions_data("usa")["_source"]
-        return _published(
+        return _annual_mean(
             zone=code,
             zone_name=name,
             value=self._gco2e_per_kwh("USA", "United States", key),
@@ -152,7 +152,7 @@ class ZoneFactors:
         )
 
 
-def _published(
+def _annual_mean(
     *, zone: str, zone_name: str, value: float, accounting: Accounting, source: str,
     vintage: str, licence: str,
 ) -> Intensity:  # fmt: skip

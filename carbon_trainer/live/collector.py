@@ -37,6 +37,7 @@ class RunCollector(Collector):
     def __init__(self) -> None:
         self._session: RunSession | None = None
         self._version = machine.software_versions()["carbon-trainer"]
+        # Counters may not fall between scrapes: the highest value of each.
         self._highest: dict[tuple[str, ...], float] = {}
         self._earlier_mj: Mapping[str, int] | None = None
         self._lock = threading.Lock()

@@ -30,6 +30,7 @@ def energy_by_method_mj(
         known_s = row.measured_s + row.estimated_s
         share = row.estimated_s / known_s if known_s > 0 else 0.0
         if row.info.method is not Method.MEASURED:
+            # What is estimated or assumed throughout does not get weaker where it is bridged.
             share = 0.0
         for method, energy_mj in (
             (row.info.method, row.energy_mj * (1 - share)),
@@ -54,6 +55,7 @@ def energy_uncertainty(summary: EnergySummary) -> float | None:
     """
     if summary.energy_mj == 0:
         return None
+    # Sensors of one kind tend to err alike, so their gains add up; kinds are independent.
     gains_mj: dict[str, float] = {}
     for row in summary.devices:
         component = str(row.info.component)

@@ -100,6 +100,7 @@ def _beside(modes: list[int], slot: int, initial_mode: int) -> int | None:
     after = modes[slot + 1] if slot + 1 < len(modes) else DONE
     previous = modes[slot - 1] if slot else initial_mode
     if previous == RESTART:
+        # The restart would be for nothing; moving it is left to polish and the search.
         return None
     if after not in (RUN, RESTART):
         # A run between queueing and whatever follows it is the whole job: it cannot vanish.

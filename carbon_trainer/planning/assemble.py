@@ -26,6 +26,8 @@ def assemble(timeline: Timeline, allocation: Allocation, initial_mode: int) -> t
         if mode == DONE:
             break
         if slot in resumed_from:
+            # A restart's energy is spread over its time; one that takes no time is a slot of length
+            # 0 that has all of it.
             restart = timeline.restarts[resumed_from[slot]]
             restart_h = timeline.problem.idles[IDLE_CODES[resumed_from[slot]]].restart_s / 3600
             restart_kw = restart.kwh / restart_h if restart_h else 0.0
@@ -57,6 +59,7 @@ def _run_slot(
     after = int(allocation.modes[slot + 1]) if slot + 1 < len(timeline) else DONE
     idle_ns = round(idle_h * NS_PER_H)
     has_idle = idle_ns > SHORTEST_NS and shared not in (RUN, RESTART, DONE)
+    # What is not run of a slot belongs to the idling that it is shared with, before or after.
     is_idle_first = has_idle and shared != after
     if is_idle_first:
         writer.idle(slot, start_ns + idle_ns, shared)
@@ -65,6 +68,7 @@ def _run_slot(
     # Fastest first: the order within a slot changes nothing, as its intensity is one.
     used_settings = [int(i) for i in hours.nonzero()[0][::-1]]
     for i in used_settings:
+        # Rounding to nanoseconds must leave no gap: the last part ends where the slot does.
         until_ns = writer.now_ns + round(float(hours[i]) * NS_PER_H)
         is_last = i == used_settings[-1] and (idle_ns <= SHORTEST_NS or is_idle_first)
         writer.run(slot, end_ns if is_last else min(until_ns, end_ns), timeline.power_settings[i])

@@ -20,7 +20,7 @@ from carbon_trainer.planning.paths import LATE, Path, PathFinder, lost_hours
 from carbon_trainer.planning.timeline import RESTART, RUN, Floats
 
 ROUNDS = 60
-"""Steps of the bound's search at most; it takes about ten."""
+"""Steps of the bound's search at most."""
 
 CONVERGED = 1e-6
 """The bound is found where it lies this near the cutting planes' meeting, relative."""

@@ -85,6 +85,7 @@ class PathFinder:
 
     def best(self, price: float) -> Path:
         """Return the path of least cost when an hour of work is paid ``price``."""
+        # With work paid for, each slot's best setting depends on that slot alone.
         reduced = self._run_cost - price * self._run_work
         settings = reduced.argmin(axis=1)
         run = np.take_along_axis(reduced, settings[:, None], axis=1)[:, 0]
@@ -133,6 +134,7 @@ class PathFinder:
         """Return the cost of restarting at a slot's start and running to the end of a slot."""
         restart = self.timeline.restarts[code]
         fraction = 1 - restart.lost_h / self.timeline.hours[restart.until]
+        # Slots in which the job must not run cost infinity, and infinity times 0 is not a number.
         with np.errstate(invalid="ignore"):
             last = np.where(fraction > 0, run[restart.until] * fraction, 0.0)
         late = self._resumes_late(code, run)
@@ -142,6 +144,7 @@ class PathFinder:
         """Return where idling on and restarting just before the slot's end is better."""
         restart = self.timeline.restarts[code]
         hours = self.timeline.hours
+        # Only for restarts within one slot; longer ones begin at a slot's edge, as the docs say.
         within = (restart.until == np.arange(len(hours))) & (restart.lost_h > 0)
         fraction = 1 - restart.lost_h / hours
         with np.errstate(invalid="ignore"):
@@ -233,6 +236,8 @@ def _recur(  # noqa: C901 - one loop, for speed
         run_total = run_costs[t] + running
         pause_total = pause_cost[t] + pause
         release_total = release_cost[t] + release
+        # Each value is replaced in place, so the sums above are taken first: they need the values
+        # of the slot after this one.
         pause = resume_from_pause[t] + running_values[pause_until[t] + 1]
         pause_choice[t] = RUN
         if pause_total < pause:
@@ -248,6 +253,7 @@ def _recur(  # noqa: C901 - one loop, for speed
         if release >= 0.0:
             release, release_choice[t] = 0.0, DONE
         queue += queue_cost[t]
+        # On a tie the job starts, so that it is done earlier.
         if run_total <= queue:
             queue, queue_choice[t] = run_total, RUN
         if queue >= 0.0:

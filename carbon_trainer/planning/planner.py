@@ -110,8 +110,11 @@ class Planner:
             self._planned_hours = problem.work_hours
         else:
             plan = current
+        # A forecast or an estimate may be wrong. As long as full speed from the next update on
+        # is enough for the most work that may be left, the deadline is not at risk.
         if self._is_safe(problem, plan, progress):
             return Decision(plan, deadline_override=False, replanned=current is None)
+        # The next update must not go back to the plan that has just been overridden.
         self._plan = None
         return Decision(_full_speed(problem), deadline_override=True, replanned=True)
 
@@ -139,9 +142,11 @@ class Planner:
         """Whether full speed after the next update would still do all that may be left."""
         next_ns = min(problem.now_ns + self._update_interval_ns, problem.deadline_ns)
         timeline = Timeline.of(problem)
+        # Clipped edges make slots before the next update empty.
         edges = np.clip(timeline.edges_ns, next_ns, None)
         capacity = float(timeline.fastest @ (np.diff(edges) / NS_PER_H))
         fastest = max(setting.speed for setting in problem.power_settings)
+        # The plan may leave the job idle at the next update, and a restart comes first then.
         capacity -= _longest_restart_h(problem) * fastest
         planned = work_between(plan, problem.now_ns, next_ns)
         return capacity + planned >= progress.safe_hours

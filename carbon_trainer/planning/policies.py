@@ -189,6 +189,7 @@ def _best_window(timeline: Timeline, choices: list[Ints]) -> Allocation | None:
             run_mask = np.arange(len(timeline)) >= start
             allocation = _allocate(timeline, run_mask, settings)
             if allocation is None:
+                # Later starts leave even less time.
                 break
             if best is None or allocation.cost < best.cost:
                 best = allocation
@@ -212,6 +213,7 @@ def _allocate(timeline: Timeline, run_mask: Mask, settings: Ints) -> Allocation 
     work_hours = timeline.problem.work_hours
     if work[-1] < DONE_ENOUGH * work_hours:
         return None
+    # The job ends within the slot in which the sum of its work reaches what is required.
     last = int(np.searchsorted(work, DONE_ENOUGH * work_hours))
     hours[last] -= max(0.0, float(work[last]) - work_hours) / timeline.speed[settings[last]]
     modes[last + 1 :] = DONE

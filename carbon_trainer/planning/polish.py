@@ -39,6 +39,7 @@ def polish(finder: PathFinder, best: Allocation) -> Allocation:
             trials_left -= 1
             trial = allocate(finder.timeline, finder.weight, modes, finder.initial_mode)
             if trial is not None and trial.cost < best.cost * (1 - 1e-9):
+                # The first improvement is taken, and the search goes on from its neighbours.
                 best, improved = trial, True
                 break
             if trials_left <= 0:
@@ -106,11 +107,13 @@ def _shift_run(
     if not 0 <= first < last <= len(modes):
         return None
     if first > begin and previous == RUN:
+        # The slots that it leaves would be run as part of what lies before.
         return None
     shifted = modes.copy()
     shifted[begin:first] = previous
     shifted[last:end] = after
     shifted[first:last] = RUN
     if shifted[0] == QUEUE and initial_mode != QUEUE:
+        # A job that has started does not queue again.
         return None
     return shifted

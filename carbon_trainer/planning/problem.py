@@ -150,7 +150,7 @@ class PlanProblem:
         idles = {Mode.PAUSE: self.pause, Mode.RELEASE: self.release}
         return {mode: idle for mode, idle in idles.items() if idle is not None}
 
-    def dominated(self) -> list[PowerSetting]:
+    def dominated_settings(self) -> list[PowerSetting]:
         """Return the settings that no plan needs: another one, or a mix of two, uses less."""
         corners = set(hull(sorted(self.power_settings)))
         return [setting for setting in self.power_settings if setting not in corners]

@@ -77,9 +77,10 @@ def close_gap(
     if len(finder.timeline) > LONGEST:
         is_near = best is not None and best.cost - relaxed.bound <= NEAR * abs(relaxed.bound)
         return best if is_near or best is None else polish(finder, best), relaxed.bound
+    # Both are bounds, so the higher one holds.
     least, windows = window_bound(finder, relaxed.price)
     bound = max(relaxed.bound, least)
-    best = _best_polished(finder, best, windows)
+    best = _polish_starts(finder, best, windows)
     for room in _rooms(finder):
         if best is not None and best.cost - bound <= goal * abs(bound):
             break
@@ -104,7 +105,7 @@ def _rooms(finder: PathFinder) -> list[int]:
     return [room, SECOND * room] if size <= SHORT else [room]
 
 
-def _best_polished(
+def _polish_starts(
     finder: PathFinder, best: Allocation | None, windows: list[tuple[int, int]]
 ) -> Allocation | None:
     """Return the best of what a plan, and running without a break in some windows, lead to."""
@@ -180,6 +181,7 @@ class _Search:
     def run(self) -> None:
         """Go through all slots."""
         labels = Labels.first(self.finder.initial_mode)
+        # The history is all that is needed to trace a path back: each label names its parent.
         for slot in range(len(self.timeline)):
             labels = self._as_parents(labels)
             # Nothing may follow, as in a black-out on end: an empty set keeps the arrays' types.
@@ -266,6 +268,7 @@ class _Search:
             )
             for i in allowed
         ]
+        # At most one slot of an optimal plan is shared: after that a label runs whole slots.
         unshared = group.select(group.slack == 0)
         if not len(unshared.work):
             return children
@@ -277,6 +280,8 @@ class _Search:
             (_, _, _), segments = choices(timeline, allowed, shared)
             for low, high, d_speed, d_kw in segments:
                 if (low is None) == (shared == RUN):
+                    # A step from idling belongs to sharing with idling, one between two settings to
+                    # sharing with RUN; else the same label would be made twice.
                     continue
                 children.append(
                     unshared.advance(
@@ -309,6 +314,7 @@ class _Search:
     def _prune(self, slot: int, labels: Labels) -> Labels:
         """Drop labels that cannot beat the best plan, or that another beats."""
         lower = self._lower(slot, labels)
+        # Neither too much work already, whatever is given back, nor too little left to do the rest.
         within = labels.work - labels.slack <= self.work_hours + self.tolerance
         within &= labels.work + self.capacity_left[slot + 1] >= self.work_hours - self.tolerance
         keep = np.flatnonzero((lower < self.threshold) & within)
@@ -317,6 +323,8 @@ class _Search:
         labels, lower = labels.select(keep), lower[keep]
         if len(lower) > self.room:
             order = np.argsort(lower)
+            # What is dropped may have led to the optimum: the best bound among it limits what the
+            # search proves.
             self.dropped_bound = min(self.dropped_bound, float(lower[order[self.room]]))
             labels = labels.select(order[: self.room])
         return labels
@@ -328,6 +336,7 @@ class _Search:
             is_mode = labels.mode == mode
             if is_mode.any():
                 to_go[:, is_mode] = self.values[code][:, slot + 1, None]
+        # A label within a restart runs on from the slot in which the restart ends.
         waking = np.flatnonzero(labels.mode == RESTART)
         if len(waking):
             wake = labels.wake[waking]

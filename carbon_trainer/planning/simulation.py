@@ -178,24 +178,25 @@ def _replan(
     step_ns = trace.step_ns
     forecast = _forecast_at(trace, forecasts, start_ns, deadline_ns)
     planner = Planner(job.problem(start_ns, forecast, job.work_hours), update_every_s=step_ns / 1e9)
-    now_ns, done, deadline_overrides = start_ns, 0.0, 0
+    now_ns, work_done, deadline_overrides = start_ns, 0.0, 0
     state: State = "queued"
     slots: list[PlanSlot] = []
-    while true_hours - done > DONE_HOURS:
+    while true_hours - work_done > DONE_HOURS:
+        # Past the deadline a forecast of one more step is enough.
         until_ns = max(deadline_ns, now_ns + step_ns)
         newest = _forecast_at(trace, forecasts, now_ns, until_ns)
         # The planner keeps its plan while it is given the same forecast object.
         if newest.info != forecast.info or not forecast.covers(now_ns, until_ns):
             forecast = newest
-        left_hours = max(job.work_hours - done, DONE_HOURS)
-        max_hours = max(job.work_hours * (1 + abs(job.work_error)) - done, DONE_HOURS)
+        left_hours = max(job.work_hours - work_done, DONE_HOURS)
+        max_hours = max(job.work_hours * (1 + abs(job.work_error)) - work_done, DONE_HOURS)
         if now_ns >= deadline_ns:
-            slots.append(_full_speed_slot(job, now_ns, now_ns + step_ns, true_hours - done))
+            slots.append(_full_speed_slot(job, now_ns, now_ns + step_ns, true_hours - work_done))
         else:
             decision = planner.update(now_ns, Progress(left_hours, max_hours, state), forecast)
             deadline_overrides += decision.deadline_override
-            slots += _execute(decision.plan, job, now_ns, now_ns + step_ns, true_hours - done)
-        done = sum(slot.work_hours for slot in slots)
+            slots += _execute(decision.plan, job, now_ns, now_ns + step_ns, true_hours - work_done)
+        work_done = sum(slot.work_hours for slot in slots)
         state = STATES[slots[-1].mode]
         now_ns += step_ns
     return _Run(slots, deadline_overrides)
@@ -208,6 +209,7 @@ def _execute(plan: Plan, job: Job, start_ns: int, end_ns: int, left_hours: float
         if slot.end_ns < start_ns or slot.start_ns >= end_ns or slot.end_ns < slot.start_ns:
             continue
         if slot.end_ns == start_ns and slot.start_ns < start_ns:
+            # It belongs to the span before; a slot of no length, a restart, belongs to this one.
             continue
         part = _cut(slot, max(slot.start_ns, start_ns), min(slot.end_ns, end_ns))
         if part.work_hours >= left_hours - DONE_HOURS / 2:

@@ -58,11 +58,12 @@ def solve(problem: PlanProblem) -> Plan:
     timeline = Timeline.of(problem)
     check_time(timeline)
     limits = _limits(problem)
-    best = _priced(timeline, np.zeros(3))
+    best = _plan_at_prices(timeline, np.zeros(3))
     bound = best.bound
+    # Only a budget that binds costs more than one solve.
     if (best.usage > limits).any():
         check_budgets(problem, solve)
-        best, bound = _within(timeline, limits, best)
+        best, bound = _keep_budgets(timeline, limits, best)
     objective = objective_of(problem, best.slots)
     return Plan(
         policy="optimal",
@@ -76,7 +77,7 @@ def solve(problem: PlanProblem) -> Plan:
     )
 
 
-def _priced(timeline: Timeline, prices: Floats) -> _Priced:
+def _plan_at_prices(timeline: Timeline, prices: Floats) -> _Priced:
     """Plan with prices on kilowatt hours, grams and money beside the objective."""
     weight = timeline.base_weight + prices @ np.stack(
         [np.ones(len(timeline)), timeline.intensity, timeline.price]
@@ -107,7 +108,7 @@ def _is_near(allocation: Allocation | None, bound: float) -> bool:
     return allocation is not None and allocation.cost - bound <= GOAL * abs(bound) + 1e-12
 
 
-def _within(timeline: Timeline, limits: Floats, free: _Priced) -> tuple[_Priced, float]:
+def _keep_budgets(timeline: Timeline, limits: Floats, free: _Priced) -> tuple[_Priced, float]:
     """Raise the price of what is over its budget until nothing is; return plan and bound.
 
     A budget's price is its Lagrange multiplier. Where several are exceeded the worst comes first;
@@ -137,6 +138,8 @@ def _raise_price(
     timeline: Timeline, limits: Floats, prices: Floats, index: int, bound: float
 ) -> tuple[_Priced, Floats, float]:
     """Find the least price at which one budget is kept, by doubling and halving."""
+    # The usage falls as its price rises, so doubling finds a price that is high enough, and halving
+    # the interval the least one.
     low, high = 0.0, _unit_price(timeline, index)
     best: _Priced | None = None
     best_prices = prices.copy()
@@ -146,7 +149,7 @@ def _raise_price(
         middle = high if best is None else (low + high) / 2
         trial_prices = prices.copy()
         trial_prices[index] += middle
-        trial = _priced(timeline, trial_prices)
+        trial = _plan_at_prices(timeline, trial_prices)
         # Weak duality: what a price charges for the whole budget is no part of the objective.
         bound = max(bound, trial.bound - float(trial_prices[finite] @ limits[finite]))
         if trial.usage[index] <= limits[index]:
@@ -187,7 +190,7 @@ def _in_grams(problem: PlanProblem, bound: float) -> float | None:
 
 def _notes(problem: PlanProblem) -> tuple[str, ...]:
     notes = [*problem.intensity.info.notes]
-    if dominated := problem.dominated():
+    if dominated := problem.dominated_settings():
         settings = ", ".join(
             f"{setting.power_w:g} W (speed {setting.speed:g})" for setting in dominated
         )

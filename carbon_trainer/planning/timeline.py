@@ -72,6 +72,7 @@ class Timeline:
     def of(cls, problem: PlanProblem) -> Timeline:
         """Cut a problem into slots."""
         edges = edges_ns(problem)
+        # A slot's middle lies within one value of every series; its edges lie on two.
         middles = (edges[:-1] + edges[1:]) // 2
         # A cap may forbid the fastest settings, and then others make up the envelope: a slot's
         # envelope is built from those that are allowed in it, so all must be there.
@@ -86,7 +87,7 @@ class Timeline:
             problem.intensity.at(middles),
             price,
             settings,
-            _allowed(problem, settings, middles),
+            _allowed_settings(problem, settings, middles),
         )
 
     def __len__(self) -> int:
@@ -157,14 +158,16 @@ class Timeline:
         """
         restart = self.restarts[code]
         if (restart.until == np.arange(len(self))).all():
+            # The usual case: restarts of seconds, slots of minutes.
             return weight
+        # Cumulative sums give the integral over a restart of any number of slots in one step.
         total = np.concatenate([[0.0], np.cumsum(weight * self.hours)])
         weight_hours = total[restart.until] - total[:-1] + weight[restart.until] * restart.lost_h
         hours = (self.edges_ns[restart.until] - self.edges_ns[:-1]) / NS_PER_H + restart.lost_h
         return np.asarray(np.where(hours > 0, weight_hours / np.maximum(hours, 1e-12), weight))
 
 
-def _allowed(
+def _allowed_settings(
     problem: PlanProblem, settings: tuple[PowerSetting, ...], middles: Ints
 ) -> NDArray[np.bool_]:
     may_run = np.ones(len(middles), bool)

@@ -36,6 +36,8 @@ def window_bound(finder: PathFinder, price: float) -> tuple[float, list[tuple[in
     count = len(finder.timeline)
     if count > LONGEST:
         return -NEVER, []
+    # Each window bounds its own plans best at a price of its own; every price is a valid bound, so
+    # the highest counts, and over all windows the lowest of these.
     prices = price_range(price)
     pairs = _pairs(finder, prices)
     work_hours = finder.timeline.problem.work_hours
@@ -59,8 +61,10 @@ def _pairs(finder: PathFinder, prices: Floats) -> Floats:
     run = np.stack([finder.run_values(price) for price in prices])
     resume = {code: np.stack([finder.resume_values(code, row) for row in run])
             for code in timeline.restarts}  # fmt: skip
+    # Backward over the slots, as in paths, but for all last slots and prices at once: an array's
+    # column is the last slot, and a path is NEVER where it ends in another one.
     shape = (len(prices), count)
-    done = np.full((count + 1, *shape), NEVER)
+    running = np.full((count + 1, *shape), NEVER)
     values = {PAUSE: np.full(shape, NEVER), RELEASE: np.full(shape, NEVER)}
     result = np.full((len(prices), count, count), NEVER)
     queue_costs = [finder.idle_cost(QUEUE, t) for t in range(count)]
@@ -69,19 +73,22 @@ def _pairs(finder: PathFinder, prices: Floats) -> Floats:
     for t in range(count - 1, -1, -1):
         # The job may end early in its last slot, so that slot's cost may be left out: at most 0.
         last_cost = np.where(last == t, np.minimum(run[:, t], 0.0)[:, None], NEVER)
-        run_to_go = np.minimum(run[:, t][:, None] + done[t + 1], last_cost)
-        start_to_go = np.minimum(run[:, t], finder.idle_cost(QUEUE, t))[:, None] + done[t + 1]
+        run_to_go = np.minimum(run[:, t][:, None] + running[t + 1], last_cost)
+        # The first slot may be shared with queueing, so it costs the cheaper of both.
+        start_to_go = np.minimum(run[:, t], finder.idle_cost(QUEUE, t))[:, None] + running[t + 1]
         result[:, t, :] = queue_cost[t] + np.minimum(start_to_go, last_cost)
         idle = {code: finder.idle_cost(code, t) + values[code] for code in (PAUSE, RELEASE)}
         for code in timeline.restarts:
             until = int(timeline.restarts[code].until[t])
             end_cost = np.where(last == until, np.minimum(resume[code][:, t], 0.0)[:, None], NEVER)
-            resume_to_go = np.minimum(resume[code][:, t][:, None] + done[until + 1], end_cost)
+            resume_to_go = np.minimum(resume[code][:, t][:, None] + running[until + 1], end_cost)
             values[code] = np.minimum(idle[code], resume_to_go)
+        # A paused job may be released; a released one has no process left to pause.
         if PAUSE in timeline.restarts and RELEASE in timeline.restarts:
             values[PAUSE] = np.minimum(values[PAUSE], idle[RELEASE])
-        done[t] = np.minimum(run_to_go, np.minimum(idle[PAUSE], idle[RELEASE]))
+        running[t] = np.minimum(run_to_go, np.minimum(idle[PAUSE], idle[RELEASE]))
     if finder.initial_mode == QUEUE:
         return result
-    start = done[0] if finder.initial_mode == RUN else values[finder.initial_mode]
+    # A job that has started has no first slot to choose.
+    start = running[0] if finder.initial_mode == RUN else values[finder.initial_mode]
     return np.asarray(start[:, None, :])

@@ -174,10 +174,11 @@ class PowerProfiler:
         elif self._begin_mark is None:
             if _is_long_enough(self._settle_mark, mark, SETTLE_STEPS, SETTLE_S):
                 self._begin_mark = mark
+        # A setting is measured over whole rounds, and only long enough for a true mean.
         elif (step - self._begin_mark.step) % self._round_steps == 0 and _is_long_enough(
             self._begin_mark, mark, LEAST_STEPS, LEAST_S
         ):
-            self._settings.append(_measured_setting(self.power_fraction, self._begin_mark, mark))
+            self._settings.append(_setting_between(self.power_fraction, self._begin_mark, mark))
             self._begin_mark, self._settle_mark = None, mark
 
     def discard_current(self) -> None:
@@ -207,7 +208,7 @@ def _is_long_enough(first: _Mark, second: _Mark, steps: int, seconds: float) -> 
     return interval_ns >= seconds * NS_PER_S and second.step - first.step >= steps
 
 
-def _measured_setting(power_fraction: float, first: _Mark, second: _Mark) -> MeasuredSetting:
+def _setting_between(power_fraction: float, first: _Mark, second: _Mark) -> MeasuredSetting:
     seconds = (second.time_ns - first.time_ns) / NS_PER_S
     steps = second.step - first.step
     power_w = (second.used_mj - first.used_mj) / 1000 / seconds

@@ -33,7 +33,9 @@ def test_a_problem_that_cannot_be_is_refused(changes: dict[str, object], says: s
 def test_settings_may_come_in_any_order_and_dominated_ones_are_named() -> None:
     assert hull(list(reversed(POWER_SETTINGS))) == sorted(POWER_SETTINGS)
     worse = PowerSetting(940, 0.9)
-    assert problem([1], 0.5, power_settings=(*POWER_SETTINGS, worse)).dominated() == [worse]
+    assert problem([1], 0.5, power_settings=(*POWER_SETTINGS, worse)).dominated_settings() == [
+        worse
+    ]
 
 
 def test_slots_are_cut_where_anything_changes() -> None:

@@ -148,7 +148,7 @@ class Web:
                 raise self._error_of(response)
         except requests.RequestException as error:
             problem = _reason(error)
-        cached = self._cached(url, params, timeout, options)
+        cached = self._cached_response(url, params, timeout, options)
         if cached.status_code == requests.codes.ok:
             return Answer(self._decode(cached), stale=True)
         hint = "wait before asking again" if "429" in problem else "try again later"
@@ -156,13 +156,13 @@ class Web:
             f"{self._name} {problem}, and there is no earlier answer: {hint}, or give --trace FILE"
         )
 
-    def _cached(
+    def _cached_response(
         self, url: str, params: Mapping[str, Any] | None, timeout: tuple[float, float],
         options: dict[str, Any],
     ) -> requests.Response:  # fmt: skip
         """Return an answer from the cache, however old; status 504 where there is none."""
-        # requests-cache returns an expired answer only with this setting, and with it on during the
-        # first request the caller could not know that the answer is old.
+        # requests-cache returns an expired answer only with this setting. It is off otherwise, so
+        # that a failure is seen as one and the old answer is marked as stale.
         self._session.settings.stale_if_error = True
         try:
             return self._session.get(
