@@ -80,6 +80,7 @@ def size_of(parameters: float, layers: int | None, width: int | None) -> Size:
 def share_of_all(over_parameters: Spread) -> Spread:
     """Return attention's share of all operations, from its ratio to the parameters'."""
     total = 1 + over_parameters.value
+    # By propagation of errors: d ln(r / (1 + r)) = d ln(r) / (1 + r).
     sigma = over_parameters.log_sigma / total
     return Spread(over_parameters.value / total, sigma, over_parameters.freedom)
 

@@ -82,6 +82,7 @@ def compare(job: Job, use: Use) -> tuple[Way, ...]:
     _check(use)
     whole = estimate(job)
     tuned = estimate(replace(job, tokens=use.fine_tuning_tokens)).energy_kwh
+    # Time and energy are taken to follow the operations.
     lora = tuned.scaled(LORA_FLOPS_PER_PARAMETER_AND_TOKEN / FLOPS_PER_PARAMETER_AND_TOKEN)
     own = query_kwh(job.parameters, use.tokens_per_query).scaled(job.pue)
     large = query_kwh(use.open_parameters, use.tokens_per_query).scaled(job.pue)

@@ -205,6 +205,7 @@ def _sort_rows(
         order = np.argsort(times, kind="stable")
         times, values = times[order], values[order]
         notes.append("its rows were not in order of time and were sorted")
+    # Equal duplicates come of files put together; different ones leave open which is right.
     duplicates = np.flatnonzero(np.diff(times) == 0)
     if len(duplicates):
         is_same = (values[duplicates] == values[duplicates + 1]) | np.isnan(values[duplicates + 1])
@@ -237,6 +238,7 @@ def _fill_gaps(
     filled = np.full(int(positions[-1]) + 1, np.nan)
     filled[positions.astype(np.int64)] = values
     missing = np.isnan(filled)
+    # Only between two values is there anything to interpolate.
     if missing[[0, -1]].any():
         raise InputError(f"{path} begins or ends with an empty value: remove that row")
     if missing.any():

@@ -108,6 +108,7 @@ class Forecasts:
         self._mean = ZoneFactors().intensity(zone)
         self._thread: threading.Thread | None = None
         now_ns = clock.now_ns()
+        # An hour more than the deadline, so that a run that is late still has an intensity.
         until_ns = max(deadline_ns, now_ns) + 3600 * NS_PER_S
         if trace is not None:
             self._series = _until(read_csv(trace), now_ns, until_ns)
@@ -158,6 +159,7 @@ class Forecasts:
             self._series = expected_intensity(self._zone or "", self._name, begin, max(begin, end))
             self.problem = None
         except Exception as error:
+            # Whatever fails, training goes on with the series that it has.
             log.debug("forecast", exc_info=True)
             self.problem = f"{type(error).__name__}: {error}"
 

@@ -78,6 +78,7 @@ class LiveServer:
 
     def stop(self) -> None:
         """Close the port; may be called twice."""
+        # The thread ends only once the loop of the server has, so in this order.
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=5)

@@ -69,6 +69,7 @@ class Journal:
             JournalError: if the disk refuses it.
         """
         document = {
+            # A process id alone may belong to another process by the time it is read.
             "pid": self._owner.pid,
             "started": self._owner.started_s,
             "boot_id": self._owner.boot_id,
@@ -118,6 +119,7 @@ def put_back(path: Path, find: Callable[[str, str], Knob] = knob_of) -> tuple[li
             messages.append(put_back_knob(find(entry.kind, entry.device), entry))
         except KnobError as error:
             failures.append(f"{entry.device}: the {entry.kind} cannot be put back: {error}")
+    # What failed stays on record: a later try, as root, may succeed.
     if not failures:
         path.unlink(missing_ok=True)
     return messages, failures

@@ -88,9 +88,11 @@ class Throttle:
         self.power_fraction = power_fraction
         if not self._knobs:
             return
+        # An administrator's setting is never overwritten, nor restored over.
         self._release_overridden()
         values = self._values(power_fraction)
         try:
+            # First of all, so that a run that is killed in between leaves a record to restore from.
             self._write_journal(values)
         except JournalError as error:
             self._say(f"power is not changed, as the settings before could not be stored: {error}")
@@ -112,6 +114,7 @@ class Throttle:
         """
         if self.mechanism != DUTY_CYCLE or self.power_fraction >= 1:
             return 0.0
+        # A step's time is a fraction of step and pause, so mean power falls by about that fraction.
         return step_s * (1 / self.power_fraction - 1)
 
     def restore(self) -> None:

@@ -62,6 +62,7 @@ class Eia(Provider):
             rows, total = _rows(answer.body)
             for when, fuel, power_mw in rows:
                 mixes[when][fuel] = mixes[when].get(fuel, 0.0) + power_mw
+            # One old page makes the whole series an old one.
             stale |= answer.stale
             offset += ROWS
         points: list[Point] = []

@@ -72,6 +72,7 @@ class Entsoe(Provider):
             ),
             zone,
         )
+        # Bidding zones report by the quarter, the half or the whole hour.
         hourly = frame.tz_convert("UTC").resample("1h").mean()
         hourly = hourly[(hourly.index >= start) & (hourly.index < end)]
         points: list[Point] = []

@@ -34,6 +34,7 @@ def from_points(info: SeriesInfo, points: Iterable[Point], step_minutes: int) ->
     basis = np.full(count, Basis.INTERPOLATED, np.uint8)
     for slot, (value, point_basis) in slots.items():
         values[slot], basis[slot] = value, point_basis
+    # The series runs over a regular grid; what services leave out shows as a gap in it.
     missing = np.isnan(values)
     present = np.flatnonzero(~missing)
     longest = int(np.diff(present).max(initial=1)) - 1
