@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from carbon_trainer.curation.removal import RemovalList
-from carbon_trainer.data.prepared import DATASHEET, Dataset, dataset_at
+from carbon_trainer.data.curated import DATASHEET, CuratedDataset, dataset_at
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared
 from carbon_trainer.ledger.store import Ledger
@@ -92,7 +92,7 @@ def _known(ledger: Ledger) -> tuple[dict[str, tuple[str, Path]], dict[str, list[
 
 
 def _look(
-    removal: RemovalList, sha: str, dataset: Dataset | None, folder: Path
+    removal: RemovalList, sha: str, dataset: CuratedDataset | None, folder: Path
 ) -> tuple[dict[str, int], str]:
     """Return how many documents are affected, and why it could not be told."""
     try:
@@ -107,7 +107,7 @@ def _look(
         return {}, str(error)
 
 
-def _search(removal: RemovalList, dataset: Dataset) -> dict[str, int]:
+def _search(removal: RemovalList, dataset: CuratedDataset) -> dict[str, int]:
     found: Counter[str] = Counter()
     index = dataset.folder / dataset.sheet["data"]["index"]["file"]
     for row in _rows(index, ("id", "sha256", "evened_sha256", "relation")):

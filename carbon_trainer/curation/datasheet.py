@@ -20,7 +20,7 @@ from carbon_trainer.curation.near import PERMUTATIONS, RUN_WORDS
 from carbon_trainer.curation.prepare import data_sha256, library_versions
 from carbon_trainer.curation.sources import Source
 from carbon_trainer.curation.state import Position
-from carbon_trainer.data.prepared import DATASHEET_KIND
+from carbon_trainer.data.curated import DATASHEET_KIND
 from carbon_trainer.files import sha256_of, size_and_sha256
 from carbon_trainer.reports.figures import RunFigures
 

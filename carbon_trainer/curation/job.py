@@ -21,7 +21,7 @@ from carbon_trainer.curation.limit import HardLimit, OverLimitError
 from carbon_trainer.curation.prepare import data_sha256, made_from, prepare
 from carbon_trainer.curation.sources import Source, check_sources, find_sources
 from carbon_trainer.curation.state import Position, State
-from carbon_trainer.data.prepared import DATASHEET, WORK, dataset_at
+from carbon_trainer.data.curated import DATASHEET, WORK, dataset_at
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import DatasetPrepared
 from carbon_trainer.reports.figures import run_figures

@@ -1,4 +1,4 @@
-"""A folder of prepared data, known by what it was made from: whole, or not there."""
+"""A folder of tokenized data, known by what it was made from: whole, or not there."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CacheEntry:
                 self._put(entry, Path(building, "replaced"))
         except OSError as error:
             raise InputError(
-                f"cannot write prepared data to {parent}: {error.strerror or error}. Free some "
+                f"cannot write tokenized data to {parent}: {error.strerror or error}. Free some "
                 "space, or choose another folder with --runs-dir."
             ) from error
 

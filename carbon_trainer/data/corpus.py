@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbon_trainer.data.prepared import Dataset, dataset_at
+from carbon_trainer.data.curated import CuratedDataset, dataset_at
 from carbon_trainer.data.readers import BINARY, PACKED, ROWS, cannot_read, documents_in, kind_of
 from carbon_trainer.errors import InputError
 
@@ -76,7 +76,7 @@ class Corpus:
     licence: str | None
     text_field: str
     skipped: int
-    datasets: tuple[Dataset, ...] = ()
+    datasets: tuple[CuratedDataset, ...] = ()
 
     @property
     def bytes(self) -> int:

@@ -10,8 +10,8 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader.sampler import StatefulDistributedSampler
 
-from carbon_trainer.data.prepare import PreparedData
 from carbon_trainer.data.shares import share_of
+from carbon_trainer.data.tokenize import TokenizedData
 from carbon_trainer.errors import InputError
 
 Batch = dict[str, Any]
@@ -60,13 +60,13 @@ class ResumableLoader(DataLoader[Batch]):
 
 
 class TextDataModule(LightningDataModule):
-    """Serves prepared data; the Trainer must be made with ``use_distributed_sampler=False``.
+    """Serves tokenized data; the Trainer must be made with ``use_distributed_sampler=False``.
 
     The training loader keeps its position in checkpoints. Both loaders draw from generators of
     their own, so that making one does not move the model's random state.
 
     Args:
-        prepared: the blocks.
+        data: the blocks.
         batch_size: blocks in a batch, on each device.
         seed: seed of the order.
         workers: processes that load.
@@ -78,7 +78,7 @@ class TextDataModule(LightningDataModule):
 
     def __init__(
         self,
-        prepared: PreparedData,
+        data: TokenizedData,
         *,
         batch_size: int,
         seed: int = 1,
@@ -86,12 +86,12 @@ class TextDataModule(LightningDataModule):
         drop_last: bool = True,
     ) -> None:
         super().__init__()
-        self.prepared = prepared
+        self.data = data
         self._batch_size = batch_size
         self._seed = seed
         self._workers = workers
         self._drop_last = drop_last
-        self._collate = prepared.pairs.collate if prepared.pairs else None
+        self._collate = data.pairs.collate if data.pairs else None
         self._check_enough(ranks=1)
 
     def train_dataloader(self) -> ResumableLoader:
@@ -99,14 +99,14 @@ class TextDataModule(LightningDataModule):
         share = share_of(self.trainer)
         self._check_enough(share.count)
         sampler = StatefulDistributedSampler(
-            self.prepared.train,
+            self.data.train,
             num_replicas=share.count,
             rank=share.index,
             shuffle=True,
             seed=self._seed,
         )
         return ResumableLoader(
-            cast("Dataset[Batch]", self.prepared.train),
+            cast("Dataset[Batch]", self.data.train),
             batch_size=self._batch_size,
             sampler=sampler,
             num_workers=self._workers,
@@ -118,17 +118,17 @@ class TextDataModule(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the held-out blocks in order; all of them on every rank."""
         return DataLoader(
-            cast("Dataset[Batch]", self.prepared.validation),
+            cast("Dataset[Batch]", self.data.validation),
             batch_size=self._batch_size,
             collate_fn=self._collate,
             generator=torch.Generator().manual_seed(self._seed),
         )
 
     def _check_enough(self, ranks: int) -> None:
-        blocks = len(self.prepared.train)
+        blocks = len(self.data.train)
         if self._drop_last and blocks <= (self._batch_size - 1) * ranks:
             devices = f" on each of {ranks} devices" if ranks > 1 else ""
-            what, remedy = ("rows", "") if self.prepared.pairs else ("blocks", " or --block-size")
+            what, remedy = ("rows", "") if self.data.pairs else ("blocks", " or --block-size")
             raise InputError(
                 f"the corpus has {blocks} {what} to train on, too few for a batch of "
                 f"{self._batch_size}{devices}: add data, or lower --batch-size{remedy}."

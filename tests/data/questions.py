@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
 
 QUESTIONS = Path(__file__).with_name("questions.jsonl")
 
 
-def prepared_questions(folder: Path, *paths: Path, **settings: Any) -> PreparedData:
-    from carbon_trainer.data.prepare_pairs import prepare_pairs
+def tokenized_questions(folder: Path, *paths: Path, **settings: Any) -> TokenizedData:
+    from carbon_trainer.data.tokenize_pairs import tokenize_pairs
 
     given = {
         "model": "macaw-tiny",
@@ -22,4 +22,4 @@ def prepared_questions(folder: Path, *paths: Path, **settings: Any) -> PreparedD
         "cache_dir": folder / "cache",
         **settings,
     }
-    return prepare_pairs(list(paths or (QUESTIONS,)), **given)
+    return tokenize_pairs(list(paths or (QUESTIONS,)), **given)

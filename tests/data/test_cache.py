@@ -81,7 +81,7 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         entry.build(full)
     assert str(caught.value) == (
-        f"cannot write prepared data to {tmp_path}/cache: No space left on device. Free some "
+        f"cannot write tokenized data to {tmp_path}/cache: No space left on device. Free some "
         "space, or choose another folder with --runs-dir."
     )
     assert _left(entry) == []
@@ -89,7 +89,7 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file is in the way")
-    with pytest.raises(InputError, match=f"cannot write prepared data to {tmp_path}/cache"):
+    with pytest.raises(InputError, match=f"cannot write tokenized data to {tmp_path}/cache"):
         _entry(tmp_path)
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from carbon_trainer.errors import InputError
-from tests.data.texts import prepared
+from tests.data.texts import tokenized
 from tests.models.tiny import tiny_model
 
 if TYPE_CHECKING:
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
 
 pytestmark = pytest.mark.slow
 
@@ -21,15 +21,15 @@ BATCHES = 4
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
-    data = prepared(tmp_path_factory.mktemp("data"), lines=50)
+def data(tmp_path_factory: pytest.TempPathFactory) -> TokenizedData:
+    data = tokenized(tmp_path_factory.mktemp("data"), lines=50)
     assert len(data.train) // 4 == BATCHES
     assert len(data.train) % 4
     return data
 
 
 def _fit(
-    data: PreparedData,
+    data: TokenizedData,
     folder: Path,
     *,
     stop: int | None = None,
@@ -66,7 +66,7 @@ def _fit(
     return callback.losses, path
 
 
-def _in_parts(data: PreparedData, folder: Path, *stops: int, **how: Any) -> list[float]:
+def _in_parts(data: TokenizedData, folder: Path, *stops: int, **how: Any) -> list[float]:
     losses: list[float] = []
     resume = None
     for stop in (*stops, None):
@@ -78,7 +78,7 @@ def _in_parts(data: PreparedData, folder: Path, *stops: int, **how: Any) -> list
 
 @pytest.mark.parametrize("accumulate", [1, 2, 3])
 def test_a_run_that_stops_at_any_step_and_resumes_is_the_same_run(
-    data: PreparedData, tmp_path: Path, accumulate: int
+    data: TokenizedData, tmp_path: Path, accumulate: int
 ) -> None:
     steps = 10 // accumulate
     whole, _ = _fit(data, tmp_path, steps=steps, accumulate=accumulate)
@@ -92,7 +92,7 @@ def test_a_run_that_stops_at_any_step_and_resumes_is_the_same_run(
     [(1, (4, 8)), (1, (3, 4)), (1, (4, 5)), (1, (2, 3, 6)), (2, (2, 4)), (3, (2, 4))],
 )
 def test_a_run_may_stop_several_times_also_at_the_ends_of_epochs(
-    data: PreparedData, tmp_path: Path, accumulate: int, stops: tuple[int, ...]
+    data: TokenizedData, tmp_path: Path, accumulate: int, stops: tuple[int, ...]
 ) -> None:
     steps = 12 // accumulate
     whole, _ = _fit(data, tmp_path, steps=steps, accumulate=accumulate)
@@ -101,21 +101,21 @@ def test_a_run_may_stop_several_times_also_at_the_ends_of_epochs(
 
 @pytest.mark.parametrize(("accumulate", "stops"), [(1, (2, 4, 7)), (2, (2, 3))])
 def test_a_run_with_worker_processes_resumes_the_same(
-    data: PreparedData, tmp_path: Path, accumulate: int, stops: tuple[int, ...]
+    data: TokenizedData, tmp_path: Path, accumulate: int, stops: tuple[int, ...]
 ) -> None:
     how = {"steps": 10 // accumulate, "accumulate": accumulate}
     whole, _ = _fit(data, tmp_path, workers=0, **how)
     assert _in_parts(data, tmp_path, *stops, workers=2, **how) == whole
 
 
-def test_workers_may_be_added_when_a_run_is_resumed(data: PreparedData, tmp_path: Path) -> None:
+def test_workers_may_be_added_when_a_run_is_resumed(data: TokenizedData, tmp_path: Path) -> None:
     whole, _ = _fit(data, tmp_path, steps=8)
     first, path = _fit(data, tmp_path, steps=8, stop=5)
     second, _ = _fit(data, tmp_path, steps=8, resume=path, workers=2)
     assert first + second == whole
 
 
-def test_without_dropout_a_run_resumes_the_same(data: PreparedData, tmp_path: Path) -> None:
+def test_without_dropout_a_run_resumes_the_same(data: TokenizedData, tmp_path: Path) -> None:
     whole, _ = _fit(data, tmp_path, steps=8, dropout=0)
     assert _in_parts(data, tmp_path, 4, 6, steps=8, dropout=0) == whole
 
@@ -124,7 +124,9 @@ def _rows(batches: Any) -> list[tuple[int, ...]]:
     return [tuple(row.tolist()) for batch in batches for row in batch["input_ids"]]
 
 
-def test_an_epoch_serves_each_block_at_most_once_in_an_order_of_its_own(data: PreparedData) -> None:
+def test_an_epoch_serves_each_block_once_in_an_order_of_its_own(
+    data: TokenizedData,
+) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     loader = TextDataModule(data, batch_size=4, drop_last=False).train_dataloader()
@@ -134,7 +136,7 @@ def test_an_epoch_serves_each_block_at_most_once_in_an_order_of_its_own(data: Pr
     assert first != second
 
 
-def test_the_seed_decides_the_order(data: PreparedData) -> None:
+def test_the_seed_decides_the_order(data: TokenizedData) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     orders = [
@@ -144,7 +146,7 @@ def test_the_seed_decides_the_order(data: PreparedData) -> None:
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_incomplete_batches_are_left_out_unless_asked_for(data: PreparedData) -> None:
+def test_incomplete_batches_are_left_out_unless_asked_for(data: TokenizedData) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     full = TextDataModule(data, batch_size=4)
@@ -153,7 +155,7 @@ def test_incomplete_batches_are_left_out_unless_asked_for(data: PreparedData) ->
     assert len(list(rest.train_dataloader())) == BATCHES + 1
 
 
-def test_ranks_share_the_blocks(data: PreparedData) -> None:
+def test_ranks_share_the_blocks(data: TokenizedData) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     rows: list[tuple[int, ...]] = []
@@ -167,7 +169,7 @@ def test_ranks_share_the_blocks(data: PreparedData) -> None:
 
 
 @pytest.mark.parametrize("taken", range(BATCHES + 1))
-def test_a_plain_loop_resumes_too(data: PreparedData, taken: int) -> None:
+def test_a_plain_loop_resumes_too(data: TokenizedData, taken: int) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     loader = TextDataModule(data, batch_size=4).train_dataloader()
@@ -181,7 +183,7 @@ def test_a_plain_loop_resumes_too(data: PreparedData, taken: int) -> None:
     assert begun + rest == epochs
 
 
-def test_loaders_do_not_move_the_models_random_state(data: PreparedData) -> None:
+def test_loaders_do_not_move_the_models_random_state(data: TokenizedData) -> None:
     import torch
 
     from carbon_trainer.data.module import TextDataModule
@@ -193,7 +195,7 @@ def test_loaders_do_not_move_the_models_random_state(data: PreparedData) -> None
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_validation_has_every_held_out_block_in_order(data: PreparedData) -> None:
+def test_validation_has_every_held_out_block_in_order(data: TokenizedData) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     rows = _rows(TextDataModule(data, batch_size=4).val_dataloader())
@@ -201,7 +203,7 @@ def test_validation_has_every_held_out_block_in_order(data: PreparedData) -> Non
     assert rows == [tuple(ids.tolist()) for ids in every]
 
 
-def test_a_batch_larger_than_the_corpus_is_refused(data: PreparedData) -> None:
+def test_a_batch_larger_than_the_corpus_is_refused(data: TokenizedData) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     with pytest.raises(InputError, match=f"has {len(data.train)} blocks to train on, too few"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
 
 
 def text_file(folder: Path, *, lines: int = 60, name: str = "text.txt") -> Path:
@@ -15,8 +15,8 @@ def text_file(folder: Path, *, lines: int = 60, name: str = "text.txt") -> Path:
     return path
 
 
-def prepared(folder: Path, *, lines: int = 60, **settings: Any) -> PreparedData:
-    from carbon_trainer.data.prepare import prepare
+def tokenized(folder: Path, *, lines: int = 60, **settings: Any) -> TokenizedData:
+    from carbon_trainer.data.tokenize import tokenize
 
     given = {
         "vocab_size": 300,
@@ -25,4 +25,4 @@ def prepared(folder: Path, *, lines: int = 60, **settings: Any) -> PreparedData:
         "cache_dir": folder / "cache",
         **settings,
     }
-    return prepare([text_file(folder, lines=lines)], **given)
+    return tokenize([text_file(folder, lines=lines)], **given)

@@ -11,22 +11,22 @@ import pytest
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import build_model
-from tests.data.questions import prepared_questions
-from tests.data.texts import prepared
+from tests.data.questions import tokenized_questions
+from tests.data.texts import tokenized
 from tests.models.tiny import tiny_model
 
 if TYPE_CHECKING:
     import lightning
 
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
     from carbon_trainer.models.module import TransformerModule
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> PreparedData:
-    return prepared(tmp_path)
+def data(tmp_path: Path) -> TokenizedData:
+    return tokenized(tmp_path)
 
 
 def _module(model: Any = None, **settings: Any) -> TransformerModule:
@@ -46,7 +46,7 @@ def _trainer(**options: Any) -> lightning.Trainer:
     )  # fmt: skip
 
 
-def _train(data: PreparedData, module: TransformerModule, steps: int = 30) -> list[float]:
+def _train(data: TokenizedData, module: TransformerModule, steps: int = 30) -> list[float]:
     import lightning
 
     from carbon_trainer.data.module import TextDataModule
@@ -59,7 +59,7 @@ def _train(data: PreparedData, module: TransformerModule, steps: int = 30) -> li
     return losses.losses
 
 
-def test_the_loss_falls(data: PreparedData) -> None:
+def test_the_loss_falls(data: TokenizedData) -> None:
     losses = _train(data, _module())
     assert losses[0] == pytest.approx(math.log(300), rel=0.05)
     assert sum(losses[-5:]) / 5 < 0.75 * losses[0]
@@ -67,7 +67,7 @@ def test_the_loss_falls(data: PreparedData) -> None:
 
 @pytest.mark.parametrize("family", ["gpt-neox", "gpt2", "llama", "opt", "palm"])
 def test_the_loss_of_each_recipe_falls_on_text_and_on_from_its_own_folder(
-    family: str, data: PreparedData, tmp_path: Path
+    family: str, data: TokenizedData, tmp_path: Path
 ) -> None:
     import torch
 
@@ -95,7 +95,7 @@ def test_macaws_loss_falls_on_questions_and_on_from_its_own_folder(tmp_path: Pat
 
     from carbon_trainer.models.module import TransformerModule
 
-    questions = prepared_questions(tmp_path)
+    questions = tokenized_questions(tmp_path)
     torch.manual_seed(1)
     module = TransformerModule.from_recipe("macaw-tiny", vocab_size=400, max_steps=20)
     losses = _train(questions, module, 20)
@@ -116,7 +116,7 @@ def test_padding_changes_neither_loss_nor_perplexity(tmp_path: Path) -> None:
     from carbon_trainer.data.pairs import padded
     from carbon_trainer.models.module import TransformerModule
 
-    questions = prepared_questions(tmp_path)
+    questions = tokenized_questions(tmp_path)
     module = TransformerModule.from_recipe("macaw-tiny", vocab_size=400)
     module.model.eval()
     items = [questions.train[i] for i in range(5)]
@@ -131,7 +131,7 @@ def test_padding_changes_neither_loss_nor_perplexity(tmp_path: Path) -> None:
     assert float(trainer.callback_metrics["validation/loss"]) == pytest.approx(mean, rel=1e-5)
 
 
-def test_the_same_seed_gives_the_same_losses(data: PreparedData) -> None:
+def test_the_same_seed_gives_the_same_losses(data: TokenizedData) -> None:
     first, second = (_train(data, _module(tiny_model(hidden_dropout=0.1)), 8) for _ in range(2))
     assert first == second
 
@@ -185,7 +185,7 @@ def test_a_loss_that_is_not_a_number_is_shown_as_such() -> None:
     assert math.isnan(float(trainer.callback_metrics["validation/loss"]))
 
 
-def test_training_and_validation_losses_are_logged(data: PreparedData) -> None:
+def test_training_and_validation_losses_are_logged(data: TokenizedData) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     trainer = _trainer(max_steps=2, max_epochs=-1, val_check_interval=2)
@@ -219,7 +219,7 @@ def test_without_warm_up_the_first_step_is_at_the_peak() -> None:
     assert _module(warmup_steps=0).learning_rate_ratio(0) == 1
 
 
-def test_the_schedule_goes_by_optimizer_steps_not_by_batches(data: PreparedData) -> None:
+def test_the_schedule_goes_by_optimizer_steps_not_by_batches(data: TokenizedData) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     module = _module(warmup_steps=1, max_steps=4)
@@ -255,7 +255,7 @@ def test_tokens_in_counts_a_batch() -> None:
     assert _module().tokens_in({"input_ids": torch.zeros(3, 16), "tokens": 17}) == 17
 
 
-def test_what_is_saved_is_loaded_by_transformers(data: PreparedData, tmp_path: Path) -> None:
+def test_what_is_saved_is_loaded_by_transformers(data: TokenizedData, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -11,7 +11,7 @@ from carbon_trainer.curation.config import PrepareConfig
 from carbon_trainer.curation.job import Prepared, prepare_data
 from carbon_trainer.curation.prepare import reasons_text
 from carbon_trainer.curation.progress import shown
-from carbon_trainer.data.prepared import removed
+from carbon_trainer.data.curated import removed
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.zones import ZoneFactors
 from carbon_trainer.reports.build import write_run_report

@@ -12,16 +12,6 @@ from carbon_trainer.data.blocks import token_dtype
 from carbon_trainer.data.cache import CacheEntry
 from carbon_trainer.data.corpus import Corpus, find_corpus
 from carbon_trainer.data.pairs import Pair, TokenPairs, padded, write_pairs
-from carbon_trainer.data.prepare import (
-    TOKENIZER,
-    PairFacts,
-    PreparedData,
-    Progress,
-    facts_of,
-    held_out_of,
-    keep_manifest,
-    keep_tokenizer,
-)
 from carbon_trainer.data.readers import ROWS, TABLES
 from carbon_trainer.data.rows import rows_in
 from carbon_trainer.data.slots import (
@@ -32,6 +22,16 @@ from carbon_trainer.data.slots import (
     draw,
     fields_of_slots,
     parse_angles,
+)
+from carbon_trainer.data.tokenize import (
+    TOKENIZER,
+    PairFacts,
+    Progress,
+    TokenizedData,
+    facts_of,
+    held_out_of,
+    keep_manifest,
+    keep_tokenizer,
 )
 from carbon_trainer.data.tokenizer import (
     FileTokenizer,
@@ -97,7 +97,7 @@ class _Views:
         )
 
 
-def prepare_pairs(
+def tokenize_pairs(
     paths: Sequence[Path],
     *,
     model: str,
@@ -111,7 +111,7 @@ def prepare_pairs(
     validation_fraction: float = 0.02,
     cache_dir: Path,
     progress: Progress | None = None,
-) -> PreparedData:
+) -> TokenizedData:
     """Read rows with slots and make a pair of tokens of each, or take them from the cache.
 
     Args:
@@ -166,7 +166,7 @@ def _corpus(paths: Sequence[Path], model: str, licence: str | None, tell: Progre
 
 
 def _check_datasets(corpus: Corpus, model: str, fields: Mapping[str, str]) -> None:
-    """Refuse a prepared dataset whose columns are no slots: it is text, and not rows."""
+    """Refuse a curated dataset whose columns are no slots: it is text, and not rows."""
     for dataset in corpus.datasets:
         columns = dataset.sheet["data"]["columns"]
         if not set(columns) & set(fields.values()):
@@ -191,7 +191,7 @@ def _write(
 def _split(
     entry: CacheEntry, views: _Views, tokenizer: FileTokenizer, block_size: int,
     validation_fraction: float, tell: Progress,
-) -> PreparedData:  # fmt: skip
+) -> TokenizedData:  # fmt: skip
     facts, corpus = entry.facts(), views.corpus
     rows = int(facts["rows"])
     if rows < 2:
@@ -208,7 +208,7 @@ def _split(
     cut = train.cut + held.cut
     if cut:
         tell(f"{cut:,} of {rows:,} rows are longer than {block_size} tokens and were cut")
-    return PreparedData(
+    return TokenizedData(
         train=train,
         validation=held,
         tokenizer=tokenizer,

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from carbon_trainer.errors import InputError
-from tests.data.questions import QUESTIONS, prepared_questions
+from tests.data.questions import QUESTIONS, tokenized_questions
 
 if TYPE_CHECKING:
     import torch
 
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
 
 ROWS = [json.loads(line) for line in QUESTIONS.read_text().splitlines()]
 
 
-def _text(data: PreparedData, ids: torch.Tensor) -> str:
+def _text(data: TokenizedData, ids: torch.Tensor) -> str:
     return data.tokenizer.decode(ids.tolist())
 
 
-def _items(data: PreparedData) -> list[tuple[str, str]]:
+def _items(data: TokenizedData) -> list[tuple[str, str]]:
     parts = (data.train, data.validation)
     items = [part[i] for part in parts for i in range(len(part))]
     return [(_text(data, one["input_ids"]), _text(data, one["labels"])) for one in items]
@@ -39,13 +39,13 @@ def _file(tmp_path: Path, *rows: Any, name: str = "rows.jsonl") -> Path:
 
 def _refusal(tmp_path: Path, *paths: Path, **settings: Any) -> str:
     with pytest.raises(InputError) as caught:
-        prepared_questions(tmp_path, *paths, **settings)
+        tokenized_questions(tmp_path, *paths, **settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_every_row_is_one_pair_in_the_order_of_the_file(tmp_path: Path) -> None:
-    data = prepared_questions(tmp_path, angles="Q->A", block_size=128)
+    data = tokenized_questions(tmp_path, angles="Q->A", block_size=128)
     assert _items(data) == [
         (f"$answer$ ; $question$ = {row['question']}</s>", f"$answer$ = {row['answer']}</s>")
         for row in ROWS
@@ -56,7 +56,7 @@ def test_every_row_is_one_pair_in_the_order_of_the_file(tmp_path: Path) -> None:
 def test_by_default_rows_are_seen_from_several_angles_that_they_have_slots_for(
     tmp_path: Path,
 ) -> None:
-    data = prepared_questions(tmp_path, block_size=256)
+    data = tokenized_questions(tmp_path, block_size=256)
     assert data.pairs.angles == ("Q->A, QM->A, QE->A, QME->A, QA->E, QMA->E, Q->AE, QM->AE")
     wanted = [source.partition("$question$")[0] for source, _ in _items(data)]
     assert {"$answer$ ; ", "$explanation$ ; ", "$answer$ ; $explanation$ ; "} == set(wanted)
@@ -66,7 +66,7 @@ def test_by_default_rows_are_seen_from_several_angles_that_they_have_slots_for(
 
 
 def test_the_tokenizer_begins_as_t5s_does_with_padding_and_the_end(tmp_path: Path) -> None:
-    data = prepared_questions(tmp_path)
+    data = tokenized_questions(tmp_path)
     assert data.tokenizer.decode([0, 1]) == "<pad></s>"
     assert data.tokenizer.end_of_text == 1
 
@@ -75,8 +75,8 @@ def test_what_is_longer_than_a_block_is_cut_counted_and_told(tmp_path: Path) -> 
     import torch
 
     told: list[str] = []
-    data = prepared_questions(tmp_path, block_size=16, progress=told.append)
-    whole = prepared_questions(tmp_path, block_size=256)
+    data = tokenized_questions(tmp_path, block_size=16, progress=told.append)
+    whole = tokenized_questions(tmp_path, block_size=256)
     longer = sum(
         max(len(one["input_ids"]), len(one["labels"])) > 16
         for part in (whole.train, whole.validation)
@@ -96,7 +96,7 @@ def test_what_is_longer_than_a_block_is_cut_counted_and_told(tmp_path: Path) -> 
 def test_tokens_are_those_of_sources_and_targets_without_padding(tmp_path: Path) -> None:
     from carbon_trainer.data.module import TextDataModule
 
-    data = prepared_questions(tmp_path)
+    data = tokenized_questions(tmp_path)
     batches = TextDataModule(data, batch_size=4, drop_last=False).train_dataloader()
     counts = [
         (batch["tokens"], int(batch["attention_mask"].sum() + (batch["labels"] != -100).sum()))
@@ -127,11 +127,11 @@ def test_a_batch_is_filled_up_to_its_longest() -> None:
 def test_a_second_time_comes_from_the_cache_and_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from carbon_trainer.data import prepare_pairs as module
+    from carbon_trainer.data import tokenize_pairs as module
 
-    first = _items(prepared_questions(tmp_path))
+    first = _items(tokenized_questions(tmp_path))
     monkeypatch.setattr(module, "_write", None)
-    assert _items(prepared_questions(tmp_path)) == first
+    assert _items(tokenized_questions(tmp_path)) == first
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_second_time_comes_from_the_cache_and_is_the_same(
 )
 def test_another_seed_angle_or_slot_is_made_anew(tmp_path: Path, changed: dict[str, Any]) -> None:
     path = _file(tmp_path, *(row for row in ROWS if "explanation" in row))
-    first = _items(prepared_questions(tmp_path, path))
-    assert _items(prepared_questions(tmp_path, path, **changed)) != first
+    first = _items(tokenized_questions(tmp_path, path))
+    assert _items(tokenized_questions(tmp_path, path, **changed)) != first
 
 
 def test_where_rows_lie_does_not_matter_and_what_lies_beside_them_is_passed_over(
@@ -150,15 +150,15 @@ def test_where_rows_lie_does_not_matter_and_what_lies_beside_them_is_passed_over
     folder.mkdir()
     shutil.copy(QUESTIONS, folder / "other.jsonl")
     (folder / "README.md").write_text("Questions.")
-    data = prepared_questions(tmp_path, folder)
-    assert _items(data) == _items(prepared_questions(tmp_path))
+    data = tokenized_questions(tmp_path, folder)
+    assert _items(data) == _items(tokenized_questions(tmp_path))
     assert data.files == 1
 
 
 def test_a_worker_process_gets_the_place_not_the_tokens(tmp_path: Path) -> None:
     import torch
 
-    data = prepared_questions(tmp_path)
+    data = tokenized_questions(tmp_path)
     wanted = data.train[3]["labels"]
     assert torch.equal(pickle.loads(pickle.dumps(data.train))[3]["labels"], wanted)
     with pytest.raises(IndexError):
@@ -166,10 +166,10 @@ def test_a_worker_process_gets_the_place_not_the_tokens(tmp_path: Path) -> None:
 
 
 def test_without_data_it_is_said_what_to_give(tmp_path: Path) -> None:
-    from carbon_trainer.data import prepare_pairs as module
+    from carbon_trainer.data import tokenize_pairs as module
 
     with pytest.raises(InputError, match="JSONL or Parquet with --data, whose rows have fields"):
-        module.prepare_pairs(
+        module.tokenize_pairs(
             [], model="macaw-tiny", vocab_size=400, block_size=64, cache_dir=tmp_path
         )
 
@@ -207,4 +207,4 @@ def test_a_batch_larger_than_the_rows_is_refused(tmp_path: Path) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     with pytest.raises(InputError, match="has 32 rows to train on, too few for a batch of 33"):
-        TextDataModule(prepared_questions(tmp_path), batch_size=33)
+        TextDataModule(tokenized_questions(tmp_path), batch_size=33)

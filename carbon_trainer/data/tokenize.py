@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from carbon_trainer.data.blocks import PackedBlocks, token_dtype, write_tokens
 from carbon_trainer.data.cache import CacheEntry
 from carbon_trainer.data.corpus import Corpus, find_corpus
-from carbon_trainer.data.prepared import Dataset
+from carbon_trainer.data.curated import CuratedDataset
 from carbon_trainer.data.tokenizer import (
     FileTokenizer,
     Tokenizer,
@@ -54,7 +54,7 @@ class PairFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedData:
+class TokenizedData:
     """Blocks or pairs to train and to validate on, and the record of what they are.
 
     Attributes:
@@ -86,7 +86,7 @@ class PreparedData:
     train_tokens: int
     validation_tokens: int
     block_size: int
-    datasets: tuple[Dataset, ...] = ()
+    datasets: tuple[CuratedDataset, ...] = ()
     pairs: PairFacts | None = None
 
     @property
@@ -95,7 +95,7 @@ class PreparedData:
         return self.train_tokens / len(self.train)
 
 
-def prepare(
+def tokenize(
     paths: Sequence[Path],
     *,
     text_field: str = "text",
@@ -106,7 +106,7 @@ def prepare(
     validation_fraction: float = 0.02,
     cache_dir: Path,
     progress: Progress | None = None,
-) -> PreparedData:
+) -> TokenizedData:
     """Read, tokenize and pack a corpus, or take it from the cache.
 
     The cache keeps the stream of tokens, from which blocks of any size are cut.
@@ -172,7 +172,7 @@ def held_out_of(count: int, fraction: float) -> int:
 
 
 def facts_of(corpus: Corpus, entry: CacheEntry) -> dict[str, Any]:
-    """Return what ``PreparedData`` tells of a corpus itself, whatever was made of it."""
+    """Return what ``TokenizedData`` tells of a corpus itself, whatever was made of it."""
     return {
         "origin": corpus.origin,
         "licence": corpus.licence,
@@ -200,7 +200,7 @@ def _packed(
     tokenizer: Tokenizer,
     block_size: int,
     validation_fraction: float,
-) -> PreparedData:
+) -> TokenizedData:
     count = int(entry.facts()["tokens"])
     blocks = count // block_size
     if blocks < 2:
@@ -211,7 +211,7 @@ def _packed(
     held_out = held_out_of(blocks, validation_fraction)
     trained = blocks - held_out
     path, dtype = entry.folder / TOKENS, token_dtype(tokenizer.vocab_size)
-    return PreparedData(
+    return TokenizedData(
         train=PackedBlocks(path, dtype, block_size=block_size, first=0, count=trained),
         validation=PackedBlocks(path, dtype, block_size=block_size, first=trained, count=held_out),
         tokenizer=tokenizer,

@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.errors import InputError
-from tests.data.texts import prepared, text_file
+from tests.data.texts import text_file, tokenized
 
 
 def test_blocks_hold_the_text_in_order(tmp_path: Path) -> None:
     import torch
 
-    data = prepared(tmp_path)
+    data = tokenized(tmp_path)
     ids = torch.cat([data.train[i]["input_ids"] for i in range(len(data.train))])
     text = (tmp_path / "text.txt").read_text()
     assert text.startswith(data.tokenizer.decode(ids.tolist()))
 
 
 def test_the_last_blocks_are_held_out(tmp_path: Path) -> None:
-    data = prepared(tmp_path, validation_fraction=0.25)
+    data = tokenized(tmp_path, validation_fraction=0.25)
     blocks = len(data.train) + len(data.validation)
     assert len(data.validation) == round(blocks / 4)
     assert data.train_tokens == len(data.train) * 16
@@ -33,11 +33,11 @@ def test_the_last_blocks_are_held_out(tmp_path: Path) -> None:
 
 
 def test_at_least_one_block_is_held_out(tmp_path: Path) -> None:
-    assert len(prepared(tmp_path, validation_fraction=1e-9).validation) == 1
+    assert len(tokenized(tmp_path, validation_fraction=1e-9).validation) == 1
 
 
 def test_the_record_says_what_the_text_was(tmp_path: Path) -> None:
-    data = prepared(tmp_path, licence="CC0-1.0")
+    data = tokenized(tmp_path, licence="CC0-1.0")
     path = tmp_path / "text.txt"
     assert (data.origin, data.licence, data.files) == (str(path), "CC0-1.0", 1)
     assert data.bytes == path.stat().st_size
@@ -48,64 +48,64 @@ def test_the_record_says_what_the_text_was(tmp_path: Path) -> None:
 def test_the_second_time_nothing_is_made_again(tmp_path: Path) -> None:
     import torch
 
-    first = prepared(tmp_path)
+    first = tokenized(tmp_path)
     told: list[str] = []
-    second = prepared(tmp_path, progress=told.append)
+    second = tokenized(tmp_path, progress=told.append)
     assert torch.equal(first.train[0]["input_ids"], second.train[0]["input_ids"])
     assert told == ["corpus: 1 files, 0.0 MB"]
 
 
 def test_another_block_size_uses_the_same_tokens(tmp_path: Path) -> None:
-    prepared(tmp_path)
+    tokenized(tmp_path)
     told: list[str] = []
-    data = prepared(tmp_path, block_size=8, progress=told.append)
+    data = tokenized(tmp_path, block_size=8, progress=told.append)
     assert data.train[0]["input_ids"].shape == (8,)
     assert "packing tokens" not in told
 
 
 @pytest.mark.parametrize("change", [{"vocab_size": 280}, {"lines": 61}])
-def test_another_text_or_vocabulary_is_prepared_anew(tmp_path: Path, change: dict) -> None:
-    first = prepared(tmp_path)
-    assert prepared(tmp_path, **change).manifest != first.manifest
+def test_another_text_or_vocabulary_is_tokenized_again(tmp_path: Path, change: dict) -> None:
+    first = tokenized(tmp_path)
+    assert tokenized(tmp_path, **change).manifest != first.manifest
 
 
 def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     import torch
 
-    first = prepared(tmp_path)
+    first = tokenized(tmp_path)
     wanted = first.train[0]["input_ids"]
     tokens = first.manifest.parent / "tokens.bin"
     tokens.write_bytes(b"\1" * tokens.stat().st_size)
-    assert torch.equal(prepared(tmp_path).train[0]["input_ids"], wanted)
+    assert torch.equal(tokenized(tmp_path).train[0]["input_ids"], wanted)
 
 
 @pytest.mark.slow
 def test_a_pretrained_tokenizer_is_kept(tmp_path: Path) -> None:
-    own = prepared(tmp_path).tokenizer
+    own = tokenized(tmp_path).tokenizer
     own.save_pretrained(tmp_path / "model")
-    data = prepared(tmp_path, tokenizer_source=tmp_path / "model", vocab_size=999)
+    data = tokenized(tmp_path, tokenizer_source=tmp_path / "model", vocab_size=999)
     assert data.tokenizer.vocab_size == 300
     assert "the model's own" in data.tokenizer.name
 
 
 def test_a_text_too_small_says_what_there_is_and_what_is_needed(tmp_path: Path) -> None:
-    from carbon_trainer.data.prepare import prepare
+    from carbon_trainer.data.tokenize import tokenize
 
     (tmp_path / "short.txt").write_text("abc")
     with pytest.raises(InputError) as caught:
-        prepare(
+        tokenize(
             [tmp_path / "short.txt"], vocab_size=300, block_size=16, cache_dir=tmp_path / "cache"
         )
     assert "has 2 tokens; at least 32 are needed, one block of 16 to train on" in str(caught.value)
 
 
 def test_bad_text_leaves_no_half_written_cache(tmp_path: Path) -> None:
-    from carbon_trainer.data.prepare import prepare
+    from carbon_trainer.data.tokenize import tokenize
 
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "good"}\nbad\n')
     with pytest.raises(InputError, match="line 2 is not JSON"):
-        prepare([path], vocab_size=300, block_size=16, cache_dir=tmp_path / "cache")
+        tokenize([path], vocab_size=300, block_size=16, cache_dir=tmp_path / "cache")
     assert [p.name for p in (tmp_path / "cache").iterdir()] == []
 
 
@@ -117,16 +117,16 @@ def test_ctrl_c_while_packing_leaves_no_half_written_cache(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepared(tmp_path, progress=interrupt)
+        tokenized(tmp_path, progress=interrupt)
     assert [p.name for p in (tmp_path / "cache").iterdir()] == []
 
 
 def test_progress_is_told_in_long_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from carbon_trainer.data import prepare as preparing
+    from carbon_trainer.data import tokenize as module
 
-    monkeypatch.setattr(preparing, "REPORT_EVERY", 1000)
+    monkeypatch.setattr(module, "REPORT_EVERY", 1000)
     told: list[str] = []
-    prepared(tmp_path, progress=told.append)
+    tokenized(tmp_path, progress=told.append)
     assert told[0] == "corpus: 1 files, 0.0 MB"
     assert sum(text.startswith("read ") for text in told) == 1
     assert sum(text.startswith("packed ") for text in told) == 1
@@ -141,14 +141,14 @@ def test_a_disk_that_fills_up_ends_in_a_sentence_and_leaves_nothing(tmp_path: Pa
 
     script = (
         "import signal, sys; from pathlib import Path;"
-        "from carbon_trainer.data.prepare import prepare;"
+        "from carbon_trainer.data.tokenize import tokenize;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "prepare([Path(sys.argv[1])], vocab_size=300, block_size=16, cache_dir=Path(sys.argv[2]))"
+        "tokenize([Path(sys.argv[1])], vocab_size=300, block_size=16, cache_dir=Path(sys.argv[2]))"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script, str(path), str(tmp_path / "cache")],
         preexec_fn=limit, capture_output=True, text=True, check=False,
     )  # fmt: skip
     last = ended.stderr.strip().splitlines()[-1]
-    assert f"InputError: cannot write prepared data to {tmp_path}/cache: File too large" in last
+    assert f"InputError: cannot write tokenized data to {tmp_path}/cache: File too large" in last
     assert [p.name for p in (tmp_path / "cache").iterdir()] == []

@@ -20,8 +20,8 @@ WORK = ".preparing"
 
 
 @dataclass(frozen=True)
-class Dataset:
-    """A prepared dataset.
+class CuratedDataset:
+    """A dataset that curation made.
 
     Attributes:
         folder: where it lies.
@@ -90,8 +90,8 @@ def removed(sheet: dict[str, Any]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def dataset_at(folder: Path) -> Dataset | None:
-    """Return the prepared dataset in a folder; None where it is any other folder or file.
+def dataset_at(folder: Path) -> CuratedDataset | None:
+    """Return the curated dataset in a folder; None where it is any other folder or file.
 
     Raises:
         InputError: if its preparation is not finished, or its datasheet cannot be read.
@@ -116,7 +116,7 @@ def dataset_at(folder: Path) -> Dataset | None:
         raise InputError(f"{path} is not JSON: {error}.") from error
     if not isinstance(sheet, dict) or sheet.get("kind") != DATASHEET_KIND:
         return None  # somebody else's file of that name
-    dataset = Dataset(folder, sheet, hashlib.sha256(raw).hexdigest())
+    dataset = CuratedDataset(folder, sheet, hashlib.sha256(raw).hexdigest())
     try:
         dataset.cited()
         _ = [(shard["file"], shard["sha256"]) for shard in sheet["data"]["shards"]]
