@@ -1,4 +1,4 @@
-"""Which datasets hold what must be forgotten, and which runs were trained with it."""
+"""Finds datasets that hold text to be deleted, and the runs that were trained with them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import CorpusDescribed, DatasetPrepared
 from carbon_trainer.ledger.store import Ledger
 
-ROWS = 1024
+BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found in one dataset.
+    """One dataset, compared with a removal list.
 
     Attributes:
-        name: of the dataset.
-        folder: where it lies, or lay.
-        data_sha256: of its data.
-        documents: how many are affected, by the way that they were found.
-        problem: why it could not be looked into; empty where it was.
+        name: the dataset's.
+        folder: its present or last known folder.
+        data_sha256: hash of its data.
+        documents: affected documents by how they matched.
+        problem: why it could not be searched; empty where it was.
         runs: the runs that were trained with it.
     """
 
@@ -39,90 +39,95 @@ class Finding:
 
     @property
     def is_affected(self) -> bool:
-        """Whether it holds something of the list, or may."""
+        """Whether it holds an entry of the list, or could not be searched."""
         return bool(self.documents or self.problem)
 
 
-def affected(removal: RemovalList, ledger: Ledger, folders: Iterable[Path]) -> list[Finding]:
-    """Look into every dataset that the ledger or the user names.
+def find_affected(removal: RemovalList, ledger: Ledger, folders: Iterable[Path]) -> list[Finding]:
+    """Search every dataset that the ledger or the user names.
 
     Args:
-        removal: what is to be forgotten.
-        ledger: which datasets were prepared and trained with.
-        folders: further datasets, or where moved ones lie now.
+        removal: what is to be deleted.
+        ledger: records which datasets were prepared, and which runs were trained with them.
+        folders: further datasets, or the present folders of moved ones.
 
     Raises:
-        InputError: if a folder that the user names is no dataset.
+        InputError: if a folder that the user names is not a dataset.
     """
-    prepared, trained = _known(ledger)
+    recorded, runs = _recorded_datasets(ledger)
     named = {}
     for folder in folders:
         dataset = dataset_at(folder)
         if dataset is None:
-            raise InputError(f"{folder} is no dataset that `carbon-train data prepare` made.")
-        named[dataset.sheet["data"]["sha256"]] = dataset
-        prepared.setdefault(dataset.sheet["data"]["sha256"], (dataset.sheet["name"], folder))
+            raise InputError(f"{folder} is not a dataset made by `carbon-train data prepare`.")
+        sha256 = dataset.sheet["data"]["sha256"]
+        named[sha256] = dataset
+        recorded.setdefault(sha256, (dataset.sheet["name"], folder))
     findings = []
-    for sha, (name, folder) in prepared.items():
-        documents, problem = _look(removal, sha, named.get(sha), folder)
-        at = named[sha].folder if sha in named else folder
-        findings.append(Finding(name, at, sha, documents, problem, tuple(trained.get(sha, ()))))
+    for sha256, (name, recorded_folder) in recorded.items():
+        documents, problem = _search(removal, sha256, named.get(sha256), recorded_folder)
+        folder = named[sha256].folder if sha256 in named else recorded_folder
+        findings.append(
+            Finding(name, folder, sha256, documents, problem, tuple(runs.get(sha256, ())))
+        )
     return findings
 
 
-def _known(ledger: Ledger) -> tuple[dict[str, tuple[str, Path]], dict[str, list[str]]]:
-    """Return name and folder of each dataset, and the runs trained with each, by data's hash."""
-    prepared: dict[str, tuple[str, Path]] = {}
-    trained: dict[str, list[str]] = {}
+def _recorded_datasets(ledger: Ledger) -> tuple[dict[str, tuple[str, Path]], dict[str, list[str]]]:
+    """Return each dataset's name and folder, and the runs trained with it, by its data's hash."""
+    datasets: dict[str, tuple[str, Path]] = {}
+    runs: dict[str, list[str]] = {}
     for run_id in sorted(ledger.run_ids()):
         for fact in ledger.facts(run_id, DatasetPrepared, CorpusDescribed):
             body: dict[str, Any] = fact.body
             if fact.kind == DatasetPrepared.kind:
-                # The same data may have been prepared twice: any folder that is there will do.
-                known = prepared.get(body["data_sha256"])
-                if known is None or not (known[1] / DATASHEET).is_file():
-                    prepared[body["data_sha256"]] = (body["name"], Path(body["folder"]))
+                # The same data may have been prepared twice: any folder that still exists will do.
+                earlier = datasets.get(body["data_sha256"])
+                if earlier is None or not (earlier[1] / DATASHEET).is_file():
+                    datasets[body["data_sha256"]] = (body["name"], Path(body["folder"]))
                 continue
-            for one in body.get("prepared", ()):
-                runs = trained.setdefault(one["data_sha256"], [])
-                prepared.setdefault(one["data_sha256"], (one["name"], Path(one["name"])))
-                if run_id not in runs:
-                    runs.append(run_id)
-    return prepared, trained
+            for dataset in body.get("prepared", ()):
+                sha256, name = dataset["data_sha256"], dataset["name"]
+                # The preparing run may be in another ledger, which leaves the name to search by.
+                datasets.setdefault(sha256, (name, Path(name)))
+                if run_id not in runs.setdefault(sha256, []):
+                    runs[sha256].append(run_id)
+    return datasets, runs
 
 
-def _look(
-    removal: RemovalList, sha: str, dataset: CuratedDataset | None, folder: Path
+def _search(
+    removal: RemovalList, sha256: str, dataset: CuratedDataset | None, folder: Path
 ) -> tuple[dict[str, int], str]:
-    """Return how many documents are affected, and why it could not be told."""
+    """Return how many documents are affected, and why it could not be searched."""
     try:
         dataset = dataset or dataset_at(folder)
     except InputError as error:
         return {}, str(error)
-    if dataset is None or dataset.sheet["data"]["sha256"] != sha:
-        return {}, "its folder is not there: name where it is now"
+    if dataset is None or dataset.sheet["data"]["sha256"] != sha256:
+        return {}, "its folder is missing: give its present folder"
     try:
-        return _search(removal, dataset), ""
+        return _count_matches(removal, dataset), ""
     except InputError as error:
         return {}, str(error)
 
 
-def _search(removal: RemovalList, dataset: CuratedDataset) -> dict[str, int]:
-    found: Counter[str] = Counter()
+def _count_matches(removal: RemovalList, dataset: CuratedDataset) -> dict[str, int]:
+    counts: Counter[str] = Counter()
     index = dataset.folder / dataset.sheet["data"]["index"]["file"]
     for row in _rows(index, ("id", "sha256", "evened_sha256", "relation")):
         kind = removal.kind_of(row["id"], (row["sha256"], row["evened_sha256"]), None)
         if kind is not None:
+            # A document that was left out as a copy counts: its original has the same text.
             copy = "" if row["relation"] == "kept" else f", by its {row['relation']}"
-            found[f"{kind}{copy}"] += 1
+            counts[f"{kind}{copy}"] += 1
     if removal.patterns:
         for path, _, _ in dataset.files():
-            found.update(_in_texts(removal, path))
-    return dict(sorted(found.items()))
+            counts.update(_matching_kinds(removal, path))
+    return dict(sorted(counts.items()))
 
 
-def _in_texts(removal: RemovalList, path: Path) -> Iterator[str]:
-    """Yield the kind of what is found in each text of a shard, as it was trained on."""
+def _matching_kinds(removal: RemovalList, path: Path) -> Iterator[str]:
+    """Yield the kind of entry that matches each text of a shard, as it was trained on."""
     for row in _rows(path, ("text",)):
         text = row["text"]
         for kind, pattern in removal.patterns:
@@ -137,10 +142,10 @@ def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, Any]]:
 
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=ROWS, columns=list(columns)):
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(columns)):
                 yield from batch.to_pylist()
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except (pa.ArrowException, OSError) as error:
-        why = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"{path} cannot be read: {why}") from error
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{path} cannot be read: {reason}") from error

@@ -1,7 +1,7 @@
 """A dataset's datasheet, for programs and for people.
 
 Its headings follow Gebru et al., Datasheets for Datasets, https://arxiv.org/abs/1803.09010. What
-nobody has stated says so; what was counted is counted.
+nobody has stated is marked as not stated.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from carbon_trainer.curation import personal
 from carbon_trainer.curation.cleaning import Cleaner, Steps
 from carbon_trainer.curation.config import PrepareConfig
 from carbon_trainer.curation.files import COLUMNS, INDEX, MANIFEST
-from carbon_trainer.curation.languages import LOOKED_AT
-from carbon_trainer.curation.near import PERMUTATIONS, RUN_WORDS
+from carbon_trainer.curation.languages import DETECTION_CHARACTERS
+from carbon_trainer.curation.near import PERMUTATIONS, SHINGLE_WORDS
 from carbon_trainer.curation.prepare import data_sha256, library_versions
 from carbon_trainer.curation.sources import Source
 from carbon_trainer.curation.state import Position
@@ -31,7 +31,7 @@ NOT_DONE = "not asked for"
 
 def datasheet(
     config: PrepareConfig, sources: list[Source], steps: Steps, cleaner: Cleaner,
-    position: Position, figures: RunFigures, to: Path,
+    position: Position, figures: RunFigures, folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """Return a datasheet as JSON types.
 
@@ -40,17 +40,17 @@ def datasheet(
     Args:
         config: the settings.
         sources: in order.
-        steps: what was asked for.
-        cleaner: knows the index of near duplicates.
-        position: what was counted.
-        figures: of the closed run that has prepared the data.
-        to: the dataset's folder.
+        steps: the requested steps.
+        cleaner: holds the index of near duplicates.
+        position: the counts.
+        figures: those of the closed run that prepared the data.
+        folder: the dataset's.
     """
     counts = position.counts
     return {
         "kind": DATASHEET_KIND,
         "version": VERSION,
-        "name": config.name or to.resolve().name,
+        "name": config.name or folder.resolve().name,
         "made_from": position.made_from,
         "data": {
             "documents": position.documents,
@@ -58,8 +58,8 @@ def datasheet(
             "columns": list(COLUMNS),
             "shards": position.shards,
             "sha256": data_sha256(position.shards),
-            "index": {"file": INDEX, **size_and_sha256(to / INDEX)},
-            "inputs": {"file": MANIFEST, **size_and_sha256(to / MANIFEST)},
+            "index": {"file": INDEX, **size_and_sha256(folder / INDEX)},
+            "inputs": {"file": MANIFEST, **size_and_sha256(folder / MANIFEST)},
         },
         "sources": [_source(source, position) for source in sources],
         "steps": _steps(config, steps, cleaner),
@@ -98,31 +98,34 @@ def _source(source: Source, position: Position) -> dict[str, Any]:
 
 
 def _steps(config: PrepareConfig, steps: Steps, cleaner: Cleaner) -> list[dict[str, str]]:
-    """Say of each step how it was done, in the order in which they are done."""
+    """Describe how each step was done, in the order in which they are done."""
     near = cleaner.near
-    told = {
+    descriptions = {
         "licences": steps.licences and f"only {', '.join(sorted(steps.licences))} kept",
         "removal list": steps.removal
         and f"documents that {_list_name(config.remove)} names are left out",
         "exact duplicates": "the first of equal texts is kept, by SHA-256 of Unicode's form NFC "
         "with every run of white space made one space",
         "languages": steps.languages
-        and f"by lingua, over all its languages, from the first {LOOKED_AT:,} characters; kept: "
-        f"{', '.join(sorted(steps.languages.kept))}",
+        and f"by lingua, over all its languages, from the first {DETECTION_CHARACTERS:,} "
+        f"characters; kept: {', '.join(sorted(steps.languages.codes))}",
         "explicit content": steps.explicit
         and f"{config.explicit}: documents with {config.explicit_words} or more different words "
         f"of {steps.explicit.name}{_by_language(steps)}; nothing else is found, and words do not "
         "tell what a document is about",
         "near duplicates": near
-        and f"the first of texts whose Jaccard similarity of runs of {RUN_WORDS} words is "
+        and f"the first of texts whose Jaccard similarity of runs of {SHINGLE_WORDS} words is "
         f"{near.threshold:g} or more is kept; estimated by MinHash of {PERMUTATIONS} permutations "
         f"with a standard error of {near.standard_error:.3f}; in {near.bands} bands of {near.rows} "
         f"rows, a pair of just that similarity is compared with a chance of {near.chance:.2f}",
         "personal data": steps.personal
         and f"{config.pii}: {', '.join(steps.personal.kinds)}, found by Presidio's patterns "
-        f"from a score of {personal.LEAST_SCORE} on{_by_model(config.pii_model)}",
+        f"from a score of {personal.MIN_SCORE} on{_by_model(config.pii_model)}",
     }
-    return [{"step": name, "done": str(text) if text else NOT_DONE} for name, text in told.items()]
+    return [
+        {"step": name, "done": str(text) if text else NOT_DONE}
+        for name, text in descriptions.items()
+    ]
 
 
 def _list_name(path: Path | None) -> str:
@@ -148,12 +151,12 @@ def _personal(
 ) -> dict[str, Any] | None:
     if steps.personal is None:
         return None
-    found = dict(sorted(counts.get("personal data", {}).items()))
-    return {"action": config.pii, "looked_for": sorted(steps.personal.kinds), "found": found}
+    kinds = dict(sorted(counts.get("personal data", {}).items()))
+    return {"action": config.pii, "looked_for": sorted(steps.personal.kinds), "found": kinds}
 
 
 def _explicit_words(steps: Steps, counts: Mapping[str, dict[str, int]]) -> dict[str, Any] | None:
-    """Return which words were looked for, and how many documents had how many of them."""
+    """Return which word lists were used, and how many documents had how many of their words."""
     if steps.explicit is None:
         return None
     return {
@@ -200,6 +203,6 @@ def datasheet_markdown(sheet: dict[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["said"] = lambda text: text or "Not stated."
+    environment.filters["stated"] = lambda text: text or "Not stated."
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
     return environment.get_template(TEMPLATE).render(sheet=sheet)

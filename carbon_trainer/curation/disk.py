@@ -1,4 +1,4 @@
-"""What is said where a disk refuses: full, read-only, or a limit on the size of files."""
+"""Errors for disks that refuse: full, read-only, or with a limit on the size of files."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from carbon_trainer.errors import InputError
 _REFUSED = (
     "SQLITE_BUSY", "SQLITE_CANTOPEN", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY",
 )  # fmt: skip
-"""What SQLite's errors begin with that are its disk's, not ours."""
+"""Prefixes of the SQLite errors that the disk causes; all others are bugs of ours."""
 
 
 def cannot_write(path: Path, error: OSError | sqlite3.Error) -> InputError:
-    """Return the error that says that a file cannot be written, and that nothing is lost."""
+    """Return the error for a file that cannot be written; nothing is lost by it."""
     if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
         return InputError(
-            f"another preparation is at work in {path.parent}: let it end, or choose another "
+            f"another preparation is running in {path.parent}: let it finish, or choose another "
             "folder with --to."
         )
+    # pyarrow puts the number into an OSError whose text is its own; the system's is shorter.
     number = getattr(error, "errno", None)
-    why = os.strerror(number) if number else " ".join(str(error).split())
+    reason = os.strerror(number) if number else " ".join(str(error).split())
     return InputError(
-        f"cannot write {path}: {why}. Free some space there, or see that it can be written, then "
-        "give the same command again: it goes on where it was."
+        f"cannot write {path}: {reason}. Free some space there, or make it writable, then run the "
+        "same command again: it continues where it stopped."
     )
 
 
 class Connection(sqlite3.Connection):
-    """A connection that says in a sentence that its disk refuses.
+    """A connection that raises an InputError where its disk refuses.
 
     Attributes:
         path: the database.
@@ -49,7 +50,7 @@ class Connection(sqlite3.Connection):
         try:
             return super().execute(sql, parameters)
         except sqlite3.OperationalError as error:
-            raise self._told(error) from error
+            raise self._translate(error) from error
 
     def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
         """Run a statement many times; as sqlite3 does.
@@ -60,15 +61,15 @@ class Connection(sqlite3.Connection):
         try:
             return super().executemany(sql, parameters)
         except sqlite3.OperationalError as error:
-            raise self._told(error) from error
+            raise self._translate(error) from error
 
-    def _told(self, error: sqlite3.OperationalError) -> Exception:
+    def _translate(self, error: sqlite3.OperationalError) -> Exception:
         is_refused = error.sqlite_errorname.startswith(_REFUSED)
         return cannot_write(self.path, error) if is_refused else error
 
 
 def connect(path: Path) -> Connection:
-    """Open a database, whose folder is made if it is not there.
+    """Open a database; its folder is created if it does not exist.
 
     Raises:
         InputError: if it cannot be written.

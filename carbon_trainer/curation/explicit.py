@@ -1,8 +1,8 @@
 """Explicit content, by words: those of the library ``badwords`` by language, or the user's own.
 
 The library's lists hold the List of Dirty, Naughty, Obscene and Otherwise Bad Words (CC BY 4.0),
-which C4 was cleaned by, and more. A word says little of a text: C4's cleaning by one word has taken
-out texts on medicine and by and about minorities (Dodge et al. 2021, arXiv 2104.08758).
+which C4 was cleaned by, and more. A word says little about a text: C4's cleaning by one word
+removed texts on medicine and by and about minorities (Dodge et al. 2021, arXiv 2104.08758).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import Protocol
 
 from carbon_trainer.curation.extras import needs_extra
 from carbon_trainer.curation.lists import reading
-from carbon_trainer.curation.words import Words, folded
+from carbon_trainer.curation.words import Words, fold_words
 from carbon_trainer.errors import InputError
 
 LIBRARY = "badwords-py"
 
 ENGLISH = "en"
-"""The language that is taken for every text's where languages are not told."""
+"""The language assumed for every text where languages are not detected."""
 
 UNSPACED = frozenset({"ja", "th"})
-"""Languages with a list that do not part their words."""
+"""Languages with a list that do not separate words by spaces."""
 
-COMMON = {"ja": frozenset({"グロ", "女の子"})}
-"""Entries that are not looked for, as datatrove does: each is in a tenth of all texts."""
+TOO_COMMON = {"ja": frozenset({"グロ", "女の子"})}
+"""Entries that are ignored, as datatrove does: each is in a tenth of all texts."""
 
-SAME_LIST = {"nb": "no", "nn": "no"}
-"""Languages whose list has another language's code."""
+LIST_ALIASES = {"nb": "no", "nn": "no"}
+"""Languages whose list is filed under another language's code."""
 
 
 class ExplicitWords(Protocol):
@@ -39,22 +39,22 @@ class ExplicitWords(Protocol):
 
     @property
     def name(self) -> str:
-        """What the words are from, for people."""
+        """The list's name, for people."""
 
     @property
     def words(self) -> Mapping[str, int]:
-        """How many there are for each language; all are under an empty name where none matters."""
+        """Number of words by language; under an empty name where language does not matter."""
 
     @property
     def sha256(self) -> str:
         """Hash of all words."""
 
-    def count(self, even: str, language: str | None) -> int | None:
+    def count(self, normalized: str, language: str | None) -> int | None:
         """Return how many different words are in a text; None where its language has no list.
 
         Args:
-            even: the text, with even white space.
-            language: its ISO 639-1 code; None where it was not told.
+            normalized: the text, from ``texts.normalize``.
+            language: its ISO 639-1 code; None where it was not detected.
         """
 
 
@@ -62,11 +62,11 @@ class OwnWords:
     """Words and phrases that the user supplies, for every language alike.
 
     Args:
-        path: a word or phrase on each line; empty lines and lines that begin with # are passed
-            over.
+        path: a word or phrase on each line; empty lines and lines that begin with # are
+            ignored.
 
     Raises:
-        InputError: if it cannot be read or has no words.
+        InputError: if it cannot be read or is empty.
     """
 
     name = "a list of the preparer's own"
@@ -74,16 +74,16 @@ class OwnWords:
     def __init__(self, path: Path) -> None:
         with reading(path, "block list"):
             lines = path.read_text(encoding="utf-8-sig").splitlines()
-        words = folded(line for line in lines if not line.lstrip().startswith("#"))
+        words = fold_words(line for line in lines if not line.lstrip().startswith("#"))
         if not words:
             raise InputError(f"the block list {path} has no words.")
         self.words = {"": len(words)}
         self.sha256 = _sha256({"": words})
         self._words = Words(words)
 
-    def count(self, even: str, language: str | None) -> int | None:
+    def count(self, normalized: str, language: str | None) -> int | None:
         """Return how many different words are in a text, whatever its language."""
-        return self._words.count(even)
+        return self._words.count(normalized)
 
 
 class LibraryWords:
@@ -101,29 +101,29 @@ class LibraryWords:
             if file.name.endswith(".txt"):
                 # A region's words are its language's: es_419, pt_br.
                 language = file.name.removesuffix(".txt").split("_")[0]
-                words = folded(file.read_text(encoding="utf-8").splitlines())
-                lists.setdefault(language, set()).update(words - COMMON.get(language, set()))
+                words = fold_words(file.read_text(encoding="utf-8").splitlines())
+                lists.setdefault(language, set()).update(words - TOO_COMMON.get(language, set()))
         self.name = f"the lists of {LIBRARY} {version(LIBRARY)}"
         self.words = {language: len(words) for language, words in sorted(lists.items())}
         self.sha256 = _sha256(lists)
         self._lists = lists
-        self._made: dict[str, Words] = {}
+        self._matchers: dict[str, Words] = {}
 
-    def count(self, even: str, language: str | None) -> int | None:
+    def count(self, normalized: str, language: str | None) -> int | None:
         """Return how many different words of its language's list are in a text."""
-        code = SAME_LIST.get(language or "", language or ENGLISH)
+        code = LIST_ALIASES.get(language or "", language or ENGLISH)
         if code not in self._lists:
             return None
-        if code not in self._made:
-            self._made[code] = Words(self._lists[code], spaced=code not in UNSPACED)
-        return self._made[code].count(even)
+        if code not in self._matchers:
+            self._matchers[code] = Words(self._lists[code], spaced=code not in UNSPACED)
+        return self._matchers[code].count(normalized)
 
 
 def explicit_words(blocklist: Path | None) -> ExplicitWords:
     """Return the user's own words if there are any, else the library's.
 
     Raises:
-        InputError: if they cannot be had.
+        InputError: if they cannot be read.
     """
     return OwnWords(blocklist) if blocklist else LibraryWords()
 

@@ -10,10 +10,10 @@ from carbon_trainer.errors import InputError
 
 @contextmanager
 def needs_extra(flag: str) -> Iterator[None]:
-    """Turn a failed import within into what to install.
+    """Turn a failed import in this context into advice on what to install.
 
     Raises:
-        InputError: naming the flag that needs the library.
+        InputError: names the flag that needs the library.
     """
     try:
         yield

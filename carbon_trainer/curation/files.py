@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS = 512
-"""Rows of a row group: what is in memory while a file is written."""
+"""Rows of a row group, held in memory while a file is written. Another number, other bytes."""
 
 INDEX = "index/documents.parquet"
 MANIFEST = "index/inputs.txt"
@@ -31,7 +31,7 @@ def write_shard(path: Path, rows: Iterator[tuple[Any, ...]]) -> dict[str, Any]:
         rows: values of ``COLUMNS``.
 
     Returns:
-        What the datasheet says of it: file, documents, bytes, sha256.
+        Its entry in the datasheet: file, documents, bytes, sha256.
 
     Raises:
         InputError: if it cannot be written.
@@ -44,7 +44,7 @@ def write_shard(path: Path, rows: Iterator[tuple[Any, ...]]) -> dict[str, Any]:
 
 
 def write_index(path: Path, rows: Iterator[tuple[Any, ...]]) -> dict[str, Any]:
-    """Write which documents a dataset was made of; as ``write_shard``."""
+    """Write the index of the documents that a dataset was made of; as ``write_shard``."""
     import pyarrow as pa
 
     schema = pa.schema(
@@ -53,26 +53,26 @@ def write_index(path: Path, rows: Iterator[tuple[Any, ...]]) -> dict[str, Any]:
             ("evened_sha256", pa.binary(32)), ("relation", pa.string()), ("kept_id", pa.string()),
         ]
     )  # fmt: skip
-    told = ((*row[:4], RELATIONS[row[4]], row[5]) for row in rows)
-    documents = _write(path, schema, told)
+    named_rows = ((*row[:4], RELATIONS[row[4]], row[5]) for row in rows)
+    documents = _write(path, schema, named_rows)
     return {"file": INDEX, "documents": documents, **size_and_sha256(path)}
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file at once: a reader sees all of it or none.
+    """Write a file atomically: a reader sees all of it or nothing.
 
     Raises:
         InputError: if it cannot be written.
     """
     try:
-        # Names of files that are no UTF-8 keep their bytes.
+        # File names that are not UTF-8 keep their bytes.
         write_atomic(path, text.encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise cannot_write(path, error) from error
 
 
 def remove_unfinished_files(folder: Path) -> None:
-    """Remove what a preparation that was killed has left of the file it was writing.
+    """Remove the unfinished files of a preparation that was killed.
 
     Raises:
         InputError: if it cannot be removed.

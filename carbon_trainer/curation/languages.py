@@ -1,4 +1,4 @@
-"""Which language a text is in, by lingua's n-gram models of 75 languages."""
+"""Detects which language a text is in, by lingua's n-gram models of 75 languages."""
 
 from __future__ import annotations
 
@@ -10,50 +10,51 @@ from carbon_trainer.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     import lingua
 
-LOOKED_AT = 2000
-"""Characters of a text that are looked at, from its beginning."""
+DETECTION_CHARACTERS = 2000
+"""Characters of a text, from its beginning, that its language is detected from."""
 
 UNDETERMINED = "und"
-"""ISO 639-2's code for a language that cannot be told."""
+"""ISO 639-2's code for an undetermined language."""
 
 ANY = "any"
 
 
-class Languages:
-    """Tells a text's language.
+class LanguageDetector:
+    """Detects a text's language.
 
-    All of lingua's languages compete, whatever is kept: among few, every text is one of them.
+    All of lingua's languages are candidates, whatever is kept: with few candidates, every text
+    would be assigned one of them.
 
     Args:
-        kept: ISO 639-1 codes to keep, or ``any``.
+        codes: ISO 639-1 codes to keep, or ``any``.
 
     Raises:
-        InputError: if a code is not known, or lingua is not installed.
+        InputError: if a code is unknown, or lingua is not installed.
     """
 
-    def __init__(self, kept: list[str]) -> None:
+    def __init__(self, codes: list[str]) -> None:
         with needs_extra("--languages"):
             import lingua
 
-        known = {_code(one): one for one in lingua.Language.all()}
-        for code in kept:
-            if code.lower() not in {*known, ANY}:
-                hint = did_you_mean(code, [*known, ANY])
+        supported = sorted(_code(language) for language in lingua.Language.all())
+        for code in codes:
+            if code.lower() not in {*supported, ANY}:
+                hint = did_you_mean(code, [*supported, ANY])
                 raise InputError(
-                    f"--languages: {code!r} is no ISO 639-1 code of a language that can be told."
-                    f"{hint} They are {', '.join(sorted(known))}."
+                    f"--languages: {code!r} is not the ISO 639-1 code of a language that can be "
+                    f"detected.{hint} Supported codes: {', '.join(supported)}."
                 )
-        self.kept = frozenset(code.lower() for code in kept)
+        self.codes = frozenset(code.lower() for code in codes)
         self._detector = lingua.LanguageDetectorBuilder.from_all_languages().build()
 
-    def of(self, text: str) -> str:
+    def detect(self, text: str) -> str:
         """Return a text's language as ISO 639-1 code, or ``und``."""
-        found = self._detector.detect_language_of(text[:LOOKED_AT])
-        return UNDETERMINED if found is None else _code(found)
+        language = self._detector.detect_language_of(text[:DETECTION_CHARACTERS])
+        return UNDETERMINED if language is None else _code(language)
 
-    def keeps(self, code: str) -> bool:
-        """Whether texts of a language are kept."""
-        return ANY in self.kept or code in self.kept
+    def allows(self, code: str) -> bool:
+        """Return whether texts of a language are kept."""
+        return ANY in self.codes or code in self.codes
 
 
 def _code(language: lingua.Language) -> str:

@@ -1,7 +1,7 @@
-"""Personal data in texts, by Presidio's recognisers of patterns, wholly offline.
+"""Personal data in texts, by Presidio's pattern recognisers, entirely offline.
 
-Patterns find addresses of mail and network, telephone numbers, cards, accounts and the like. They
-do not find names, nor where people live; an installed spaCy model finds some of these.
+Patterns find e-mail and network addresses, telephone, card and account numbers and the like. They
+do not find names or places of residence; an installed spaCy model finds some of these.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine
     from spacy.language import Language
 
-LEAST_SCORE = 0.4
-"""Presidio's scores below are guesses: digits that might be anything."""
+MIN_SCORE = 0.4
+"""Presidio's lower scores are guesses: digits that might be anything."""
 
 PIECE_CHARACTERS = 100_000
+"""Characters that are analysed at once: Presidio's and spaCy's memory grows with them."""
 
 LANGUAGE = "en"
-"""Of the words around a number that make it likelier to be a telephone's, a card's …"""
+"""Language of the context words around a number that raise the score of its kind."""
 
-_BY_MODEL = ("PERSON", "LOCATION", "NRP")
+_MODEL_KINDS = ("PERSON", "LOCATION", "NRP")
+"""Kinds that only a spaCy model finds; NRP is nationality, religion or political group."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Personal data at a place in a text."""
+class Span:
+    """A part of a text that is personal data."""
 
     kind: str
     start: int
@@ -51,119 +53,124 @@ class PersonalData:
 
     def __init__(self, model: str | None = None) -> None:
         with needs_extra("--pii"):
-            self._words = _words(model)
-            self._engine, self.kinds = _engine(self._words, has_model=model is not None)
+            self._nlp = _load_nlp(model)
+            self._engine, self.kinds = _engine(self._nlp, has_model=model is not None)
 
     @property
-    def words_remembered(self) -> int:
-        """How many words are in memory; it does not grow with what is read."""
-        return len(self._words.vocab.strings)
+    def vocabulary_size(self) -> int:
+        """Words in memory; their number does not grow with what is read."""
+        return len(self._nlp.vocab.strings)
 
-    def find(self, text: str) -> list[Found]:
-        """Return what is found in a text, in order, no two overlapping."""
-        found = []
-        for at, piece in pieces(text, PIECE_CHARACTERS):
-            words: Any = _WordsWhenAsked(self._engine.nlp_engine, piece)
-            # Outside of a zone, spaCy would remember every word that it ever sees.
-            with self._words.memory_zone():
+    def find(self, text: str) -> list[Span]:
+        """Return the personal data in a text, in order and without overlaps."""
+        spans = []
+        for offset, piece in pieces(text, PIECE_CHARACTERS):
+            artifacts: Any = _LazyNlpArtifacts(self._engine.nlp_engine, piece)
+            # Outside of a zone, spaCy would keep every word that it ever reads in memory.
+            with self._nlp.memory_zone():
                 results = self._engine.analyze(
-                    piece, language=LANGUAGE, entities=self.kinds, score_threshold=LEAST_SCORE,
-                    nlp_artifacts=words,
+                    piece, language=LANGUAGE, entities=self.kinds, score_threshold=MIN_SCORE,
+                    nlp_artifacts=artifacts,
                 )  # fmt: skip
-            found += [Found(r.entity_type, at + r.start, at + r.end) for r in _best(results)]
-        return found
+            spans += [
+                Span(result.entity_type, offset + result.start, offset + result.end)
+                for result in _without_overlaps(results)
+            ]
+        return spans
 
-    def redact(self, text: str, found: list[Found]) -> str:
-        """Return a text with each finding replaced by its kind: ``<EMAIL_ADDRESS>``."""
-        parts, at = [], 0
-        for one in found:
-            parts += [text[at : one.start], f"<{one.kind}>"]
-            at = one.end
-        return "".join([*parts, text[at:]])
+    def redact(self, text: str, spans: list[Span]) -> str:
+        """Return a text with each span replaced by its kind: ``<EMAIL_ADDRESS>``."""
+        parts, end = [], 0
+        for span in spans:
+            parts += [text[end : span.start], f"<{span.kind}>"]
+            end = span.end
+        return "".join([*parts, text[end:]])
 
 
-class _WordsWhenAsked:
-    """A text's words for Presidio, split once one of them is asked for.
+class _LazyNlpArtifacts:
+    """A text's words for Presidio, which are tokenized on first use.
 
-    Patterns need no words; those around a finding are asked for, and in most texts there is none.
-    Splitting takes longer than all patterns together.
+    Patterns need no words. Presidio uses those around a match, and most texts have none; tokenizing
+    takes longer than all patterns together.
     """
 
-    def __init__(self, splitter: Any, text: str) -> None:
-        self._split = partial(splitter.process_text, text, LANGUAGE)
+    def __init__(self, nlp_engine: Any, text: str) -> None:
+        self._tokenize = partial(nlp_engine.process_text, text, LANGUAGE)
 
     def __getattr__(self, name: str) -> Any:
-        words = self._split()
-        self.__dict__.update(vars(words))
-        return getattr(words, name)
+        # Called only for attributes that are missing: from then on they are all set.
+        artifacts = self._tokenize()
+        self.__dict__.update(vars(artifacts))
+        return getattr(artifacts, name)
 
 
-def _best(results: list[Any]) -> list[Any]:
-    """Return findings in order of place; of overlapping ones the surest, then the longest."""
-    chosen: list[Any] = []
-    for one in sorted(results, key=lambda r: (-r.score, r.start - r.end, r.start, r.entity_type)):
-        if all(one.end <= other.start or one.start >= other.end for other in chosen):
-            chosen.append(one)
-    return sorted(chosen, key=lambda r: r.start)
+def _without_overlaps(results: list[Any]) -> list[Any]:
+    """Return results by position; of overlapping ones that of the highest score, then longest."""
+    best: list[Any] = []
+    # Place and kind break ties, so that the same text always gives the same result.
+    for result in sorted(
+        results, key=lambda r: (-r.score, r.start - r.end, r.start, r.entity_type)
+    ):
+        if all(result.end <= other.start or result.start >= other.end for other in best):
+            best.append(result)
+    return sorted(best, key=lambda r: r.start)
 
 
-def _engine(words: Language, *, has_model: bool) -> tuple[AnalyzerEngine, list[str]]:
+def _engine(nlp: Language, *, has_model: bool) -> tuple[AnalyzerEngine, list[str]]:
     import presidio_analyzer
-    from presidio_analyzer import predefined_recognizers as known
+    from presidio_analyzer import predefined_recognizers as predefined
 
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     recognizers = [
-        _email_recognizer(), known.PhoneRecognizer(), known.CreditCardRecognizer(),
-        known.IbanRecognizer(), known.IpRecognizer(), known.MacAddressRecognizer(),
-        known.CryptoRecognizer(), known.UsSsnRecognizer(), known.UsItinRecognizer(),
-        known.UkNinoRecognizer(),
+        _email_recognizer(), predefined.PhoneRecognizer(), predefined.CreditCardRecognizer(),
+        predefined.IbanRecognizer(), predefined.IpRecognizer(), predefined.MacAddressRecognizer(),
+        predefined.CryptoRecognizer(), predefined.UsSsnRecognizer(), predefined.UsItinRecognizer(),
+        predefined.UkNinoRecognizer(),
     ]  # fmt: skip
-    kinds = sorted({kind for one in recognizers for kind in one.supported_entities})
+    kinds = sorted({kind for recognizer in recognizers for kind in recognizer.supported_entities})
     if has_model:
-        recognizers.append(known.SpacyRecognizer(supported_entities=list(_BY_MODEL)))
-        kinds += _BY_MODEL
+        recognizers.append(predefined.SpacyRecognizer(supported_entities=list(_MODEL_KINDS)))
+        kinds += _MODEL_KINDS
     registry = presidio_analyzer.RecognizerRegistry(
         recognizers=recognizers, supported_languages=[LANGUAGE]
     )
-    splitter = presidio_analyzer.nlp_engine.SpacyNlpEngine()
-    splitter.nlp = {LANGUAGE: words}  # type: ignore[assignment]
+    nlp_engine = presidio_analyzer.nlp_engine.SpacyNlpEngine()
+    # Set directly: its own load() would download the model.
+    nlp_engine.nlp = {LANGUAGE: nlp}  # type: ignore[assignment]
     engine = presidio_analyzer.AnalyzerEngine(
-        registry=registry, nlp_engine=splitter, supported_languages=[LANGUAGE]
+        registry=registry, nlp_engine=nlp_engine, supported_languages=[LANGUAGE]
     )
     return engine, kinds
 
 
 def _email_recognizer() -> Any:
-    """Return the recogniser of mail addresses, held against the suffixes that came installed.
+    """Return a recogniser of e-mail addresses that uses the installed list of domain suffixes.
 
-    Presidio's own asks the network for the newest list at its first use.
+    Presidio's own fetches the newest list from the network on first use.
     """
     import tldextract
     from presidio_analyzer.predefined_recognizers import EmailRecognizer
 
-    split = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
     class OfflineEmailRecognizer(EmailRecognizer):
         def validate_result(self, pattern_text: str) -> bool:
-            return bool(split(pattern_text).fqdn)
+            return bool(extract(pattern_text).fqdn)
 
     return OfflineEmailRecognizer()
 
 
-def _words(model: str | None) -> Language:
-    """Return what splits a text into words, with a model's findings if there is one.
-
-    Presidio's own way to load a model would download it.
-    """
+def _load_nlp(model: str | None) -> Language:
+    """Load a spaCy model, or a mere tokenizer where there is none. Nothing is downloaded."""
     import spacy
 
     if model is None:
         return spacy.blank(LANGUAGE)
     if not spacy.util.is_package(model):
-        there = spacy.util.get_installed_models()
+        models = spacy.util.get_installed_models()
         raise InputError(
-            f"--pii-model: no spaCy model {model!r} is installed; "
-            f"{'those that are: ' + ', '.join(there) if there else 'none is'}. Install it, or "
-            "leave --pii-model away: names and places are then not found."
+            f"--pii-model: no spaCy model {model!r} is installed "
+            f"(installed: {', '.join(models) or 'none'}). Install it, or omit --pii-model: names "
+            "and places are then not found."
         )
     return spacy.load(model)

@@ -1,4 +1,4 @@
-"""Sources to shards, document by document: resumable, in little memory, always the same bytes."""
+"""From sources to shards, document by document: resumable, in little memory, reproducible."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from carbon_trainer.curation.files import (
 )
 from carbon_trainer.curation.sources import Source
 from carbon_trainer.curation.state import Position, State
-from carbon_trainer.data.readers import Document, records_in
+from carbon_trainer.data.readers import Document, documents_in
 from carbon_trainer.errors import InputError
 from carbon_trainer.files import sha256_of
 
 FORMAT = 1
-"""Changes when the same sources and settings would give other data than before."""
+"""Changed whenever the same sources and settings would give different data than before."""
 
 COMMIT_DOCUMENTS = 256
-"""Documents between two commits: what a kill loses."""
+"""Documents between two commits, which a kill loses."""
 
 LIBRARIES = (
     "badwords-py", "datasketch", "lingua-language-detector", "phonenumbers", "presidio-analyzer",
@@ -40,25 +40,25 @@ LIBRARIES = (
 
 def library_versions() -> dict[str, str]:
     """Return the versions of the libraries that decide what is kept."""
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def made_from(config: PrepareConfig, sources: list[Source]) -> str:
     """Return a hash of all that decides the data: sources, settings, lists, libraries."""
-    told = {
+    inputs = {
         "format": FORMAT,
         "sources": [(s.name, s.licence, s.origin, s.corpus.sha256) for s in sources],
         "settings": config.choices(),
         "lists": [_list_sha256(path) for path in (config.remove, config.blocklist)],
         "libraries": library_versions(),
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def _list_sha256(path: Path | None) -> str | None:
@@ -73,42 +73,43 @@ def prepare(
     position: Position,
     check: Callable[[], None],
 ) -> None:
-    """Deal with every document that has not been dealt with, and write the data's files.
+    """Process every document that is not processed yet, and write the data's files.
 
     Args:
         config: the settings.
         sources: in order.
-        cleaner: decides of each document.
-        state: what was done before, and is done now.
-        position: how far it is.
-        check: is called between documents; what it raises ends the work where it is.
+        cleaner: decides for each document.
+        state: the database of the work so far.
+        position: the progress so far.
+        check: called between documents; an exception from it ends the work there.
 
     Raises:
         InputError: if a source cannot be read or a file not written.
     """
     if position.is_done:
         return
-    to = _folder(config)
-    remove_unfinished_files(to)
-    for source, file, name, document in _left(sources, position):
+    folder = _target_folder(config)
+    remove_unfinished_files(folder)
+    for source, file, name, document in _remaining(sources, position):
         check()
         position.source, position.file, position.row = source, file, document.row
-        cleaner.take(sources[source], document.id or _name(name, document), document)
+        doc_id = document.id or _fallback_id(name, document)
+        cleaner.process(sources[source], doc_id, document)
         if position.pending_bytes >= config.shard_mb * 1_000_000:
-            _write_shard(to, state, position)
+            _write_shard(folder, state, position)
         elif position.read % COMMIT_DOCUMENTS == 0:
             state.commit(position)
     if position.pending_bytes:
-        _write_shard(to, state, position)
+        _write_shard(folder, state, position)
     if not position.documents:
         state.commit(position)
         raise InputError(
-            f"no document is left of {position.read:,}: "
-            f"{reasons_text(position.all_removed()) or 'there is none'}. Give more text, or other "
-            "settings and another --to."
+            f"none of {position.read:,} documents is kept: "
+            f"{reasons_text(position.all_removed()) or 'there are none'}. Give more text, or "
+            "different settings and another --to."
         )
-    write_text(_in(to, MANIFEST), manifest(sources))
-    write_index(_in(to, INDEX), state.index())
+    write_text(_path_in(folder, MANIFEST), manifest(sources))
+    write_index(_path_in(folder, INDEX), state.index())
     position.is_done = True
     state.commit(position)
 
@@ -119,45 +120,50 @@ def manifest(sources: list[Source]) -> str:
 
 
 def reasons_text(counts: dict[str, int]) -> str:
-    """Write counts by reason for people: ``3 exact duplicate, 1 personal data``."""
+    """Format counts by reason for people: ``3 exact duplicate, 1 personal data``."""
     return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 
-def _left(sources: list[Source], position: Position) -> Iterator[tuple[int, int, str, Document]]:
-    """Yield every document that has not been dealt with, and where it is."""
-    done = position.source, position.file, position.row
-    for number, source in enumerate(sources):
-        for at, file in enumerate(source.corpus.files):
-            if (number, at) < done[:2]:
+def _remaining(
+    sources: list[Source], position: Position
+) -> Iterator[tuple[int, int, str, Document]]:
+    """Yield source, file, file name and document for every document that is not processed yet.
+
+    The position is advanced by the caller while this runs, so its start is copied.
+    """
+    start = position.source, position.file, position.row
+    for source_index, source in enumerate(sources):
+        for file_index, file in enumerate(source.corpus.files):
+            if (source_index, file_index) < start[:2]:
                 continue
-            for document in records_in(file.path, source.corpus.text_field):
-                if (number, at, document.row) > done:
-                    yield number, at, file.name, document
+            for document in documents_in(file.path, source.corpus.text_field):
+                if (source_index, file_index, document.row) > start:
+                    yield source_index, file_index, file.name, document
 
 
-def _name(name: str, document: Document) -> str:
-    """Name a document that has no id: its file and row."""
-    # Names of files may hold bytes that are no UTF-8, which Parquet's texts cannot.
+def _fallback_id(name: str, document: Document) -> str:
+    """Return the id of a document that states none: its file and row."""
+    # File names may hold bytes that are not UTF-8, which Parquet's strings cannot.
     clean = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return f"{clean}#{document.row}"
 
 
-def _write_shard(to: Path, state: State, position: Position) -> None:
-    """Write what waits. If killed before the commit, the same is written again."""
-    path = _in(to, f"part-{len(position.shards):05d}.parquet")
+def _write_shard(folder: Path, state: State, position: Position) -> None:
+    """Write the pending documents. If killed before the commit, the same file is written again."""
+    path = _path_in(folder, f"part-{len(position.shards):05d}.parquet")
     position.shards.append(write_shard(path, iter(state.pending())))
-    state.written()
+    state.clear_pending()
     position.pending_bytes = 0
     state.commit(position)
 
 
-def _folder(config: PrepareConfig) -> Path:
+def _target_folder(config: PrepareConfig) -> Path:
     if config.to is None:
         raise InputError("say where the dataset is to be written, with --to FOLDER.")
     return config.to
 
 
-def _in(folder: Path, name: str) -> Path:
+def _path_in(folder: Path, name: str) -> Path:
     path = folder / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,5 +174,5 @@ def _in(folder: Path, name: str) -> Path:
 
 def data_sha256(shards: list[dict[str, Any]]) -> str:
     """Return a dataset's hash: of the sorted lines ``sha256  bytes  name`` of its shards."""
-    lines = sorted(f"{one['sha256']}  {one['bytes']}  {one['file']}\n" for one in shards)
+    lines = sorted(f"{shard['sha256']}  {shard['bytes']}  {shard['file']}\n" for shard in shards)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

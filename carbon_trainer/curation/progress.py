@@ -1,4 +1,4 @@
-"""Shows how a preparation goes: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a preparation: a live line on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from carbon_trainer.curation.state import Position
 from carbon_trainer.units import MJ_PER_KWH, energy_text
 
-LINE_S = 10.0
+LINE_INTERVAL_S = 10.0
 
 
 @contextmanager
-def shown(console: Console, how: str) -> Iterator[Callable[[Position], None]]:
-    """Yield what shows how far a preparation is.
+def progress_display(console: Console, mode: str) -> Iterator[Callable[[Position], None]]:
+    """Yield a function that displays a preparation's progress.
 
     Args:
-        console: where to.
-        how: ``auto``, ``bar``, ``lines`` or ``off``.
+        console: where to display it.
+        mode: ``auto``, ``bar``, ``lines`` or ``off``.
     """
-    if how == "off":
+    if mode == "off":
         yield lambda _: None
-    elif how == "lines" or (how == "auto" and not console.is_terminal):
+    elif mode == "lines" or (mode == "auto" and not console.is_terminal):
         yield _lines(console)
     else:
         with Progress(
@@ -36,15 +36,15 @@ def shown(console: Console, how: str) -> Iterator[Callable[[Position], None]]:
 
 
 def _lines(console: Console) -> Callable[[Position], None]:
-    told_s = time.monotonic()
+    printed_s = time.monotonic()
 
-    def show(position: Position) -> None:
-        nonlocal told_s
-        if time.monotonic() - told_s >= LINE_S:
-            told_s = time.monotonic()
+    def print_line(position: Position) -> None:
+        nonlocal printed_s
+        if time.monotonic() - printed_s >= LINE_INTERVAL_S:
+            printed_s = time.monotonic()
             console.print(_text(position), soft_wrap=True)
 
-    return show
+    return print_line
 
 
 def _text(position: Position) -> str:

@@ -1,4 +1,4 @@
-"""Removal lists: which documents and whose data must not be in a dataset."""
+"""Removal lists: the documents and personal data that must not be in a dataset."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 @dataclass(frozen=True)
 class RemovalList:
-    """What must not be in a dataset.
+    """Entries that must not be in a dataset.
 
     Attributes:
         ids: of documents.
-        hashes: SHA-256 of documents' texts, of the text as it is or with its white space evened.
-        patterns: for each entry that is looked for in texts: kind and compiled expression.
+        hashes: SHA-256 of documents' texts, as they are or with normalized white space.
+        patterns: kind and compiled expression of the entries that are searched for in texts.
     """
 
     ids: frozenset[str]
@@ -32,19 +32,19 @@ class RemovalList:
     patterns: tuple[tuple[str, re.Pattern[str]], ...]
 
     def kind_of(self, doc_id: str, hashes: tuple[bytes, ...], text: str | None) -> str | None:
-        """Return the kind of entry that names a document; None where none does.
+        """Return the kind of the first entry that matches a document; None where none does.
 
         Args:
             doc_id: its id.
             hashes: SHA-256 of its text, in each of its forms.
-            text: its text; None to look at id and hashes only.
+            text: its text; None to compare id and hashes only.
         """
         if doc_id in self.ids:
             return "id"
         if not self.hashes.isdisjoint(hashes):
             return "sha256"
-        found = (kind for kind, pattern in self.patterns if text and pattern.search(text))
-        return next(found, None)
+        kinds = (kind for kind, pattern in self.patterns if text and pattern.search(text))
+        return next(kinds, None)
 
 
 def read_removal_list(path: Path) -> RemovalList:
@@ -55,26 +55,26 @@ def read_removal_list(path: Path) -> RemovalList:
             for people.
 
     Raises:
-        InputError: naming file, line and what is wrong, if any line of it cannot be understood:
-            a list that is obeyed in part would be worse than none.
+        InputError: if any line is invalid, with file, line and reason: applying a list in part
+            would be worse than not applying it.
     """
     ids, hashes = set(), set()
-    looked_for: dict[str, list[str]] = {"text": [], "email": [], "regex": []}
+    expressions: dict[str, list[str]] = {"text": [], "email": [], "regex": []}
     for line, kind, value in _entries(path):
         if kind == "id":
             ids.add(value)
         elif kind == "sha256":
             if not _SHA256.fullmatch(value):
                 raise InputError(
-                    f"{path}, line {line}: {value!r} is no SHA-256: it has 64 hexadecimal digits."
+                    f"{path}, line {line}: {value!r} is not a SHA-256 of 64 hexadecimal digits."
                 )
             hashes.add(bytes.fromhex(value))
         else:
-            looked_for[kind].append(_expression(path, line, kind, value))
-    joined = {kind: "|".join(looked_for[kind]) for kind in ("text", "email") if looked_for[kind]}
-    patterns = [(kind, re.compile(each, re.IGNORECASE)) for kind, each in joined.items()]
-    # Expressions stay apart: each may have flags and groups of its own.
-    patterns += [("regex", re.compile(each)) for each in looked_for["regex"]]
+            expressions[kind].append(_expression(path, line, kind, value))
+    joined = {kind: "|".join(expressions[kind]) for kind in ("text", "email") if expressions[kind]}
+    patterns = [(kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in joined.items()]
+    # Not joined: each may have flags and groups of its own.
+    patterns += [("regex", re.compile(pattern)) for pattern in expressions["regex"]]
     return RemovalList(frozenset(ids), frozenset(hashes), tuple(patterns))
 
 
@@ -83,18 +83,19 @@ def _expression(path: Path, line: int, kind: str, value: str) -> str:
         return re.escape(value)
     if kind == "email":
         if not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
-            raise InputError(f"{path}, line {line}: {value!r} is no e-mail address.")
+            raise InputError(f"{path}, line {line}: {value!r} is not an e-mail address.")
+        # Not within a longer address; a full stop after it ends a sentence, not the domain.
         return rf"(?<![\w.+-]){re.escape(value)}(?![\w-]|\.\w)"
     try:
         pattern = re.compile(value)
     except re.error as error:
         raise InputError(
-            f"{path}, line {line}: {value!r} is no regular expression: {error}."
+            f"{path}, line {line}: {value!r} is not a regular expression: {error}."
         ) from error
     if pattern.match(""):
         raise InputError(
-            f"{path}, line {line}: the expression {value!r} matches every text: write what must be "
-            "there."
+            f"{path}, line {line}: the expression {value!r} matches every text: make it "
+            "more specific."
         )
     return value
 
@@ -110,7 +111,7 @@ def _entries(path: Path) -> Iterator[tuple[int, str, str]]:
             for line, row in rows:
                 yield line, *_entry(path, line, row)
     except csv.Error as error:
-        raise InputError(f"{path} is no CSV that can be read: {error}.") from error
+        raise InputError(f"{path} is not valid CSV: {error}.") from error
 
 
 def _csv_rows(path: Path, file: Iterator[str]) -> Iterator[tuple[int, Mapping[str, object]]]:

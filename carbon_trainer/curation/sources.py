@@ -1,4 +1,4 @@
-"""Where text comes from: each source with its name, licence and origin."""
+"""The sources of a dataset's text, each with its name, licence and origin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from carbon_trainer.curation.config import PrepareConfig, SourceSettings
-from carbon_trainer.curation.licences import checked
+from carbon_trainer.curation.licences import check_licences
 from carbon_trainer.data.corpus import Corpus, find_corpus
 from carbon_trainer.errors import InputError
 
@@ -17,8 +17,8 @@ class Source:
 
     Attributes:
         name: unique within the dataset.
-        licence: of its documents that state none themselves; None if it is not stated.
-        origin: where it is from, for people.
+        licence: that of its documents that state none themselves; None if unknown.
+        origin: where it was obtained, for people.
         corpus: its files.
     """
 
@@ -29,56 +29,56 @@ class Source:
 
 
 def check_sources(config: PrepareConfig) -> list[SourceSettings]:
-    """Return what the sources are, each with a name of its own; nothing is read yet.
+    """Return the sources' settings, each with a unique name; nothing is read yet.
 
     Raises:
-        InputError: if one is not there, two have one name, a licence is not known, or the dataset
-            would be written into one.
+        InputError: if one does not exist, two have the same name, a licence is unknown, or the
+            dataset would be written into one.
     """
-    named = [*config.sources, *(SourceSettings(path=path) for path in config.data)]
-    if not named:
-        raise InputError("name the text to prepare: files or folders, or `sources` in a file.")
-    checked_sources: dict[str, SourceSettings] = {}
-    for one in named:
-        name = one.name or one.path.resolve().name
-        if name in checked_sources:
+    sources = [*config.sources, *(SourceSettings(path=path) for path in config.data)]
+    if not sources:
+        raise InputError("no text to prepare: give files or folders, or `sources` in a file.")
+    unique: dict[str, SourceSettings] = {}
+    for source in sources:
+        name = source.name or source.path.resolve().name
+        if name in unique:
             raise InputError(
-                f"two sources are called {name!r}: give them names, under `sources` in a file."
+                f"two sources have the name {name!r}: name them under `sources` in a file."
             )
-        if not one.path.exists():
-            raise InputError(f"there is no file or folder {one.path} to prepare.")
-        if config.to is not None and config.to.resolve().is_relative_to(one.path.resolve()):
+        if not source.path.exists():
+            raise InputError(f"there is no file or folder {source.path} to prepare.")
+        if config.to is not None and config.to.resolve().is_relative_to(source.path.resolve()):
             raise InputError(
-                f"--to {config.to} lies in the source {one.path}: choose a folder outside of it."
+                f"--to {config.to} is inside the source {source.path}: choose a folder outside it."
             )
-        licence = one.licence or config.data_licence
+        licence = source.licence or config.data_licence
         if licence is not None:
-            (licence,) = checked([licence], f"the licence of source {name!r}")
-        checked_sources[name] = one.model_copy(update={"name": name, "licence": licence})
-    return list(checked_sources.values())
+            (licence,) = check_licences([licence], f"the licence of source {name!r}")
+        unique[name] = source.model_copy(update={"name": name, "licence": licence})
+    return list(unique.values())
 
 
 def find_sources(
     settings: list[SourceSettings],
     text_field: str,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
     check: Callable[[], None] = lambda: None,
 ) -> list[Source]:
-    """Find and hash all sources, in the order in which they were named.
+    """Find and hash all sources, in the order in which they were given.
 
     Args:
         settings: from ``check_sources``.
         text_field: field or column with the text, in JSONL and Parquet.
-        say: is told how much there is.
-        check: is called for every megabyte that is read.
+        progress: called with each source's size, as a line for people.
+        check: called for every megabyte that is read.
 
     Raises:
         InputError: if one cannot be read.
     """
     return [
         Source(
-            one.name, one.licence, one.origin,
-            find_corpus([one.path], text_field=text_field, progress=say, check=check),
+            source.name, source.licence, source.origin,
+            find_corpus([source.path], text_field=text_field, progress=progress, check=check),
         )
-        for one in settings
+        for source in settings
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a preparation has done so far, on disk: killed at any moment, it goes on from there."""
+"""A preparation's progress, on disk: killed at any moment, it resumes from there."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from carbon_trainer.curation.disk import connect
 FILE = "state.sqlite"
 
 CACHE_KIB = 16 * 1024
-"""Memory that SQLite may use for pages; the rest stays on disk."""
+"""Memory that SQLite may use for pages, KiB; the rest stays on disk."""
 
 KEPT, SAME, NEAR = 0, 1, 2
-"""How a document is in the dataset: itself, as one of the same text, as one nearly the same."""
+"""How a document is related to the kept one that stands for it: itself, same text, near."""
 
 RELATIONS = ("kept", "exact duplicate", "near duplicate")
 
@@ -37,19 +37,21 @@ CREATE TABLE IF NOT EXISTS pending (
 
 @dataclass
 class Position:
-    """How far a preparation is, and what it has counted. Written with every commit.
+    """A preparation's progress and counts. Written with every commit, by its fields' names.
 
     Attributes:
         made_from: hash of sources, settings and libraries; the same command has the same.
         run_id: the run that meters it.
-        source, file, row: the last document that was dealt with, by index, index and row.
+        source, file, row: the last document that was processed, by index, index and row.
         read: documents read.
-        pending_bytes: text that waits to be written.
-        removed: documents left out, by ``source`` and reason, as JSON lists.
+        documents: documents kept.
+        characters: characters of the kept documents.
+        pending_bytes: text that is not written to a shard yet.
+        removed: documents left out, by source and reason.
         counts: documents read and kept by source, licences, languages, personal data …
         shards: name, documents, bytes and SHA-256 of each.
         energy_mj: what the run had used, millijoules.
-        is_done: whether every document is dealt with and every file of data written.
+        is_done: whether every document is processed and every file of data written.
     """
 
     made_from: str
@@ -67,15 +69,15 @@ class Position:
     energy_mj: int = 0
     is_done: bool = False
 
-    def count(self, what: str, key: str, by: int = 1) -> None:
-        """Count something."""
-        of = self.counts.setdefault(what, {})
-        of[key] = of.get(key, 0) + by
+    def count(self, counter: str, key: str) -> None:
+        """Add one to a key of a counter."""
+        counts = self.counts.setdefault(counter, {})
+        counts[key] = counts.get(key, 0) + 1
 
     def leave_out(self, source: str, reason: str) -> None:
         """Count a document that is left out."""
-        of = self.removed.setdefault(source, {})
-        of[reason] = of.get(reason, 0) + 1
+        counts = self.removed.setdefault(source, {})
+        counts[reason] = counts.get(reason, 0) + 1
 
     def all_removed(self) -> dict[str, int]:
         """Return how many documents were left out for each reason."""
@@ -86,10 +88,10 @@ class Position:
 
 
 class State:
-    """The database of one preparation. Nothing counts until ``commit``.
+    """The database of one preparation. Nothing is permanent until ``commit``.
 
     Args:
-        folder: where it lies; made if it is not there.
+        folder: its folder, which is created if it does not exist.
 
     Raises:
         InputError: if it cannot be written.
@@ -98,62 +100,65 @@ class State:
     def __init__(self, folder: Path) -> None:
         self.connection = connect(folder / FILE)
         self.connection.execute("PRAGMA journal_mode = WAL")
+        # A loss of power may undo the last commits, but not damage the database: documents are then
+        # processed again, which is cheaper than a sync for each commit.
         self.connection.execute("PRAGMA synchronous = NORMAL")
         self.connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        # Holds the write lock from here on, so that two processes never work in one folder.
         self.connection.execute("BEGIN IMMEDIATE")
         for statement in _TABLES.split(";")[:-1]:
             self.connection.execute(statement)
 
     def position(self) -> Position | None:
-        """Return how far it is; None where nothing has been done."""
+        """Return the progress at the last commit; None where nothing has been done."""
         row = self.connection.execute("SELECT value FROM state").fetchone()
         return None if row is None else Position(**json.loads(row[0]))
 
     def commit(self, position: Position) -> None:
-        """Make all that was done until now count."""
+        """Make all that was done until now permanent."""
         value = json.dumps(asdict(position))
         self.connection.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", (value,))
         self.connection.execute("COMMIT")
         self.connection.execute("BEGIN IMMEDIATE")
 
     def close(self) -> None:
-        """Let go of the database; what was not committed is forgotten."""
+        """Close the database; what was not committed is discarded."""
         self.connection.rollback()
         self.connection.close()
 
     # Documents
 
-    def kept_with(self, evened_sha256: bytes) -> int | None:
-        """Return the number of the kept document of a text; None if none is."""
+    def original_of(self, normalized_sha256: bytes) -> int | None:
+        """Return the number of the kept document with a text; None if there is none."""
         row = self.connection.execute(
-            "SELECT n FROM kept WHERE evened_sha256 = ?", (evened_sha256,)
+            "SELECT n FROM kept WHERE evened_sha256 = ?", (normalized_sha256,)
         ).fetchone()
         return None if row is None else int(row[0])
 
-    def remember(
+    def add_document(
         self, n: int, source: str, doc_id: str, hashes: tuple[bytes, bytes], relation: int,
-        kept: int,
+        original: int,
     ) -> None:  # fmt: skip
-        """Put a document into the index: itself kept, or a duplicate of one that is."""
+        """Add a document to the index: a kept one, or a duplicate of the kept ``original``."""
         self.connection.execute(
             "INSERT INTO documents VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (n, source, doc_id, *hashes, relation, kept),
+            (n, source, doc_id, *hashes, relation, original),
         )
         if relation == KEPT:
             self.connection.execute("INSERT INTO kept VALUES (?, ?)", (hashes[1], n))
 
-    def put(self, row: tuple[int, str, str, str, str | None, str | None]) -> None:
-        """Let a kept document wait to be written: n, text, id, source, licence, language."""
+    def add_pending(self, row: tuple[int, str, str, str, str | None, str | None]) -> None:
+        """Add a kept document to be written: n, text, id, source, licence, language."""
         self.connection.execute("INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def pending(self) -> Iterator[tuple[Any, ...]]:
-        """Yield what waits to be written, in order: text, id, source, licence, language."""
+        """Yield documents to be written, in order: text, id, source, licence, language."""
         return self.connection.execute(
             "SELECT text, id, source, licence, language FROM pending ORDER BY n"
         )
 
-    def written(self) -> None:
-        """Forget what waited to be written."""
+    def clear_pending(self) -> None:
+        """Remove the documents to be written, as they are written."""
         self.connection.execute("DELETE FROM pending")
 
     def index(self) -> Iterator[tuple[Any, ...]]:

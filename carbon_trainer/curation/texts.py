@@ -1,4 +1,4 @@
-"""What makes two texts the same: their hashes, and the shape of a near duplicate."""
+"""Normalizing, hashing and cutting texts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import unicodedata
 
 
-def evened(text: str) -> str:
-    """Return a text in Unicode's form NFC with every run of white space made one space."""
+def normalize(text: str) -> str:
+    """Return a text in Unicode's form NFC with each sequence of white space made one space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
@@ -16,22 +16,24 @@ def sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def pieces(text: str, longest: int) -> list[tuple[int, str]]:
+def pieces(text: str, max_characters: int) -> list[tuple[int, str]]:
     """Cut a text at white space into pieces.
 
     Args:
-        text: to cut.
-        longest: the most characters in a piece.
+        text: the text.
+        max_characters: the most characters in a piece; one without white space is cut there.
 
     Returns:
-        Each piece with its place in the text.
+        Each piece with its offset in the text.
     """
-    found, start = [], 0
-    while len(text) - start > longest:
-        end = start + longest
-        at = max(text.rfind(" ", start + longest // 2, end), text.rfind("\n", start, end))
-        end = end if at <= start else at + 1
-        found.append((start, text[start:end]))
+    parts, start = [], 0
+    while len(text) - start > max_characters:
+        end = start + max_characters
+        # A space near the beginning would make the piece short; a line end is worth it.
+        space = text.rfind(" ", start + max_characters // 2, end)
+        cut = max(space, text.rfind("\n", start, end))
+        end = end if cut <= start else cut + 1
+        parts.append((start, text[start:end]))
         start = end
-    found.append((start, text[start:]))
-    return found
+    parts.append((start, text[start:]))
+    return parts

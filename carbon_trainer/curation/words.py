@@ -1,4 +1,4 @@
-"""Words and phrases that are looked for in texts, many at once."""
+"""Searching texts for many words and phrases at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from carbon_trainer.curation.texts import evened
+from carbon_trainer.curation.texts import normalize
 
 _Node: TypeAlias = dict[str, "_Node"]
 
@@ -14,42 +14,44 @@ _END = ""
 """Key of a node where a word ends."""
 
 
-def folded(lines: Iterable[str]) -> frozenset[str]:
-    """Return words and phrases as they are looked for: white space and case evened, none empty."""
-    return frozenset(filter(None, (evened(line).casefold() for line in lines)))
+def fold_words(lines: Iterable[str]) -> frozenset[str]:
+    """Return words and phrases with normalized white space and folded case, without empty ones."""
+    return frozenset(filter(None, (normalize(line).casefold() for line in lines)))
 
 
 class Words:
-    """Words and phrases to look for.
+    """Words and phrases to search for.
 
     Args:
-        words: from ``folded``.
-        spaced: whether the texts' language parts its words. Where it does not, entries are looked
-            for within longer ones too, but for those in Latin letters.
+        words: from ``fold_words``.
+        spaced: whether the texts' language separates words by spaces. Where it does not, entries
+            match within longer ones too, except those in Latin letters.
     """
 
     def __init__(self, words: Iterable[str], *, spaced: bool = True) -> None:
-        wanted = frozenset(words)
-        latin = frozenset(word for word in wanted if word.isascii())
+        entries = frozenset(words)
+        latin = frozenset(word for word in entries if word.isascii())
         if spaced:
-            patterns = [rf"(?<!\w){_any_of(wanted)}(?!\w)"]
+            patterns = [rf"(?<!\w){_any_of(entries)}(?!\w)"]
         else:
             patterns = [
-                _any_of(wanted - latin) if wanted - latin else "",
+                _any_of(entries - latin) if entries - latin else "",
+                # ASCII's \w: letters of other scripts beside a Latin entry do not lengthen it.
                 rf"(?a:(?<!\w){_any_of(latin)}(?!\w))" if latin else "",
             ]
         self._patterns = [re.compile(pattern) for pattern in patterns if pattern]
 
-    def count(self, even: str) -> int:
-        """Return how many different ones are in a text whose white space is even."""
-        text = even.casefold()
+    def count(self, normalized: str) -> int:
+        """Return how many different entries are in a text from ``texts.normalize``."""
+        text = normalized.casefold()
         return sum(len(set(pattern.findall(text))) for pattern in self._patterns)
 
 
 def _any_of(words: Iterable[str]) -> str:
-    """Return an expression of words by their common beginnings; the longest that fits is found.
+    """Return an expression for any of the words; the longest that fits matches.
 
-    An alternation of the words themselves is tried word by word.
+    It branches by common prefixes, as a trie: a plain alternation of thousands of words is tried
+    word by word at every position of a text.
     """
     root: _Node = {}
     for word in words:
@@ -62,11 +64,12 @@ def _any_of(words: Iterable[str]) -> str:
 
 def _expression(node: _Node) -> str:
     start = ""
+    # A chain without branches is followed in a loop: long phrases would be too deep to recurse.
     while len(node) == 1 and _END not in node:
         ((letter, node),) = node.items()
         start += re.escape(letter)
     branches = [
-        re.escape(letter) + _expression(after) for letter, after in sorted(node.items()) if letter
+        re.escape(letter) + _expression(child) for letter, child in sorted(node.items()) if letter
     ]
     if not branches:
         return start

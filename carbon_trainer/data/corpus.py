@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from carbon_trainer.data.curated import CuratedDataset, dataset_at
-from carbon_trainer.data.readers import BINARY, PACKED, ROWS, cannot_read, documents_in, kind_of
+from carbon_trainer.data.readers import BINARY, PACKED, ROWS, cannot_read, kind_of, texts_in
 from carbon_trainer.errors import InputError
 
 CHUNK_BYTES = 1 << 20
@@ -100,7 +100,7 @@ class Corpus:
             InputError: if a file cannot be read as what its name says it is.
         """
         for file in self.files:
-            yield from documents_in(file.path, self.text_field)
+            yield from texts_in(file.path, self.text_field)
 
 
 def find_corpus(

@@ -54,12 +54,12 @@ def kind_of(path: Path) -> str:
     return both if both in PACKED else path.suffix.lower()
 
 
-def documents_in(path: Path, text_field: str) -> Iterator[str]:
-    """Yield the text of a file's documents in order; as ``records_in``."""
-    return (document.text for document in records_in(path, text_field))
+def texts_in(path: Path, text_field: str) -> Iterator[str]:
+    """Yield the text of a file's documents in order; as ``documents_in``."""
+    return (document.text for document in documents_in(path, text_field))
 
 
-def records_in(path: Path, text_field: str) -> Iterator[Document]:
+def documents_in(path: Path, text_field: str) -> Iterator[Document]:
     """Yield a file's documents in order.
 
     Args:

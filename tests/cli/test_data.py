@@ -252,7 +252,7 @@ def test_a_document_that_takes_too_long_is_stopped_before_the_budget_is_exceeded
 ) -> None:
     write_rows(shell.folder / "a.jsonl", [{"text": prose(n, 30)} for n in range(600)])
     command = ["data", "prepare", "a.jsonl", *QUICK]
-    take = Cleaner.take
+    process = Cleaner.process
 
     def never_ends(self: Cleaner, source: Any, name: str, document: Any) -> None:
         while document.row == 400:
@@ -260,10 +260,10 @@ def test_a_document_that_takes_too_long_is_stopped_before_the_budget_is_exceeded
                 sum(range(1000))
             except Exception:  # noqa: BLE001 - as a library might
                 continue
-        take(self, source, name, document)
+        process(self, source, name, document)
 
     with SimulatedNvml(SimulatedGpu(power=Constant(300.0), origin_ns=time.time_ns())).install():
-        monkeypatch.setattr(Cleaner, "take", never_ends)
+        monkeypatch.setattr(Cleaner, "process", never_ends)
         stopped = carbon_train(*command, "--to", "out", "--budget-kwh", "0.0005")
         assert stopped.status == 3, stopped.err
         assert "the budget of 0.0005 kWh is used up" in stopped.out
@@ -425,16 +425,19 @@ def test_a_dataset_prepared_again_with_the_removal_list_has_none_of_its_text(
     ("flags", "message"),
     [
         ([], "say where the dataset is to be written, with --to"),
-        (["--to", "out", "--languages", "xx"], "'xx' is no ISO 639-1 code"),
-        (["--to", "out", "--licences", "GPL"], "--licences: 'GPL' is no SPDX licence"),
-        (["--to", "out", "--data-licence", "MIT2"], "'MIT2' is no SPDX licence. Did you mean MIT"),
+        (["--to", "out", "--languages", "xx"], "'xx' is not the ISO 639-1 code"),
+        (["--to", "out", "--licences", "GPL"], "--licences: 'GPL' is not an SPDX licence"),
+        (
+            ["--to", "out", "--data-licence", "MIT2"],
+            "is not an SPDX licence. Did you mean MIT",
+        ),
         (["--to", "out", "--blocklist", "words.txt"], "blocklist needs explicit"),
         (["--to", "out", "--near-duplicates", "3"], "--near-duplicates is '3', but should be less"),
         (["--to", "out", "--pii", "hide"], "--pii is 'hide', but should be 'redact', 'drop'"),
         (["--to", "out", "--remove", "none.csv"], "there is no removal list none.csv"),
         (["--to", "out", "--zone", "ZZ"], "ZZ"),
         (["--to", "out", "nowhere"], "there is no file or folder nowhere to prepare"),
-        (["--to", "out", "mixed.jsonl"], "two sources are called 'mixed.jsonl'"),
+        (["--to", "out", "mixed.jsonl"], "two sources have the name 'mixed.jsonl'"),
         (["--to", "full"], "--to full is not empty (it holds thesis.txt)"),
         (["--to", "out", "--text-field", "body"], "line 1 has no field 'body'; its fields are"),
     ],
@@ -567,7 +570,7 @@ def test_an_unexpected_error_is_one_sentence_and_can_be_resumed(
         raise RuntimeError("a bug\nof ours")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Cleaner, "take", fails)
+        patched.setattr(Cleaner, "process", fails)
         result = carbon_train(*command)
     assert result.status == 1
     assert "failed: RuntimeError: a bug of ours; " in result.out

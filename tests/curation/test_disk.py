@@ -60,16 +60,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("largest", [20_000, 60_000, 150_000, 900_000])
-def test_files_that_may_not_grow_end_it_in_a_sentence_and_it_goes_on_to_the_same_bytes(
+def test_files_that_may_not_grow_end_it_in_a_sentence_and_it_resumes_to_the_same_bytes(
     folder: Path, largest: int
 ) -> None:
     to = f"out-{largest}"
     ended = _prepare(folder, to, largest)
-    said = [line for line in ended.err.splitlines() if line.startswith("carbon-train: ")]
+    messages = [line for line in ended.err.splitlines() if line.startswith("carbon-train: ")]
     assert ended.status == 2, ended.out
-    assert len(said) == 1
-    assert f"cannot write {to}/" in said[0]
-    assert said[0].endswith("give the same command again: it goes on where it was.")
+    assert len(messages) == 1
+    assert f"cannot write {to}/" in messages[0]
+    assert messages[0].endswith("run the same command again: it continues where it stopped.")
     assert "traceback" not in (ended.out + ended.err).lower()
     again = _prepare(folder, to)
     assert again.status == 0, again.err
@@ -87,7 +87,7 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in ended.err
 
 
-def test_a_database_that_is_full_is_told_by_any_statement(tmp_path: Path) -> None:
+def test_a_database_that_is_full_fails_any_statement_with_a_sentence(tmp_path: Path) -> None:
     connection = connect(tmp_path / "a.sqlite")
     connection.execute("PRAGMA max_page_count = 10")
     connection.execute("CREATE TABLE t (x)")
@@ -98,7 +98,7 @@ def test_a_database_that_is_full_is_told_by_any_statement(tmp_path: Path) -> Non
     connection.close()
 
 
-def test_a_database_that_may_only_be_read_is_told(tmp_path: Path) -> None:
+def test_a_database_that_may_only_be_read_is_named(tmp_path: Path) -> None:
     connection = connect(tmp_path / "a.sqlite")
     connection.execute("PRAGMA query_only = ON")
     with pytest.raises(InputError, match="attempt to write a readonly database"):
@@ -107,11 +107,11 @@ def test_a_database_that_may_only_be_read_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_another_preparation_in_the_same_folder_is_told(tmp_path: Path) -> None:
+def test_another_preparation_in_the_same_folder_is_named(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / FILE, isolation_level=None)
     other.execute("PRAGMA journal_mode = WAL")
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(InputError, match=f"another preparation is at work in {tmp_path}: let it"):
+    with pytest.raises(InputError, match=f"another preparation is running in {tmp_path}: let it"):
         State(tmp_path)
     other.close()
 

@@ -15,8 +15,8 @@ from carbon_trainer.curation.explicit import (
     OwnWords,
     explicit_words,
 )
-from carbon_trainer.curation.texts import evened
-from carbon_trainer.curation.words import Words, folded
+from carbon_trainer.curation.texts import normalize
+from carbon_trainer.curation.words import Words, fold_words
 from carbon_trainer.errors import InputError
 
 
@@ -34,35 +34,35 @@ def _own(tmp_path: Path, text: str) -> OwnWords:
 def test_whole_words_and_phrases_are_counted_each_once(tmp_path: Path) -> None:
     words = _own(tmp_path, "# ours\nfoo\n\nbad  phrase\n")
     assert words.words == {"": 2}
-    assert words.count(evened("FOO foo, a Bad\n phrase; food"), None) == 2
+    assert words.count(normalize("FOO foo, a Bad\n phrase; food"), None) == 2
     assert words.count("food and badphrase", "de") == 0
 
 
 def test_of_words_that_begin_alike_the_longest_is_found() -> None:
-    words = Words(folded(["foo", "foo bar", "foo bars", "fool", "b.r", "++"]))
+    words = Words(fold_words(["foo", "foo bar", "foo bars", "fool", "b.r", "++"]))
     assert words.count("a foo bar") == 1
     assert words.count("a foo barn, a fool, and a foo") == 2
     assert words.count("b.r, ber, c++ and ++") == 2
 
 
 def test_words_are_found_however_their_letters_are_composed() -> None:
-    assert Words(folded(["verfl\u0075\u0308cht"])).count(evened("Verfl\u00fccht!")) == 1
+    assert Words(fold_words(["verfl\u0075\u0308cht"])).count(normalize("Verfl\u00fccht!")) == 1
 
 
 def test_many_words_are_found_as_by_trying_one_after_the_other() -> None:
     draw = random.Random(1)
-    made = {"".join(draw.choices("ab c", k=draw.randrange(1, 7))) for _ in range(300)}
-    words = folded(made)
+    entries = {"".join(draw.choices("ab c", k=draw.randrange(1, 7))) for _ in range(300)}
+    words = fold_words(entries)
     ordered = sorted(words, key=lambda word: (-len(word), word))
     plain = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, ordered))})(?!\w)")
     for _ in range(200):
-        text = evened("".join(draw.choices("abcd  ", k=60)))
+        text = normalize("".join(draw.choices("abcd  ", k=60)))
         assert Words(words).count(text) == len(set(plain.findall(text)))
 
 
 def test_a_very_long_phrase_can_be_looked_for() -> None:
     phrase = "word " * 2000 + "end"
-    assert Words(folded([phrase])).count(f"a {phrase} and more") == 1
+    assert Words(fold_words([phrase])).count(f"a {phrase} and more") == 1
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
@@ -79,7 +79,7 @@ def test_a_text_is_held_against_the_list_of_its_language(library: LibraryWords) 
     assert library.count("so ein arsch", "en") == 0
 
 
-def test_where_the_language_was_not_told_it_is_taken_for_english(library: LibraryWords) -> None:
+def test_without_a_detected_language_english_is_assumed(library: LibraryWords) -> None:
     assert library.count("what the hell", None) == 1
 
 
@@ -105,7 +105,7 @@ def test_japanese_words_are_found_within_a_sentence_but_for_too_common_ones(
 
 
 def test_latin_entries_of_languages_without_spaces_are_whole_words() -> None:
-    words = Words(folded(["titt", "糞"]), spaced=False)
+    words = Words(fold_words(["titt", "糞"]), spaced=False)
     assert words.count("私はtittと糞") == 2
     assert words.count("atittb") == 0
 

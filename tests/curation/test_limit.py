@@ -19,7 +19,7 @@ def never_ends(started: threading.Event) -> None:
             continue
 
 
-def test_work_is_broken_off_once_the_limit_is_reached_even_by_one_who_catches_exceptions() -> None:
+def test_work_is_interrupted_once_the_limit_is_reached_even_where_exceptions_are_caught() -> None:
     started = threading.Event()
     before = signal.getsignal(SIGNAL)
     with pytest.raises(OverLimitError), HardLimit(started.is_set, 0.01):
@@ -33,17 +33,17 @@ def test_work_within_the_limit_is_left_alone_and_so_is_what_comes_after() -> Non
         total = sum(range(100_000))
     reached.set()
     assert total == 4_999_950_000
-    assert not [one for one in threading.enumerate() if one.name == "hard-limit"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "hard-limit"]
 
 
 def test_in_another_thread_it_does_nothing() -> None:
-    done = []
+    totals = []
 
     def work() -> None:
         with HardLimit(lambda: True, 0.01):
-            done.append(sum(range(100_000)))
+            totals.append(sum(range(100_000)))
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert done == [4_999_950_000]
+    assert totals == [4_999_950_000]

@@ -9,9 +9,9 @@ import pytest
 
 from carbon_trainer.curation.near import (
     PERMUTATIONS,
-    RUN_WORDS,
     SCHEME,
     SEED,
+    SHINGLE_WORDS,
     TABLES,
     NearDuplicates,
 )
@@ -28,11 +28,14 @@ def _words(seed: int, count: int = 200) -> list[str]:
     return [f"word{draw.randrange(5000)}" for _ in range(count)]
 
 
-def _similarity(one: list[str], other: list[str]) -> float:
-    runs = [
-        {tuple(w[i : i + RUN_WORDS]) for i in range(len(w) - RUN_WORDS + 1)} for w in (one, other)
-    ]
-    return len(runs[0] & runs[1]) / len(runs[0] | runs[1])
+def _shingles(words: list[str]) -> list[str]:
+    starts = range(len(words) - SHINGLE_WORDS + 1)
+    return [" ".join(words[i : i + SHINGLE_WORDS]) for i in starts]
+
+
+def _similarity(left: list[str], right: list[str]) -> float:
+    first, second = set(_shingles(left)), set(_shingles(right))
+    return len(first & second) / len(first | second)
 
 
 def test_a_text_with_a_word_more_is_found_among_many() -> None:
@@ -52,17 +55,17 @@ def test_a_text_of_other_words_is_not_found() -> None:
 def test_the_threshold_parts_what_is_clearly_above_it_from_what_is_clearly_below(
     changed: int, is_near: bool
 ) -> None:
-    one = _words(1)
-    step = len(one) // changed
-    other = [f"new{i}" if i % step == step // 2 else word for i, word in enumerate(one)]
-    distance = abs(_similarity(one, other) - 0.8)
+    words = _words(1)
+    step = len(words) // changed
+    other = [f"new{i}" if i % step == step // 2 else word for i, word in enumerate(words)]
+    distance = abs(_similarity(words, other) - 0.8)
     near = _index()
-    near.add(1, near.signature(" ".join(one)))
+    near.add(1, near.signature(" ".join(words)))
     assert distance > 4 * near.standard_error
     assert (near.find(near.signature(" ".join(other))) == 1) is is_near
 
 
-def test_texts_shorter_than_a_run_are_alike_only_if_equal() -> None:
+def test_texts_shorter_than_a_shingle_are_alike_only_if_equal() -> None:
     near = _index()
     near.add(1, near.signature("two words"))
     assert near.find(near.signature("two words")) == 1
@@ -80,11 +83,10 @@ def test_pairs_at_the_threshold_are_mostly_compared(threshold: float) -> None:
     assert _index(threshold).chance > 0.9
 
 
-def test_a_signature_is_what_datasketch_makes_of_the_same_runs() -> None:
+def test_a_signature_is_what_datasketch_makes_of_the_same_shingles() -> None:
     import datasketch
 
     words = _words(1)
-    runs = {" ".join(words[i : i + RUN_WORDS]).encode() for i in range(len(words) - RUN_WORDS + 1)}
     theirs = datasketch.MinHash(num_perm=PERMUTATIONS, seed=SEED, scheme=SCHEME)
-    theirs.update_batch(runs)
+    theirs.update_batch({shingle.encode() for shingle in _shingles(words)})
     assert (_index().signature(" ".join(words)) == theirs.hashvalues).all()

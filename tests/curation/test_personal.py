@@ -1,4 +1,4 @@
-"""Personal data is found by pattern, replaced by its kind, and nobody is asked."""
+"""Personal data is found by pattern, replaced by its kind, without any network."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def finder() -> PersonalData:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the network was touched")
 
@@ -61,7 +61,7 @@ def test_names_and_streets_are_not_found_by_patterns(finder: PersonalData) -> No
 
 @pytest.mark.slow
 def test_a_number_that_is_no_card_is_left(finder: PersonalData) -> None:
-    assert "CREDIT_CARD" not in {one.kind for one in finder.find("order 4111 1111 1111 1112")}
+    assert "CREDIT_CARD" not in {span.kind for span in finder.find("order 4111 1111 1111 1112")}
 
 
 @pytest.mark.slow
@@ -70,25 +70,25 @@ def test_places_are_right_in_a_long_text(
 ) -> None:
     monkeypatch.setattr(personal, "PIECE_CHARACTERS", 40)
     text = "plain words without anything in them here " * 3 + "and jane@example.com there"
-    (one,) = finder.find(text)
-    assert text[one.start : one.end] == "jane@example.com"
+    (span,) = finder.find(text)
+    assert text[span.start : span.end] == "jane@example.com"
 
 
 def test_pieces_are_cut_at_white_space_and_lose_nothing() -> None:
     text = "some words and\nsome more words " * 20 + "x" * 100
     cut = pieces(text, 30)
     assert "".join(piece for _, piece in cut) == text
-    assert all(text[at : at + len(piece)] == piece for at, piece in cut)
+    assert all(text[start : start + len(piece)] == piece for start, piece in cut)
     assert all(len(piece) <= 30 for _, piece in cut)
 
 
 @pytest.mark.slow
 def test_what_is_read_is_not_remembered(finder: PersonalData) -> None:
     finder.find("a first text")
-    before = finder.words_remembered
+    before = finder.vocabulary_size
     finder.find(" ".join(f"word{n}" for n in range(5000)))
     finder.find("a last text")
-    assert finder.words_remembered - before < 50
+    assert finder.vocabulary_size - before < 50
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_words_are_split_only_where_something_is_found(
 @pytest.mark.parametrize("text", [*EXAMPLES.values(), "ITIN 912-73-1234, taxpayer", "nothing"])
 def test_as_much_is_found_as_where_words_are_split_first(finder: PersonalData, text: str) -> None:
     first = finder._engine.analyze(
-        text, language="en", entities=finder.kinds, score_threshold=personal.LEAST_SCORE
+        text, language="en", entities=finder.kinds, score_threshold=personal.MIN_SCORE
     )
-    found = [(one.kind, one.start, one.end) for one in finder.find(text)]
-    assert found == [(r.entity_type, r.start, r.end) for r in personal._best(first)]
+    spans = [(span.kind, span.start, span.end) for span in finder.find(text)]
+    assert spans == [(r.entity_type, r.start, r.end) for r in personal._without_overlaps(first)]

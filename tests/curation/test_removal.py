@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.curation.removal import RemovalList, read_removal_list
-from carbon_trainer.curation.texts import evened, sha256
+from carbon_trainer.curation.texts import normalize, sha256
 from carbon_trainer.errors import InputError
 
 HASH = sha256("secret text").hex()
@@ -20,11 +20,11 @@ def _list(tmp_path: Path, *entries: str) -> RemovalList:
 
 
 def _kind(removal: RemovalList, text: str, doc_id: str = "d") -> str | None:
-    return removal.kind_of(doc_id, (sha256(text), sha256(evened(text))), text)
+    return removal.kind_of(doc_id, (sha256(text), sha256(normalize(text))), text)
 
 
 @pytest.mark.parametrize(
-    ("entry", "text", "found"),
+    ("entry", "text", "matches"),
     [
         ("text,Jane Doe", "by JANE DOE, 2001", True),
         ("text,Jane Doe", "by John Doe", False),
@@ -41,9 +41,9 @@ def _kind(removal: RemovalList, text: str, doc_id: str = "d") -> str | None:
         (f"sha256,{HASH}", "secret texts", False),
     ],
 )
-def test_what_is_in_a_text_is_found(tmp_path: Path, entry: str, text: str, found: bool) -> None:
+def test_what_is_in_a_text_is_found(tmp_path: Path, entry: str, text: str, matches: bool) -> None:
     kind = entry.split(",")[0]
-    assert _kind(_list(tmp_path, entry), text) == (kind if found else None)
+    assert _kind(_list(tmp_path, entry), text) == (kind if matches else None)
 
 
 def test_a_document_is_found_by_its_id(tmp_path: Path) -> None:
@@ -59,27 +59,27 @@ def test_a_list_may_be_jsonl_and_have_notes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         ("emial,a@b.c", "line 3: the kind is 'emial', not one of"),
         ("emial,a@b.c", "Did you mean email"),
         ("id,", "line 3 has no value."),
         ("id,a,b", "line 3 has more or fewer values than line 1."),
-        ("sha256,12ab", "line 3: '12ab' is no SHA-256: it has 64 hexadecimal digits."),
-        ("email,jane", "line 3: 'jane' is no e-mail address."),
-        ("regex,(", "line 3: '(' is no regular expression: "),
+        ("sha256,12ab", "line 3: '12ab' is not a SHA-256 of 64 hexadecimal digits."),
+        ("email,jane", "line 3: 'jane' is not an e-mail address."),
+        ("regex,(", "line 3: '(' is not a regular expression: "),
         ("regex,x*", "line 3: the expression 'x*' matches every text"),
     ],
 )
-def test_a_line_that_is_not_understood_is_named(tmp_path: Path, entry: str, said: str) -> None:
+def test_a_line_that_is_not_understood_is_named(tmp_path: Path, entry: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         _list(tmp_path, "id,fine", entry)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         (
             "a.csv",
@@ -93,11 +93,11 @@ def test_a_line_that_is_not_understood_is_named(tmp_path: Path, entry: str, said
     ],
 )
 def test_a_file_that_is_no_list_is_refused(
-    tmp_path: Path, name: str, content: bytes, said: str
+    tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_removal_list(path)
 
 

@@ -18,7 +18,7 @@ from pyarrow.parquet.encryption import (
 )
 
 from carbon_trainer.data import readers
-from carbon_trainer.data.readers import documents_in, records_in
+from carbon_trainer.data.readers import documents_in, texts_in
 from carbon_trainer.errors import InputError
 
 
@@ -36,22 +36,22 @@ def _table(tmp_path: Path, **columns: Any) -> Path:
 
 def _refusal(path: Path, field: str = "text") -> str:
     with pytest.raises(InputError) as caught:
-        list(documents_in(path, field))
+        list(texts_in(path, field))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_text_file_is_one_document_kept_as_it_is(tmp_path: Path) -> None:
     text = "two\r\nlines\n\n of text \u2028 and é\n"
-    assert list(documents_in(_file(tmp_path, "a.txt", text), "text")) == [text]
+    assert list(texts_in(_file(tmp_path, "a.txt", text), "text")) == [text]
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
-    assert list(documents_in(_file(tmp_path, "a.txt", "\ufeffx"), "text")) == ["x"]
+    assert list(texts_in(_file(tmp_path, "a.txt", "\ufeffx"), "text")) == ["x"]
 
 
 def test_a_file_of_white_space_has_no_document(tmp_path: Path) -> None:
-    assert list(documents_in(_file(tmp_path, "a.txt", " \n\n"), "text")) == []
+    assert list(texts_in(_file(tmp_path, "a.txt", " \n\n"), "text")) == []
 
 
 def test_a_long_text_is_cut_at_line_ends_and_nothing_is_lost(
@@ -59,7 +59,7 @@ def test_a_long_text_is_cut_at_line_ends_and_nothing_is_lost(
 ) -> None:
     monkeypatch.setattr(readers, "PIECE_CHARACTERS", 20)
     text = "".join(f"é line {i}\r\n" for i in range(30))
-    pieces = list(documents_in(_file(tmp_path, "a.txt", text), "text"))
+    pieces = list(texts_in(_file(tmp_path, "a.txt", text), "text"))
     assert "".join(pieces) == text
     assert len(pieces) > 10
     assert all(piece.endswith("\n") for piece in pieces)
@@ -69,7 +69,7 @@ def test_a_long_text_without_lines_is_cut_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "PIECE_CHARACTERS", 20)
-    pieces = list(documents_in(_file(tmp_path, "a.txt", "x" * 205), "text"))
+    pieces = list(texts_in(_file(tmp_path, "a.txt", "x" * 205), "text"))
     assert [len(piece) for piece in pieces] == [40, 40, 40, 40, 40, 5]
 
 
@@ -110,7 +110,7 @@ def test_a_line_whose_field_is_not_text_is_named(tmp_path: Path, line: str, said
 def test_parquet_rows_come_in_order_without_nulls(tmp_path: Path) -> None:
     texts = [str(i) if i % 7 else None for i in range(3000)]
     path = _table(tmp_path, id=list(range(3000)), text=texts)
-    assert list(documents_in(path, "text")) == [text for text in texts if text]
+    assert list(texts_in(path, "text")) == [text for text in texts if text]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_parquet_rows_come_in_order_without_nulls(tmp_path: Path) -> None:
 )
 def test_every_kind_of_text_column_is_read(tmp_path: Path, kind: pa.DataType) -> None:
     path = _table(tmp_path, text=pa.array(["x", "y", "x"], pa.string()).cast(kind))
-    assert list(documents_in(path, "text")) == ["x", "y", "x"]
+    assert list(texts_in(path, "text")) == ["x", "y", "x"]
 
 
 def test_a_table_without_the_column_names_the_columns_and_the_nearest(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_packed_file_reads_as_the_unpacked_one_does(tmp_path: Path) -> None:
     rows = '{"text": "one"}\n{"text": "two"}\n'
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(rows.encode()))
-    assert list(documents_in(path, "text")) == ["one", "two"]
+    assert list(texts_in(path, "text")) == ["one", "two"]
 
 
 CUT_OFF = gzip.compress(b'{"text": "x"}' * 99)[:-9]
@@ -202,10 +202,10 @@ def test_a_packed_line_in_another_encoding_is_named(tmp_path: Path) -> None:
 
 def test_id_and_licence_of_a_row_are_read_where_it_has_them(tmp_path: Path) -> None:
     rows = '{"text": "a", "id": 7, "license": "MIT"}\n\n{"text": "b", "id": null}\n'
-    first, second = records_in(_file(tmp_path, "a.jsonl", rows), "text")
+    first, second = documents_in(_file(tmp_path, "a.jsonl", rows), "text")
     assert (first.row, first.id, first.licence) == (1, "7", "MIT")
     assert (second.row, second.id, second.licence) == (3, None, None)
     table = _table(tmp_path, text=["a", "", "b"], id=["x", "y", "z"], licence=[None, "MIT", "MIT"])
-    first, second = records_in(table, "text")
+    first, second = documents_in(table, "text")
     assert (first.row, first.id, first.licence) == (1, "x", None)
     assert (second.row, second.id, second.licence) == (3, "z", "MIT")

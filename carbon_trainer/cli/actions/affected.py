@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 from carbon_trainer.cli.actions.location import open_ledger
-from carbon_trainer.curation.affected import Finding
-from carbon_trainer.curation.affected import affected as find_affected
+from carbon_trainer.curation.affected import Finding, find_affected
 from carbon_trainer.curation.removal import read_removal_list
 
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from carbon_trainer.curation.config import PrepareConfig
 from carbon_trainer.curation.job import Prepared, prepare_data
 from carbon_trainer.curation.prepare import reasons_text
-from carbon_trainer.curation.progress import shown
+from carbon_trainer.curation.progress import progress_display
 from carbon_trainer.data.curated import removed
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.zones import ZoneFactors
@@ -25,7 +25,7 @@ def prepare_dataset(config: PrepareConfig) -> int:
     ZoneFactors().intensity(config.zone)
     console = Console(highlight=False)
     try:
-        with Interrupts() as interrupts, shown(console, config.progress) as show:
+        with Interrupts() as interrupts, progress_display(console, config.progress) as show:
             result = prepare_data(
                 config,
                 say=lambda text: console.print(escape(text), soft_wrap=True),
