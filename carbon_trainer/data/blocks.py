@@ -1,4 +1,4 @@
-"""All documents as one stream of tokens, cut into blocks, kept in a memory-mapped file."""
+"""All documents as one stream of tokens, cut into blocks, in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from carbon_trainer.data.tokenizer import Tokenizer
 
 BATCH_DOCUMENTS = 256
 BATCH_CHARACTERS = 1 << 22
-"""What is tokenized at once: enough to keep every core busy, little enough for any memory."""
+"""Text tokenized at once: enough to keep every core busy, little enough for any memory."""
 
 TokenType = np.dtype[np.unsignedinteger[Any]]
 
@@ -26,7 +26,7 @@ def token_dtype(vocab_size: int) -> TokenType:
 
 
 def write_tokens(documents: Iterable[str], tokenizer: Tokenizer, path: Path) -> int:
-    """Write every document's ids, an end-of-text after each; return how many there are."""
+    """Write every document's ids, an end-of-text after each; return how many were written."""
     dtype = token_dtype(tokenizer.vocab_size)
     written = 0
     with path.open("wb") as file:
@@ -73,7 +73,7 @@ class PackedBlocks(Dataset[dict[str, torch.Tensor]]):
         return {"input_ids": ids, "labels": ids}
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the map behind, so that a worker process makes its own."""
+        """Drop the map, so that a worker process opens its own: pickling it would copy the file."""
         return {**self.__dict__, "_tokens": None}
 
     def _mapped(self) -> npt.NDArray[np.unsignedinteger[Any]]:

@@ -1,4 +1,4 @@
-"""A folder of tokenized data, known by what it was made from: whole, or not there."""
+"""A cache of tokenized data, keyed by its inputs; an entry is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ class CacheEntry:
     """One entry of the cache.
 
     An entry is built beside its place and moved there in one step, so that an interruption leaves
-    nothing half-written and builders of the same entry do not disturb each other. An entry whose
-    files are not those that were written is built again.
+    nothing half-written and several builders of one entry do not disturb each other. An entry whose
+    files were changed is built again.
 
     Args:
         cache_dir: folder of all entries.
-        made_from: text that decides all that the entry holds.
+        made_from: text that determines the entry's content; its hash is the entry's name.
     """
 
     def __init__(self, cache_dir: Path, made_from: str) -> None:
         self.folder = cache_dir / hashlib.sha256(made_from.encode()).hexdigest()[:16]
 
     def is_valid(self) -> bool:
-        """Tell whether the entry is there, with every file as it was written."""
+        """Return whether the entry exists, with every file as it was written."""
         try:
             written: dict[str, dict[str, Any]] = self._index()["files"]
-            return _described(self.folder, written) == written
+            return _sizes_and_hashes(self.folder, written) == written
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
     def facts(self) -> dict[str, Any]:
-        """Return what the builder had to say of the entry."""
+        """Return the builder's facts about the entry."""
         facts: dict[str, Any] = self._index()["facts"]
         return facts
 
     def build(self, write: Callable[[Path], dict[str, Any]]) -> None:
-        """Make the entry.
+        """Build the entry.
 
         Args:
-            write: is given an empty folder to write into; returns facts to be kept with it.
+            write: writes the entry into an empty folder, and returns facts to store with it.
 
         Raises:
-            InputError: if the disk refuses.
+            InputError: if it cannot be written.
         """
         parent = self.folder.parent
         try:
@@ -62,21 +62,22 @@ class CacheEntry:
                 entry.mkdir()  # with the user's usual permissions, unlike the folder around it
                 facts = write(entry)
                 names = sorted(path.name for path in entry.iterdir())
-                index = {"facts": facts, "files": _described(entry, names)}
+                index = {"facts": facts, "files": _sizes_and_hashes(entry, names)}
                 (entry / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-                self._put(entry, Path(building, "replaced"))
+                self._commit(entry, Path(building, "replaced"))
         except OSError as error:
             raise InputError(
                 f"cannot write tokenized data to {parent}: {error.strerror or error}. Free some "
                 "space, or choose another folder with --runs-dir."
             ) from error
 
-    def _put(self, entry: Path, replaced: Path) -> None:
-        """Move a new entry into place, unless another builder has put a whole one there."""
+    def _commit(self, entry: Path, replaced: Path) -> None:
+        """Move a new entry into place, unless another builder has put a valid one there."""
         with _locked(self.folder.parent / ".lock"):
             if self.is_valid():
                 return
             if self.folder.exists():
+                # Into the temporary folder, which is deleted: a folder cannot replace another.
                 self.folder.rename(replaced)
             entry.rename(self.folder)
 
@@ -85,8 +86,8 @@ class CacheEntry:
         return index
 
 
-def _described(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return size and hash of each of a folder's files."""
+def _sizes_and_hashes(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return size and hash of each of a folder's files, by name."""
     return {name: size_and_sha256(folder / name) for name in names}
 
 

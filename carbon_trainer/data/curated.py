@@ -1,4 +1,4 @@
-"""Folders that ``carbon-train data prepare`` made: known by their datasheet, checked against it."""
+"""Datasets that ``carbon-train data prepare`` made: found by, and checked with, a datasheet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from carbon_trainer.errors import InputError
 DATASHEET = "datasheet.json"
 DATASHEET_KIND = "carbon-trainer datasheet"
 WORK = ".preparing"
-"""Folder of what an unfinished preparation has done; it is gone when the datasheet is there."""
+"""Folder of an unfinished preparation's state; removed once the datasheet is written."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class CuratedDataset:
     """A dataset that curation made.
 
     Attributes:
-        folder: where it lies.
+        folder: its folder.
         sheet: its datasheet.
-        sheet_sha256: of the datasheet's file.
+        sheet_sha256: hash of the datasheet's file.
     """
 
     folder: Path
@@ -34,10 +34,10 @@ class CuratedDataset:
     sheet_sha256: str
 
     def files(self) -> Iterator[tuple[Path, str, bool]]:
-        """Yield file, name and that it must be text, for each shard in order.
+        """Yield file, name and True, as it must be text, for each shard in order.
 
         Raises:
-            InputError: if one is not there.
+            InputError: if one is missing.
         """
         for shard in self.sheet["data"]["shards"]:
             path = self.folder / shard["file"]
@@ -48,14 +48,14 @@ class CuratedDataset:
             yield path, str(shard["file"]), True
 
     def check(self, name: str, sha256: str | None) -> None:
-        """Hold a shard against what the datasheet says of it.
+        """Check a shard against the datasheet.
 
         Args:
             name: the shard's file.
-            sha256: of the file as it is now.
+            sha256: the file's present hash.
 
         Raises:
-            InputError: if it is another file than the one that was written.
+            InputError: if it is not the file that was written.
         """
         written = {shard["file"]: shard["sha256"] for shard in self.sheet["data"]["shards"]}
         if written[name] != sha256:
@@ -64,24 +64,24 @@ class CuratedDataset:
                 "prepare the data again."
             )
 
-    def cited(self) -> dict[str, Any]:
-        """Return what a run that trains on it writes down of it."""
-        data, made = self.sheet["data"], self.sheet["preparation"]
+    def citation(self) -> dict[str, Any]:
+        """Return what the record of a run that trains on it states about it."""
+        data, preparation = self.sheet["data"], self.sheet["preparation"]
         return {
             "name": self.sheet["name"],
             "datasheet_sha256": self.sheet_sha256,
             "data_sha256": data["sha256"],
-            "run_id": made["run_id"],
+            "run_id": preparation["run_id"],
             "documents": data["documents"],
-            "documents_read": sum(one["documents_read"] for one in self.sheet["sources"]),
-            "removed": removed(self.sheet),
-            "energy_kwh": made["energy_kwh"],
-            "sigma_kwh": made["sigma_kwh"],
-            "method": made["method"],
+            "documents_read": sum(source["documents_read"] for source in self.sheet["sources"]),
+            "removed": removed_by_reason(self.sheet),
+            "energy_kwh": preparation["energy_kwh"],
+            "sigma_kwh": preparation["sigma_kwh"],
+            "method": preparation["method"],
         }
 
 
-def removed(sheet: dict[str, Any]) -> dict[str, int]:
+def removed_by_reason(sheet: dict[str, Any]) -> dict[str, int]:
     """Return how many documents were left out for each reason, over all sources of a datasheet."""
     counts: dict[str, int] = {}
     for source in sheet["sources"]:
@@ -103,11 +103,11 @@ def dataset_at(folder: Path) -> CuratedDataset | None:
         if (folder / WORK).is_dir():
             raise InputError(
                 f"the preparation of {folder} is not finished: give its `carbon-train data "
-                "prepare` command again, it goes on where it was."
+                "prepare` command again, it continues where it stopped."
             ) from None
         return None
     except OSError as error:
-        # Where the folder itself cannot be entered, the datasheet is nothing that was asked for.
+        # Where the folder itself cannot be entered, name it: the user did not ask for a datasheet.
         place = path if os.access(folder, os.X_OK, effective_ids=True) else folder
         raise cannot_read(place, error) from error
     try:
@@ -115,10 +115,11 @@ def dataset_at(folder: Path) -> CuratedDataset | None:
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}.") from error
     if not isinstance(sheet, dict) or sheet.get("kind") != DATASHEET_KIND:
-        return None  # somebody else's file of that name
+        return None  # another program's file of that name
     dataset = CuratedDataset(folder, sheet, hashlib.sha256(raw).hexdigest())
     try:
-        dataset.cited()
+        # Looks up every field that is used later.
+        dataset.citation()
         _ = [(shard["file"], shard["sha256"]) for shard in sheet["data"]["shards"]]
         _ = sheet["licences"], sheet["data"]["columns"]
     except (KeyError, TypeError, AttributeError) as error:

@@ -35,7 +35,7 @@ class ResumableLoader(DataLoader[Batch]):
     _resumed = False
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        # A generator: nothing here runs, and no worker starts, before the first batch is asked for.
+        # A generator: nothing here runs, and no worker starts, before the first batch is requested.
         if self._handed_out and not self._resumed:
             self._epoch, self._handed_out = self._epoch + 1, 0
         self._resumed = False
@@ -48,13 +48,13 @@ class ResumableLoader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return where training is; an epoch that is through is the beginning of the next."""
+        """Return the position in the data; the end of an epoch is the beginning of the next."""
         if self._handed_out >= len(self) * (self.batch_size or 1):
             return {"epoch": self._epoch + 1, "samples": 0}
         return {"epoch": self._epoch, "samples": self._handed_out}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Start the next iteration where a state says."""
+        """Start the next iteration at a saved position."""
         self._epoch, self._handed_out = state["epoch"], state["samples"]
         self._resumed = True
 
@@ -62,14 +62,15 @@ class ResumableLoader(DataLoader[Batch]):
 class TextDataModule(LightningDataModule):
     """Serves tokenized data; the Trainer must be made with ``use_distributed_sampler=False``.
 
-    The training loader keeps its position in checkpoints. Both loaders draw from generators of
-    their own, so that making one does not move the model's random state.
+    The training loader saves its position in checkpoints. Both loaders have random generators of
+    their own: a DataLoader otherwise draws a seed from torch's global one when its iteration
+    starts, and dropout would differ after a resume.
 
     Args:
-        data: the blocks.
+        data: blocks or pairs.
         batch_size: blocks in a batch, on each device.
         seed: seed of the order.
-        workers: processes that load.
+        workers: processes that load batches.
         drop_last: whether to leave out an epoch's last batch where it is not full.
 
     Raises:
@@ -95,7 +96,7 @@ class TextDataModule(LightningDataModule):
         self._check_enough(ranks=1)
 
     def train_dataloader(self) -> ResumableLoader:
-        """Return the training loader: shuffled anew each epoch, each rank its own share."""
+        """Return the training loader: shuffled each epoch, with this rank's share."""
         share = share_of(self.trainer)
         self._check_enough(share.count)
         sampler = StatefulDistributedSampler(
@@ -128,8 +129,8 @@ class TextDataModule(LightningDataModule):
         blocks = len(self.data.train)
         if self._drop_last and blocks <= (self._batch_size - 1) * ranks:
             devices = f" on each of {ranks} devices" if ranks > 1 else ""
-            what, remedy = ("rows", "") if self.data.pairs else ("blocks", " or --block-size")
+            unit, remedy = ("rows", "") if self.data.pairs else ("blocks", " or --block-size")
             raise InputError(
-                f"the corpus has {blocks} {what} to train on, too few for a batch of "
+                f"the corpus has {blocks} {unit} to train on, too few for a batch of "
                 f"{self._batch_size}{devices}: add data, or lower --batch-size{remedy}."
             )

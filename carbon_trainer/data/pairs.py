@@ -1,4 +1,4 @@
-"""Pairs of a source and a target in tokens, one from each row, kept in memory-mapped files."""
+"""Tokenized pairs of a source and a target, one from each row, in memory-mapped files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TOKENS, ENDS = "tokens.bin", "ends.bin"
 END_TYPE = np.dtype("<i8")
 
 IGNORED_LABEL = -100
-"""The label of padding, which is not learned, as in transformers and torch's cross_entropy."""
+"""The label of padding, which the loss ignores, as in transformers and torch's cross_entropy."""
 
 PADDING_ID = 0
-"""What fills up a source; attention's mask hides it, so that any id serves."""
+"""Fills up a source; the attention mask hides it, so that any id will do."""
 
 Pair = tuple[str, str]
 Item = dict[str, torch.Tensor]
@@ -37,29 +37,29 @@ def write_pairs(pairs: Iterable[Pair], tokenizer: Tokenizer, folder: Path) -> No
     Args:
         pairs: sources and their targets.
         tokenizer: makes the ids.
-        folder: where ``TOKENS`` and ``ENDS`` are made.
+        folder: where ``TOKENS`` and ``ENDS`` are written.
     """
     dtype = token_dtype(tokenizer.vocab_size)
     end = 0
     with (folder / TOKENS).open("wb") as tokens, (folder / ENDS).open("wb") as ends:
-        for some in _batched(pairs):
-            for ids in tokenizer.encode_batch([text for pair in some for text in pair]):
+        for batch in _batched(pairs):
+            for ids in tokenizer.encode_batch([text for pair in batch for text in pair]):
                 tokens.write(np.array([*ids, tokenizer.end_of_text], dtype=dtype).tobytes())
                 end += len(ids) + 1
                 ends.write(np.array([end], dtype=END_TYPE).tobytes())
 
 
 def _batched(pairs: Iterable[Pair]) -> Iterator[list[Pair]]:
-    left = iter(pairs)
-    while some := list(islice(left, BATCH_DOCUMENTS)):
-        yield some
+    remaining = iter(pairs)
+    while batch := list(islice(remaining, BATCH_DOCUMENTS)):
+        yield batch
 
 
 class TokenPairs(Dataset[Item]):
     """A range of the pairs in a folder.
 
     An item has ``input_ids``, the source, and ``labels``, the target. What is longer than
-    ``block_size`` is cut and still ends with end-of-text.
+    ``block_size`` is truncated and still ends with end-of-text.
 
     Args:
         folder: with ``TOKENS`` and ``ENDS``.
@@ -80,8 +80,9 @@ class TokenPairs(Dataset[Item]):
         ends = np.fromfile(folder / ENDS, dtype=END_TYPE)
         self._count = len(ends) // 2 - first if count is None else count
         begins = np.concatenate([np.zeros(1, END_TYPE), ends[:-1]])
-        mine = slice(2 * first, 2 * (first + self._count))
-        self._begins, self._lengths = begins[mine], (ends - begins)[mine]
+        # A source and its target are neighbours in the file.
+        selected = slice(2 * first, 2 * (first + self._count))
+        self._begins, self._lengths = begins[selected], (ends - begins)[selected]
         self._tokens: npt.NDArray[np.unsignedinteger[Any]] | None = None
 
     def __len__(self) -> int:
@@ -93,26 +94,26 @@ class TokenPairs(Dataset[Item]):
         return {"input_ids": self._ids(2 * index), "labels": self._ids(2 * index + 1)}
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the map behind, so that a worker process makes its own."""
+        """Drop the map, so that a worker process opens its own: pickling it would copy the file."""
         return {**self.__dict__, "_tokens": None}
 
     @property
     def source_tokens(self) -> int:
-        """Tokens of all sources, as cut."""
+        """Tokens of all sources, after truncation."""
         return int(np.minimum(self._lengths[::2], self.block_size).sum())
 
     @property
     def target_tokens(self) -> int:
-        """Tokens of all targets, as cut."""
+        """Tokens of all targets, after truncation."""
         return int(np.minimum(self._lengths[1::2], self.block_size).sum())
 
     @property
-    def cut(self) -> int:
+    def truncated(self) -> int:
         """Pairs whose source or target is longer than a block."""
         return int((self._lengths.reshape(-1, 2) > self.block_size).any(axis=1).sum())
 
-    def _ids(self, place: int) -> torch.Tensor:
-        begin, length = int(self._begins[place]), int(self._lengths[place])
+    def _ids(self, index: int) -> torch.Tensor:
+        begin, length = int(self._begins[index]), int(self._lengths[index])
         ids = self._mapped()[begin : begin + length].astype(np.int64)
         if length > self.block_size:
             ids = np.append(ids[: self.block_size - 1], ids[-1])
@@ -124,19 +125,19 @@ class TokenPairs(Dataset[Item]):
         return self._tokens
 
 
-def padded(items: Sequence[Item]) -> dict[str, Any]:
-    """Make a batch of pairs, each filled up to the longest.
+def pad_batch(items: Sequence[Item]) -> dict[str, Any]:
+    """Return a batch of pairs, each padded to the longest.
 
     Returns:
         ``input_ids``, ``attention_mask`` and ``labels`` of shape (batch, longest), and ``tokens``:
-        how many of them are no padding, as an int, so that counting does not wait for a GPU.
+        how many of them are not padding, as an int, so that counting does not wait for a GPU.
     """
     sources = [item["input_ids"] for item in items]
     targets = [item["labels"] for item in items]
-    ones = [torch.ones_like(source) for source in sources]
+    masks = [torch.ones_like(source) for source in sources]
     return {
         "input_ids": pad_sequence(sources, batch_first=True, padding_value=PADDING_ID),
-        "attention_mask": pad_sequence(ones, batch_first=True, padding_value=0),
+        "attention_mask": pad_sequence(masks, batch_first=True, padding_value=0),
         "labels": pad_sequence(targets, batch_first=True, padding_value=IGNORED_LABEL),
-        "tokens": sum(len(one) for one in (*sources, *targets)),
+        "tokens": sum(len(ids) for ids in (*sources, *targets)),
     }

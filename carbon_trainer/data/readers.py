@@ -1,4 +1,4 @@
-"""Read documents from one file of text, JSONL or Parquet; errors name the file and the line."""
+"""Reads documents from a file of text, JSONL or Parquet; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ PIECE_CHARACTERS = 1 << 22
 file of any size is read in little memory."""
 
 ROWS = frozenset({".jsonl", ".ndjson"})
-PACKED = frozenset({".jsonl.gz", ".ndjson.gz"})
+COMPRESSED = frozenset({".jsonl.gz", ".ndjson.gz"})
 TABLES = frozenset({".parquet"})
-BINARY = TABLES | PACKED
-"""Kinds of file that hold text without being text themselves."""
+BINARY = TABLES | COMPRESSED
+"""Formats that hold text without being text themselves."""
 
 LICENCES = ("licence", "license")
 """Fields and columns that may hold a document's licence, in either spelling."""
@@ -32,13 +32,13 @@ LICENCES = ("licence", "license")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document and what its file says of it.
+    """A document and its metadata in its file.
 
     Attributes:
         text: not empty.
         row: its number in the file, from 1: a line of JSONL, a row of Parquet, a piece of a text.
-        id: of the field or column ``id``; None where there is none.
-        licence: of the field or column ``licence`` or ``license``; None where there is none.
+        id: from the field or column ``id``; None where there is none.
+        licence: from the field or column ``licence`` or ``license``; None where there is none.
     """
 
     text: str
@@ -48,10 +48,10 @@ class Document:
 
 
 def kind_of(path: Path) -> str:
-    """Return a file's ending in lower case, such as ``.txt`` or ``.jsonl.gz``."""
-    endings = [ending.lower() for ending in path.suffixes[-2:]]
-    both = "".join(endings)
-    return both if both in PACKED else path.suffix.lower()
+    """Return a file's suffix in lower case, such as ``.txt`` or ``.jsonl.gz``."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    both = "".join(suffixes)
+    return both if both in COMPRESSED else path.suffix.lower()
 
 
 def texts_in(path: Path, text_field: str) -> Iterator[str]:
@@ -67,11 +67,11 @@ def documents_in(path: Path, text_field: str) -> Iterator[Document]:
         text_field: field or column with the text, for JSONL and Parquet.
 
     Raises:
-        InputError: if it cannot be read as what its name says it is.
+        InputError: if it cannot be read as the format of its name.
     """
     kind = kind_of(path)
-    if kind in ROWS | PACKED:
-        documents = _jsonl(path, text_field, packed=kind in PACKED)
+    if kind in ROWS | COMPRESSED:
+        documents = _jsonl(path, text_field, compressed=kind in COMPRESSED)
     elif kind in TABLES:
         documents = _parquet(path, text_field)
     else:
@@ -79,45 +79,45 @@ def documents_in(path: Path, text_field: str) -> Iterator[Document]:
     try:
         yield from documents
     except gzip.BadGzipFile as error:
-        why = f"{error}".rstrip(".")
+        reason = f"{error}".rstrip(".")
         raise InputError(
-            f"{path} is not a gzip file that can be read: {why}. Pack it anew, or name it .jsonl "
-            "if it is not packed."
+            f"{path} is not a readable gzip file: {reason}. Compress it again, or name it .jsonl "
+            "if it is not compressed."
         ) from error
     except (EOFError, zlib.error) as error:
-        why = f"{error}".rstrip(".")
+        reason = f"{error}".rstrip(".")
         raise InputError(
-            f"{path} is a damaged gzip file: {why}. Fetch it again, or pack it anew."
+            f"{path} is a damaged gzip file: {reason}. Download it again, or compress it again."
         ) from error
     except OSError as error:
         raise cannot_read(path, error) from error
 
 
 def cannot_read(path: Path | str, error: OSError) -> InputError:
-    """Return the error that says that a file or folder cannot be read, and why."""
+    """Return the error for a file or folder that cannot be read."""
     hint = " Make it readable, or leave it out." if isinstance(error, PermissionError) else ""
     return InputError(f"cannot read {path}: {error.strerror or error}.{hint}")
 
 
-def not_json(where: str, error: Exception) -> InputError:
-    """Return the error that says that a line is not JSON, from what ``json.loads`` raised."""
+def not_json(place: str, error: Exception) -> InputError:
+    """Return the error for a line that is not JSON, from what ``json.loads`` raised."""
     if isinstance(error, json.JSONDecodeError):
-        # Its own words count lines within the line.
-        why = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
+        # Its own text counts lines within the line.
+        reason = f"{error.msg.removesuffix(' at')} at character {error.pos + 1}"
     elif isinstance(error, UnicodeDecodeError):
-        why = f"it is not UTF-8 (byte {error.start})"
+        reason = f"it is not UTF-8 (byte {error.start})"
     else:
-        why = f"{error}".rstrip(".")
-    return InputError(f"{where} is not JSON: {why}. Mend the line, or take it out.")
+        reason = f"{error}".rstrip(".")
+    return InputError(f"{place} is not JSON: {reason}. Fix the line, or remove it.")
 
 
 def not_parquet(path: Path, error: Exception) -> InputError:
-    """Return the error that says that a file is no table that can be read, from pyarrow's."""
-    why = " ".join(str(error).split()).rstrip(".")
-    if "crypt" in why:
-        return InputError(f"{path} is an encrypted Parquet file: write it anew without encryption.")
+    """Return the error for a table that cannot be read, from pyarrow's."""
+    reason = " ".join(str(error).split()).rstrip(".")
+    if "crypt" in reason:
+        return InputError(f"{path} is an encrypted Parquet file: write it without encryption.")
     return InputError(
-        f"{path} is not a Parquet file that can be read: {why}. Fetch it again, or write it anew."
+        f"{path} is not a readable Parquet file: {reason}. Download it again, or write it again."
     )
 
 
@@ -128,6 +128,7 @@ def _text(path: Path) -> Iterator[Document]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             while text := file.read(PIECE_CHARACTERS):
                 if len(text) == PIECE_CHARACTERS:
+                    # To the end of the line, but a line without an end is cut too.
                     text += file.readline(PIECE_CHARACTERS)
                 row += 1
                 if text.strip():
@@ -136,8 +137,8 @@ def _text(path: Path) -> Iterator[Document]:
         raise InputError(f"{path} is not UTF-8 text: convert it, e.g. with iconv.") from error
 
 
-def _jsonl(path: Path, field: str, *, packed: bool) -> Iterator[Document]:
-    with _opened(path, packed=packed) as file:
+def _jsonl(path: Path, field: str, *, compressed: bool) -> Iterator[Document]:
+    with _opened(path, compressed=compressed) as file:
         for number, raw in enumerate(file, start=1):
             if not raw.strip():
                 continue
@@ -147,18 +148,18 @@ def _jsonl(path: Path, field: str, *, packed: bool) -> Iterator[Document]:
                 raise not_json(f"{path}, line {number}", error) from error
             text = row.get(field) if isinstance(row, dict) else None
             if not isinstance(text, str):
-                raise InputError(_no_text(f"{path}, line {number}", field, row))
+                raise InputError(_text_missing(f"{path}, line {number}", field, row))
             if not _is_unicode(text):
                 raise InputError(
                     f"{path}, line {number}: field {field!r} holds half of a surrogate pair, which "
-                    "is no text: remove it."
+                    "is not text: remove it."
                 )
             if text.strip():
                 yield Document(text, number, _name(row.get("id")), _licence(row))
 
 
-def _opened(path: Path, *, packed: bool) -> gzip.GzipFile | IO[bytes]:
-    if packed:
+def _opened(path: Path, *, compressed: bool) -> gzip.GzipFile | IO[bytes]:
+    if compressed:
         return gzip.open(path, "rb")
     return path.open("rb")
 
@@ -169,32 +170,32 @@ def _name(value: object) -> str | None:
 
 
 def _licence(row: dict[str, Any]) -> str | None:
-    found = (row.get(name) for name in LICENCES)
-    return next((value for value in found if isinstance(value, str) and value), None)
+    values = (row.get(name) for name in LICENCES)
+    return next((value for value in values if isinstance(value, str) and value), None)
 
 
-def _no_text(where: str, field: str, row: object) -> str:
+def _text_missing(place: str, field: str, row: object) -> str:
     if not isinstance(row, dict):
         return (
-            f"{where} is not an object with a field {field!r}: write each document as an object on "
-            "a line of its own."
+            f"{place} is not an object with a field {field!r}: write each document as an object on "
+            "its own line."
         )
     if field in row:
-        return f"{where}: field {field!r} is {_kind(row[field])}, not text."
-    there = ", ".join(map(repr, row)) or "none"
+        return f"{place}: field {field!r} is {_type_name(row[field])}, not text."
+    fields = ", ".join(map(repr, row)) or "none"
     hint = did_you_mean(field, [str(key) for key in row])
     return (
-        f"{where} has no field {field!r}; its fields are {there}.{hint} Name it with --text-field."
+        f"{place} has no field {field!r}; its fields are {fields}.{hint} Name it with --text-field."
     )
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     names = {type(None): "null", bool: "a boolean", list: "a list", dict: "an object"}
     return names.get(type(value), "a number")
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether text can be encoded: JSON can spell half a surrogate pair, UTF-8 cannot."""
+    """Return whether text can be encoded: JSON can spell half a surrogate pair, UTF-8 cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -220,7 +221,7 @@ def _parquet(path: Path, column: str) -> Iterator[Document]:
     except (FileNotFoundError, PermissionError):
         raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        # Damaged pages come as OSError too.
+        # pyarrow raises OSError for damaged pages too.
         raise not_parquet(path, error) from error
 
 

@@ -1,4 +1,4 @@
-"""Which share of the data a rank has: ranks that split layers between them have the same."""
+"""The share of the data that a rank trains on; ranks that split layers have the same one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Share:
     """A rank's share of the data.
 
     Attributes:
-        index: which.
-        count: how many there are.
+        index: its number, from 0.
+        count: number of shares.
     """
 
     index: int
@@ -23,6 +23,6 @@ class Share:
 
 
 def share_of(trainer: Trainer | None) -> Share:
-    """Return this rank's share, as the strategy tells it; all of the data without ranks."""
-    told = getattr(trainer.strategy, "distributed_sampler_kwargs", None) if trainer else None
-    return Share(told["rank"], told["num_replicas"]) if told else Share(0, 1)
+    """Return this rank's share, by its strategy; all of the data without ranks."""
+    kwargs = getattr(trainer.strategy, "distributed_sampler_kwargs", None) if trainer else None
+    return Share(kwargs["rank"], kwargs["num_replicas"]) if kwargs else Share(0, 1)

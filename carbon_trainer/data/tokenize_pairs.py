@@ -1,4 +1,4 @@
-"""Rows with slots to pairs of tokens, once: cached by what they were made from."""
+"""From rows with slots to tokenized pairs, which are cached by their inputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from carbon_trainer.data.blocks import token_dtype
 from carbon_trainer.data.cache import CacheEntry
 from carbon_trainer.data.corpus import Corpus, find_corpus
-from carbon_trainer.data.pairs import Pair, TokenPairs, padded, write_pairs
+from carbon_trainer.data.pairs import Pair, TokenPairs, pad_batch, write_pairs
 from carbon_trainer.data.readers import ROWS, TABLES
 from carbon_trainer.data.rows import rows_in
 from carbon_trainer.data.slots import (
@@ -25,13 +25,13 @@ from carbon_trainer.data.slots import (
 )
 from carbon_trainer.data.tokenize import (
     TOKENIZER,
-    PairFacts,
+    PairDetails,
     Progress,
     TokenizedData,
-    facts_of,
-    held_out_of,
-    keep_manifest,
-    keep_tokenizer,
+    corpus_fields,
+    save_manifest,
+    save_tokenizer,
+    validation_count,
 )
 from carbon_trainer.data.tokenizer import (
     FileTokenizer,
@@ -41,12 +41,12 @@ from carbon_trainer.data.tokenizer import (
 from carbon_trainer.errors import InputError
 
 FORMAT = 1
-"""Changes when the same rows and settings would give other tokens than before."""
+"""Changed whenever the same rows and settings would give different tokens than before."""
 
 
 @dataclass(slots=True)
-class _Views:
-    """A corpus's rows, each from the angle drawn for it; can be gone through several times."""
+class _AngledRows:
+    """A corpus's rows, each with the angle drawn for it; can be iterated over several times."""
 
     corpus: Corpus
     fields: Mapping[str, str]
@@ -58,10 +58,10 @@ class _Views:
     def pairs(self) -> Iterator[Pair]:
         self.rows = 0
         for file in self.corpus.files:
-            for where, row in rows_in(file.path, self.fields):
+            for place, row in rows_in(file.path, self.fields):
                 angle = draw(self.angles, row, seed=self.seed, number=self.rows)
                 if angle is None:
-                    raise InputError(self._suits_none(where, row))
+                    raise InputError(self._unsuitable(place, row))
                 self.rows += 1
                 self.slots |= row.keys()
                 yield angle.source(row), angle.target(row)
@@ -70,12 +70,12 @@ class _Views:
         return (text for pair in self.pairs() for text in pair)
 
     def check_used(self) -> None:
-        """Refuse angles that no row can be seen from: the user expects something else of the data.
+        """Refuse angles that fit no row: the user expects other data.
 
-        Which slots there are is known after the first pass.
+        Needs a pass over the rows first, which collects their slots.
         """
         for angle in self.angles:
-            missing = set(angle.given + angle.wanted) - self.slots
+            missing = set(angle.inputs + angle.outputs) - self.slots
             if missing and self.angles != default_angles():
                 letter = min(missing)
                 raise InputError(
@@ -84,16 +84,16 @@ class _Views:
                     "out, or name the field with --slots."
                 )
 
-    def _suits_none(self, where: str, row: Mapping[str, str]) -> str:
-        has = ", ".join(SLOTS[letter] for letter in row)
+    def _unsuitable(self, place: str, row: Mapping[str, str]) -> str:
+        slots = ", ".join(SLOTS[letter] for letter in row)
         if self.angles == default_angles():
             return (
-                f"{where} has {has} alone: by default a question and an answer are needed; name "
-                "fields with --slots, or other angles with --angles."
+                f"{place} has only {slots}: by default a question and an answer are needed; name "
+                "fields with --slots, or give other angles with --angles."
             )
         return (
-            f"{where} has {has}, which suits none of the angles {', '.join(map(str, self.angles))}:"
-            " leave it out, or add an angle that it suits."
+            f"{place} has {slots}, which fits none of the angles "
+            f"{', '.join(map(str, self.angles))}: leave it out, or add an angle that fits it."
         )
 
 
@@ -112,50 +112,50 @@ def tokenize_pairs(
     cache_dir: Path,
     progress: Progress | None = None,
 ) -> TokenizedData:
-    """Read rows with slots and make a pair of tokens of each, or take them from the cache.
+    """Read rows with slots and tokenize a pair from each, or load them from the cache.
 
     Args:
         paths: JSONL and Parquet files, and folders of them.
         model: its name, for messages.
-        angles: such as ``QM->A, Q->A``; None for all that the rows' fields allow of those that
-            give an answer, an explanation or both.
-        slots: fields or columns by slot name, where they are called otherwise.
-        seed: of the angle that each row is seen from.
-        licence: the data's licence, if told.
+        angles: such as ``QM->A, Q->A``; None for those of ``DEFAULT_ANGLES`` that fit the rows.
+        slots: fields or columns by slot name, where their names differ.
+        seed: seed of the draw of each row's angle.
+        licence: the data's licence, if given.
         tokenizer_source: folder of a pretrained model whose tokenizer to use; None trains one.
         vocab_size: tokens in the vocabulary that is trained.
-        block_size: most tokens of a source, and of a target; what is longer is cut.
+        block_size: most tokens of a source, and of a target; what is longer is truncated.
         validation_fraction: share of the rows held out, at the end.
-        cache_dir: where tokenizer and tokens are kept.
-        progress: is told how far it is.
+        cache_dir: folder of the cache.
+        progress: called with lines on the progress, for people.
 
     Raises:
         InputError: if the rows cannot be used, or the cache cannot be written.
     """
-    tell = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     fields = fields_of_slots(slots or {})
-    chosen = parse_angles(angles) if angles else default_angles()
-    corpus = _corpus(paths, model, licence, tell)
+    drawn_angles = parse_angles(angles) if angles else default_angles()
+    corpus = _corpus(paths, model, licence, report)
     _check_datasets(corpus, model, fields)
-    views = _Views(corpus, fields, chosen, seed)
+    angled = _AngledRows(corpus, fields, drawn_angles, seed)
     own = load_pretrained(tokenizer_source) if tokenizer_source else None
     key = own.fingerprint if own else f"bpe-{vocab_size}"
-    told = [f"pairs {FORMAT}", views.corpus.sha256, fields, [*map(str, chosen)], seed, key]
-    entry = CacheEntry(cache_dir, "\n".join(map(str, told)))
+    # Part of the cache entry's name: another order or spelling would tokenize all data again.
+    inputs = [f"pairs {FORMAT}", corpus.sha256, fields, [*map(str, drawn_angles)], seed, key]
+    entry = CacheEntry(cache_dir, "\n".join(map(str, inputs)))
     if not entry.is_valid():
-        entry.build(lambda folder: _write(folder, views, own, vocab_size, tell))
+        entry.build(lambda folder: _write(folder, angled, own, vocab_size, report))
     tokenizer = own or load_trained(entry.folder / TOKENIZER, vocab_size, pairs=True)
-    return _split(entry, views, tokenizer, block_size, validation_fraction, tell)
+    return _split(entry, angled, tokenizer, block_size, validation_fraction, report)
 
 
-def _corpus(paths: Sequence[Path], model: str, licence: str | None, tell: Progress) -> Corpus:
+def _corpus(paths: Sequence[Path], model: str, licence: str | None, report: Progress) -> Corpus:
     if not paths:
         raise InputError(NO_DATA.format(model=model))
-    corpus = find_corpus(paths, licence=licence, progress=tell)
+    corpus = find_corpus(paths, licence=licence, progress=report)
     kinds = ROWS | TABLES
     rows = tuple(file for file in corpus.files if file.path.suffix.lower() in kinds)
     others = [file.path for file in corpus.files if file not in rows]
-    # What lies in a folder beside the rows is passed over; what the user named is not.
+    # Other files in a folder of rows are skipped; other files that the user gave are not.
     named = next((path for path in others if path in paths), None)
     if named is not None or not rows:
         raise InputError(
@@ -166,7 +166,7 @@ def _corpus(paths: Sequence[Path], model: str, licence: str | None, tell: Progre
 
 
 def _check_datasets(corpus: Corpus, model: str, fields: Mapping[str, str]) -> None:
-    """Refuse a curated dataset whose columns are no slots: it is text, and not rows."""
+    """Refuse a curated dataset whose columns are not slots: it is text, not rows."""
     for dataset in corpus.datasets:
         columns = dataset.sheet["data"]["columns"]
         if not set(columns) & set(fields.values()):
@@ -178,49 +178,51 @@ def _check_datasets(corpus: Corpus, model: str, fields: Mapping[str, str]) -> No
 
 
 def _write(
-    folder: Path, views: _Views, own: FileTokenizer | None, vocab_size: int, tell: Progress
+    folder: Path, angled: _AngledRows, own: FileTokenizer | None, vocab_size: int, report: Progress
 ) -> dict[str, Any]:
-    tokenizer = keep_tokenizer(folder, own, views.texts(), vocab_size, tell, pairs=True)
-    tell("making pairs of tokens")
-    write_pairs(views.pairs(), tokenizer, folder)
-    views.check_used()
-    keep_manifest(folder, views.corpus)
-    return {"rows": views.rows, "slots": "".join(sorted(views.slots))}
+    tokenizer = save_tokenizer(folder, own, angled.texts(), vocab_size, report, pairs=True)
+    report("tokenizing pairs")
+    write_pairs(angled.pairs(), tokenizer, folder)
+    angled.check_used()
+    save_manifest(folder, angled.corpus)
+    return {"rows": angled.rows, "slots": "".join(sorted(angled.slots))}
 
 
 def _split(
-    entry: CacheEntry, views: _Views, tokenizer: FileTokenizer, block_size: int,
-    validation_fraction: float, tell: Progress,
+    entry: CacheEntry, angled: _AngledRows, tokenizer: FileTokenizer, block_size: int,
+    validation_fraction: float, report: Progress,
 ) -> TokenizedData:  # fmt: skip
-    facts, corpus = entry.facts(), views.corpus
+    facts, corpus = entry.facts(), angled.corpus
     rows = int(facts["rows"])
     if rows < 2:
         raise InputError(
             f"{corpus.origin} has {rows} row; at least two are needed, one to train on and one to "
             "validate."
         )
-    held_out = held_out_of(rows, validation_fraction)
+    held_out = validation_count(rows, validation_fraction)
     dtype = token_dtype(tokenizer.vocab_size)
     train = TokenPairs(entry.folder, dtype, block_size=block_size, count=rows - held_out)
-    held = TokenPairs(entry.folder, dtype, block_size=block_size, first=rows - held_out)
-    there = set(facts["slots"])
-    used = [angle for angle in views.angles if set(angle.given + angle.wanted) <= there]
-    cut = train.cut + held.cut
-    if cut:
-        tell(f"{cut:,} of {rows:,} rows are longer than {block_size} tokens and were cut")
+    validation = TokenPairs(entry.folder, dtype, block_size=block_size, first=rows - held_out)
+    slots = set(facts["slots"])
+    used = [angle for angle in angled.angles if set(angle.inputs + angle.outputs) <= slots]
+    truncated = train.truncated + validation.truncated
+    if truncated:
+        report(
+            f"{truncated:,} of {rows:,} rows are longer than {block_size} tokens and were truncated"
+        )
     return TokenizedData(
         train=train,
-        validation=held,
+        validation=validation,
         tokenizer=tokenizer,
-        **facts_of(corpus, entry),
+        **corpus_fields(corpus, entry),
         train_tokens=train.source_tokens + train.target_tokens,
-        validation_tokens=held.source_tokens + held.target_tokens,
+        validation_tokens=validation.source_tokens + validation.target_tokens,
         block_size=block_size,
-        pairs=PairFacts(
+        pairs=PairDetails(
             rows=rows,
-            cut_rows=cut,
+            cut_rows=truncated,
             angles=", ".join(map(str, used)),
             source_share=train.source_tokens / (train.source_tokens + train.target_tokens),
-            collate=padded,
+            collate=pad_batch,
         ),
     )

@@ -14,13 +14,13 @@ from carbon_trainer.errors import InputError
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING, END_OF_TARGET = "<pad>", "</s>"
-"""The first tokens where pairs are trained on, as T5 has them."""
+"""The first tokens of a tokenizer for pairs, as in T5."""
 
 SMALLEST_VOCABULARY = 257
 """The 256 bytes and the end of text."""
 
 TRAINING_CHARACTERS = 1_000_000_000
-"""Most text that a tokenizer is trained on: more changes no merge that matters and costs hours.
+"""The most text that a tokenizer is trained on: more hardly changes the merges, and takes hours.
 Files are in the order of their hashes, so the beginning is a fair sample."""
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
@@ -31,11 +31,11 @@ class Tokenizer(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is, for people."""
+        """Its description, for people."""
 
     @property
     def vocab_size(self) -> int:
-        """One more than the largest id that it gives."""
+        """One more than its largest id."""
 
     @property
     def end_of_text(self) -> int:
@@ -43,7 +43,7 @@ class Tokenizer(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all that decides which ids it gives."""
+        """A hash of all that determines its ids."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids."""
@@ -52,40 +52,41 @@ class Tokenizer(Protocol):
         """Write it as a ``tokenizer.json``."""
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write it so that transformers' AutoTokenizer loads it from a folder."""
+        """Write it into a folder, for transformers' AutoTokenizer."""
 
 
 class FileTokenizer:
-    """A tokenizer of the ``tokenizers`` library: one JSON file says it all.
+    """A tokenizer of the ``tokenizers`` library, which is one JSON file.
 
     Args:
-        bpe: the tokenizer; made to keep texts whole and to take special tokens in them as text.
-        name: what it is, for people.
+        bpe: the tokenizer; is changed to not truncate texts, and to encode special tokens as text.
+        name: its description, for people.
         end_of_text: id that stands after every document.
-        padding: id that fills up batches; None where there is none.
+        padding: id that pads batches; None where there is none.
     """
 
     def __init__(self, bpe: Bpe, name: str, end_of_text: int, padding: int | None = None) -> None:
-        # Pretrained folders often bring a truncation; it would silently drop most of a document.
+        # Pretrained folders often set a truncation, which would silently drop most of a document.
         bpe.no_truncation()
         bpe.no_padding()
-        # A document that speaks of <|endoftext|> must not end there.
+        # A document that contains the text <|endoftext|> must not end there.
         bpe.encode_special_tokens = True
         self._bpe = bpe
         self.name = name
         self.end_of_text = end_of_text
         self._padding = padding
+        # Not the number of tokens: ids of added tokens may leave gaps.
         self.vocab_size = 1 + max(bpe.get_vocab().values(), default=0)
         text = f"{end_of_text}\n{bpe.to_str()}"
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return each text's ids, without special tokens."""
-        encoded = self._bpe.encode_batch(list(texts), add_special_tokens=False)
-        return [one.ids for one in encoded]
+        encodings = self._bpe.encode_batch(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text that ids stand for."""
+        """Return the text of some ids."""
         text: str = self._bpe.decode(list(ids), skip_special_tokens=False)
         return text
 
@@ -95,24 +96,24 @@ class FileTokenizer:
         path.write_text(self._bpe.to_str(), encoding="utf-8")
 
     def save_pretrained(self, folder: Path) -> None:
-        """Write it so that transformers' AutoTokenizer loads it from ``folder``."""
+        """Write it into a folder, for transformers' AutoTokenizer."""
         from transformers import PreTrainedTokenizerFast
 
-        named = {"eos_token": self._bpe.id_to_token(self.end_of_text)}
+        special_tokens = {"eos_token": self._bpe.id_to_token(self.end_of_text)}
         if self._padding is not None:
-            named["pad_token"] = self._bpe.id_to_token(self._padding)
-        wrapped = PreTrainedTokenizerFast(tokenizer_object=self._bpe, **named)  # type: ignore[no-untyped-call]
+            special_tokens["pad_token"] = self._bpe.id_to_token(self._padding)
+        wrapped = PreTrainedTokenizerFast(tokenizer_object=self._bpe, **special_tokens)  # type: ignore[no-untyped-call]
         wrapped.save_pretrained(folder)
 
 
 def train_bpe(documents: Iterable[str], vocab_size: int, *, pairs: bool = False) -> FileTokenizer:
-    """Train byte-level BPE (Radford et al. 2019, section 2.2); the same text gives the same.
+    """Train byte-level BPE (Radford et al. 2019, section 2.2), reproducibly.
 
     Args:
         documents: the text; at most its first ``TRAINING_CHARACTERS`` are used.
-        vocab_size: tokens in the vocabulary; a small text may give fewer.
-        pairs: whether it is for sources and targets, as T5's: token 0 is padding, token 1 stands
-            at the end of both, and transformers puts it there too.
+        vocab_size: tokens in the vocabulary; a short text may give fewer.
+        pairs: whether it is for sources and targets, as T5's: token 0 is padding, and token 1 ends
+            both, which transformers appends too.
 
     Raises:
         InputError: if the vocabulary cannot hold every byte.
@@ -134,27 +135,27 @@ def train_bpe(documents: Iterable[str], vocab_size: int, *, pairs: bool = False)
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator(_beginning(documents), trainer)
+    bpe.train_from_iterator(_training_texts(documents), trainer)
     if pairs:
         end = special.index(END_OF_TARGET)
         bpe.post_processor = processors.TemplateProcessing(
             single=f"$A {END_OF_TARGET}", special_tokens=[(END_OF_TARGET, end)]
         )
-    return _trained(bpe, vocab_size, pairs=pairs)
+    return _file_tokenizer(bpe, vocab_size, pairs=pairs)
 
 
 def load_trained(path: Path, vocab_size: int, *, pairs: bool = False) -> FileTokenizer:
-    """Load what ``train_bpe`` gave and ``save`` wrote."""
-    return _trained(Bpe.from_file(str(path)), vocab_size, pairs=pairs)
+    """Load a tokenizer that ``train_bpe`` trained and ``save`` wrote."""
+    return _file_tokenizer(Bpe.from_file(str(path)), vocab_size, pairs=pairs)
 
 
-def _trained(bpe: Bpe, vocab_size: int, *, pairs: bool) -> FileTokenizer:
+def _file_tokenizer(bpe: Bpe, vocab_size: int, *, pairs: bool) -> FileTokenizer:
     name = f"byte-level BPE of {vocab_size} tokens, trained on the corpus"
     return FileTokenizer(bpe, name, 1, 0) if pairs else FileTokenizer(bpe, name, 0)
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Tell whether a model's folder brings a tokenizer of its own."""
+    """Return whether a model's folder has a tokenizer of its own."""
     return any((folder / name).is_file() for name in TOKENIZER_FILES)
 
 
@@ -175,8 +176,7 @@ def load_pretrained(folder: Path) -> FileTokenizer:
         # transformers raises errors of many kinds for a broken tokenizer.
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"cannot load the tokenizer in {folder}: {first[0].rstrip('.')}. Fetch the folder "
-            "again."
+            f"cannot load the tokenizer in {folder}: {first[0].rstrip('.')}. Download it again."
         ) from error
     end = wrapped.eos_token_id
     if end is None:
@@ -188,10 +188,10 @@ def load_pretrained(folder: Path) -> FileTokenizer:
     return FileTokenizer(bpe, name, int(end), wrapped.pad_token_id)
 
 
-def _beginning(documents: Iterable[str]) -> Iterator[str]:
-    seen = 0
+def _training_texts(documents: Iterable[str]) -> Iterator[str]:
+    characters = 0
     for document in documents:
         yield document
-        seen += len(document)
-        if seen >= TRAINING_CHARACTERS:
+        characters += len(document)
+        if characters >= TRAINING_CHARACTERS:
             return

@@ -460,15 +460,15 @@ def test_bad_input_is_one_sentence_and_nothing_is_prepared(
     ("name", "content", "message"),
     [
         ("a.txt", b"plain \xe9t\xe9 text", "a.txt is not UTF-8 text (byte 6)"),
-        ("a.txt", b"Salted__\x8f\x00", "a.txt is encrypted by OpenSSL, not UTF-8 text: decrypt"),
+        ("a.txt", b"Salted__\x8f\x00", "a.txt is encrypted with OpenSSL, not UTF-8 text: decrypt"),
         (
             "a.txt",
             b"words, then\x00\x8f",
             "a.txt is not text but binary: it holds zero bytes, the first at byte 11",
         ),
         ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', "a.jsonl is not UTF-8 text (byte 24)"),
-        ("a.parquet", b"PAR1 no", "a.parquet is not a Parquet file that can be read"),
-        ("a.jsonl.gz", b"nope", "a.jsonl.gz is not a gzip file"),
+        ("a.parquet", b"PAR1 no", "a.parquet is not a readable Parquet file"),
+        ("a.jsonl.gz", b"nope", "a.jsonl.gz is not a readable gzip file"),
     ],
 )
 def test_an_unreadable_corpus_is_reported_with_the_location(

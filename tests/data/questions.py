@@ -14,7 +14,7 @@ QUESTIONS = Path(__file__).with_name("questions.jsonl")
 def tokenized_questions(folder: Path, *paths: Path, **settings: Any) -> TokenizedData:
     from carbon_trainer.data.tokenize_pairs import tokenize_pairs
 
-    given = {
+    defaults = {
         "model": "macaw-tiny",
         "vocab_size": 400,
         "block_size": 64,
@@ -22,4 +22,4 @@ def tokenized_questions(folder: Path, *paths: Path, **settings: Any) -> Tokenize
         "cache_dir": folder / "cache",
         **settings,
     }
-    return tokenize_pairs(list(paths or (QUESTIONS,)), **given)
+    return tokenize_pairs(list(paths or (QUESTIONS,)), **defaults)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Letters:
-    """A tokenizer whose ids are code points: what it should give is plain to see."""
+    """A tokenizer whose ids are code points: expected results are plain to see."""
 
     name = fingerprint = "letters"
     vocab_size = 0x110000
@@ -97,7 +97,7 @@ def test_a_worker_process_gets_the_place_not_the_tokens(tmp_path: Path) -> None:
     import torch
 
     _, packed = _packed(["abcdefgh" * 10_000], 4, str(tmp_path))
-    wanted = packed[7]["input_ids"]
+    expected = packed[7]["input_ids"]
     sent = pickle.dumps(packed)
     assert len(sent) < 1000
-    assert torch.equal(pickle.loads(sent)[7]["input_ids"], wanted)
+    assert torch.equal(pickle.loads(sent)[7]["input_ids"], expected)

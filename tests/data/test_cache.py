@@ -26,7 +26,7 @@ def _entry(tmp_path: Path, *, built: bool = True) -> CacheEntry:
     return entry
 
 
-def _left(entry: CacheEntry) -> list[str]:
+def _names(entry: CacheEntry) -> list[str]:
     return sorted(path.name for path in entry.folder.parent.iterdir() if path.name != ".lock")
 
 
@@ -35,7 +35,7 @@ def test_an_entry_is_whole_once_it_is_built(tmp_path: Path) -> None:
     entry = _entry(tmp_path)
     assert entry.is_valid()
     assert entry.facts() == {"tokens": 6}
-    assert _left(entry) == [entry.folder.name]
+    assert _names(entry) == [entry.folder.name]
 
 
 def test_what_it_was_made_from_decides_where_it_is(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_damaged_entry_is_built_again(tmp_path: Path, name: str, damage: str) 
     assert not entry.is_valid()
     entry.build(_write)
     assert entry.is_valid()
-    assert _left(entry) == [entry.folder.name]
+    assert _names(entry) == [entry.folder.name]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, InputError("bad line"), SystemExit])
@@ -70,7 +70,7 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, error: Any) -> None:
     with pytest.raises((KeyboardInterrupt, InputError, SystemExit)):
         entry.build(interrupted)
     assert not entry.is_valid()
-    assert _left(entry) == []
+    assert _names(entry) == []
 
 
 def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_full_disk_is_said_in_a_sentence(tmp_path: Path) -> None:
         f"cannot write tokenized data to {tmp_path}/cache: No space left on device. Free some "
         "space, or choose another folder with --runs-dir."
     )
-    assert _left(entry) == []
+    assert _names(entry) == []
 
 
 def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_whole_entry_of_another_builder_stays(tmp_path: Path) -> None:
     before = (entry.folder / "tokens.bin").stat().st_ino
     entry.build(_write)
     assert (entry.folder / "tokens.bin").stat().st_ino == before
-    assert _left(entry) == [entry.folder.name]
+    assert _names(entry) == [entry.folder.name]
 
 
 def _build_many(folder: Path, failures: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is in a corpus, in which order, and what is said of text that cannot be used."""
+"""What is in a corpus, in which order, and the messages for text that cannot be used."""
 
 from __future__ import annotations
 
@@ -88,18 +88,18 @@ def test_with_nothing_named_it_is_the_standard_librarys_source() -> None:
     assert corpus.bytes > 5e6
 
 
-def test_binaries_in_folders_are_passed_over_and_counted(tmp_path: Path) -> None:
+def test_binaries_in_folders_are_skipped_and_counted(tmp_path: Path) -> None:
     root = _folder(tmp_path)
     (root / "picture.png").write_bytes(b"\x89PNG\0\0")
     (root / "noise.bin").write_bytes(b"\xff\xfe\xfd")
-    told: list[str] = []
-    corpus = find_corpus([root], progress=told.append)
+    lines: list[str] = []
+    corpus = find_corpus([root], progress=lines.append)
     assert corpus.skipped == 2
     assert len(corpus.files) == 4
-    assert told == ["corpus: 4 files, 0.0 MB, 2 others are no text"]
+    assert lines == ["corpus: 4 files, 0.0 MB, 2 others are not text"]
 
 
-def test_hidden_files_and_empty_files_in_folders_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_and_empty_files_in_folders_are_skipped(tmp_path: Path) -> None:
     root = _folder(tmp_path)
     (root / ".git").mkdir()
     (root / ".git" / "config").write_text("hidden")
@@ -127,7 +127,7 @@ def test_a_linked_folder_is_part_of_the_corpus(tmp_path: Path) -> None:
     assert len(find_corpus([root]).files) == 4
 
 
-def test_the_licence_is_as_told(tmp_path: Path) -> None:
+def test_the_licence_is_as_given(tmp_path: Path) -> None:
     assert find_corpus([_folder(tmp_path)], licence="CC0-1.0").licence == "CC0-1.0"
 
 
@@ -143,13 +143,13 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_text_is_named(tmp_path: Path) -> None:
-    said = f"there is no text in {tmp_path}: "
+    start = f"there is no text in {tmp_path}: "
     (tmp_path / "empty.txt").touch()
-    assert _refusal(tmp_path).startswith(f"{said}no file is there but hidden and empty ones.")
+    assert _refusal(tmp_path).startswith(f"{start}all files are hidden or empty.")
     (tmp_path / "x.bin").write_bytes(b"\0")
-    assert _refusal(tmp_path).startswith(f"{said}the one file there is not text.")
+    assert _refusal(tmp_path).startswith(f"{start}its only file is not text.")
     (tmp_path / "y.bin").write_bytes(b"\0")
-    assert _refusal(tmp_path).startswith(f"{said}none of the 2 files there is text.")
+    assert _refusal(tmp_path).startswith(f"{start}none of its 2 files is text.")
 
 
 def test_a_binary_that_is_named_itself_is_refused(tmp_path: Path) -> None:
@@ -176,25 +176,25 @@ def test_lines_in_another_encoding_are_refused_with_the_first(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("beginning", "what", "advice"),
+    ("beginning", "description", "advice"),
     [
-        (b"PK\x03\x04", "a zip archive", "unpack it"),
-        (b"%PDF-1.7\n", "a PDF document", "take its text out"),
-        (b"-----BEGIN PGP MESSAGE-----\n", "encrypted by OpenPGP", "decrypt it first"),
-        (b"Salted__", "encrypted by OpenSSL", "decrypt it first"),
-        (b"\x1f\x8b\x08", "packed by gzip", "unpack it"),
+        (b"PK\x03\x04", "a zip archive", "extract it"),
+        (b"%PDF-1.7\n", "a PDF document", "extract its text"),
+        (b"-----BEGIN PGP MESSAGE-----\n", "encrypted with OpenPGP", "decrypt it first"),
+        (b"Salted__", "encrypted with OpenSSL", "decrypt it first"),
+        (b"\x1f\x8b\x08", "compressed with gzip", "decompress it"),
         ("x".encode("utf-16"), "UTF-16 text", "convert it to UTF-8"),
         ("x".encode("utf-32"), "UTF-32 text", "convert it to UTF-8"),
     ],
 )
-def test_what_is_called_text_and_begins_as_something_else_is_told_as_that(
-    tmp_path: Path, beginning: bytes, what: str, advice: str
+def test_a_file_named_as_text_that_begins_as_another_format_is_named_as_that(
+    tmp_path: Path, beginning: bytes, description: str, advice: str
 ) -> None:
     path = tmp_path / "letters.txt"
     path.write_bytes(beginning + b"and more")
-    said = _refusal(tmp_path)
-    assert said.startswith(f"{path} is {what}")
-    assert advice in said
+    message = _refusal(tmp_path)
+    assert message.startswith(f"{path} is {description}")
+    assert advice in message
 
 
 def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
@@ -206,13 +206,13 @@ def test_a_link_to_itself_is_named(tmp_path: Path) -> None:
 def test_text_that_ends_within_a_character_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.txt"
     path.write_bytes("é".encode()[:1])
-    assert _refusal(path) == f"{path} ends within a character: it is not whole."
+    assert _refusal(path) == f"{path} ends within a character: it is incomplete."
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
-    assert _refusal(path).startswith(f"{path} is no regular file")
+    assert _refusal(path).startswith(f"{path} is not a regular file")
 
 
 def test_a_file_that_may_not_be_read_is_named() -> None:
@@ -224,13 +224,13 @@ def test_a_file_that_may_not_be_read_is_named() -> None:
         path = folder / "secret.txt"
         path.write_text("x")
         path.chmod(0)
-        why = "Permission denied. Make it readable, or leave it out."
-        assert _refusal(path) == f"cannot read {path}: {why}"
-        assert _refusal(folder) == f"cannot read {path}: {why}"
+        reason = "Permission denied. Make it readable, or leave it out."
+        assert _refusal(path) == f"cannot read {path}: {reason}"
+        assert _refusal(folder) == f"cannot read {path}: {reason}"
         (folder / "inner").mkdir(mode=0)
         path.unlink()
-        assert _refusal(folder) == f"cannot read the folder {folder}/inner: {why}"
-        assert _refusal(folder / "inner") == f"cannot read {folder}/inner: {why}"
+        assert _refusal(folder) == f"cannot read the folder {folder}/inner: {reason}"
+        assert _refusal(folder / "inner") == f"cannot read {folder}/inner: {reason}"
         (folder / "inner").chmod(0o700)
 
 

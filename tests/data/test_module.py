@@ -66,11 +66,11 @@ def _fit(
     return callback.losses, path
 
 
-def _in_parts(data: TokenizedData, folder: Path, *stops: int, **how: Any) -> list[float]:
+def _in_parts(data: TokenizedData, folder: Path, *stops: int, **settings: Any) -> list[float]:
     losses: list[float] = []
     resume = None
     for stop in (*stops, None):
-        part, path = _fit(data, folder, stop=stop, resume=resume, **how)
+        part, path = _fit(data, folder, stop=stop, resume=resume, **settings)
         losses += part
         resume = path
     return losses
@@ -103,9 +103,9 @@ def test_a_run_may_stop_several_times_also_at_the_ends_of_epochs(
 def test_a_run_with_worker_processes_resumes_the_same(
     data: TokenizedData, tmp_path: Path, accumulate: int, stops: tuple[int, ...]
 ) -> None:
-    how = {"steps": 10 // accumulate, "accumulate": accumulate}
-    whole, _ = _fit(data, tmp_path, workers=0, **how)
-    assert _in_parts(data, tmp_path, *stops, workers=2, **how) == whole
+    settings = {"steps": 10 // accumulate, "accumulate": accumulate}
+    whole, _ = _fit(data, tmp_path, workers=0, **settings)
+    assert _in_parts(data, tmp_path, *stops, workers=2, **settings) == whole
 
 
 def test_workers_may_be_added_when_a_run_is_resumed(data: TokenizedData, tmp_path: Path) -> None:
@@ -161,26 +161,28 @@ def test_ranks_share_the_blocks(data: TokenizedData) -> None:
     rows: list[tuple[int, ...]] = []
     for rank in range(2):
         module = TextDataModule(data, batch_size=4, drop_last=False)
-        told = {"num_replicas": 2, "rank": rank}
-        module.trainer = SimpleNamespace(strategy=SimpleNamespace(distributed_sampler_kwargs=told))
+        kwargs = {"num_replicas": 2, "rank": rank}
+        module.trainer = SimpleNamespace(
+            strategy=SimpleNamespace(distributed_sampler_kwargs=kwargs)
+        )
         rows += _rows(module.train_dataloader())
     assert len(set(rows)) == len(data.train)
     assert len(rows) <= len(data.train) + 1
 
 
-@pytest.mark.parametrize("taken", range(BATCHES + 1))
-def test_a_plain_loop_resumes_too(data: TokenizedData, taken: int) -> None:
+@pytest.mark.parametrize("batch_count", range(BATCHES + 1))
+def test_a_plain_loop_resumes_too(data: TokenizedData, batch_count: int) -> None:
     from carbon_trainer.data.module import TextDataModule
 
     loader = TextDataModule(data, batch_size=4).train_dataloader()
     epochs = _rows(loader) + _rows(loader)
     first = TextDataModule(data, batch_size=4).train_dataloader()
     batches = iter(first)
-    begun = _rows(next(batches) for _ in range(taken))
+    rows_before = _rows(next(batches) for _ in range(batch_count))
     second = TextDataModule(data, batch_size=4).train_dataloader()
     second.load_state_dict(first.state_dict())
-    rest = _rows(second) + (_rows(second) if taken < BATCHES else [])
-    assert begun + rest == epochs
+    rest = _rows(second) + (_rows(second) if batch_count < BATCHES else [])
+    assert rows_before + rest == epochs
 
 
 def test_loaders_do_not_move_the_models_random_state(data: TokenizedData) -> None:

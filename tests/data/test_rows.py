@@ -1,4 +1,4 @@
-"""Rows with slots; what is broken is named with its file and line."""
+"""Rows with slots; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -65,19 +65,19 @@ def test_parquet_gives_the_same_rows_as_jsonl(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("{", "line 1 is not JSON"),
         ("[1]", "line 1 is not an object"),
-        ({"question": 3}, "line 1: field 'question' is no text, as the slot question is"),
-        ({"mcoptions": {}}, "field 'mcoptions' is no text or a list of texts"),
-        ({"mcoptions": ["a", 2]}, "has an option that is no text"),
-        ({"mcoptions": ["x"] * 27}, "has 27 options; letters serve 26"),
+        ({"question": 3}, "line 1: field 'question' is not text, as the slot question is"),
+        ({"mcoptions": {}}, "field 'mcoptions' is not text or a list of texts"),
+        ({"mcoptions": ["a", 2]}, "has an option that is not text"),
+        ({"mcoptions": ["x"] * 27}, "has 27 options; the most is 26"),
         ('{"question": "\\ud800"}', "half of a surrogate pair"),
     ],
 )
-def test_a_row_that_is_broken_is_named(tmp_path: Path, row: Any, said: str) -> None:
-    assert said in _refusal(_lines(tmp_path, row))
+def test_a_row_that_is_broken_is_named(tmp_path: Path, row: Any, message: str) -> None:
+    assert message in _refusal(_lines(tmp_path, row))
 
 
 def test_a_row_without_slots_names_its_fields_and_the_nearest(tmp_path: Path) -> None:
@@ -93,6 +93,6 @@ def test_a_table_without_slots_names_its_columns(tmp_path: Path) -> None:
 
 def test_a_broken_table_and_a_file_that_is_gone_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_text("no table")
-    assert "is not a Parquet file that can be read" in _refusal(tmp_path / "broken.parquet")
+    assert "is not a readable Parquet file" in _refusal(tmp_path / "broken.parquet")
     for name in ("gone.jsonl", "gone.parquet"):
         assert _refusal(tmp_path / name).startswith(f"cannot read {tmp_path / name}: ")

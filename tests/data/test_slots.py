@@ -32,7 +32,7 @@ def _refusal(text: str) -> str:
     return str(caught.value)
 
 
-def test_what_is_wanted_is_named_before_what_is_given_as_macaw_writes_it() -> None:
+def test_output_slots_are_named_before_input_slots_as_in_macaw() -> None:
     (angle,) = parse_angles("QM->AE")
     assert angle.source(ROW) == (
         "$answer$ ; $explanation$ ; $question$ = What do bees make? ; "
@@ -46,37 +46,37 @@ def test_angles_are_read_in_any_case_with_any_space_and_either_arrow() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        (" , ", "names no angle"),
-        ("QMA", "'QMA', which is no angle"),
-        ("->A", "which is no angle"),
-        ("Q->", "which is no angle"),
+        (" , ", "lists no angle"),
+        ("QMA", "'QMA', which is not an angle"),
+        ("->A", "which is not an angle"),
+        ("Q->", "which is not an angle"),
         ("Q->A->E", "there is no slot '-'"),
         ("QX->A", "there is no slot 'X': slots are Q (question), A (answer), M (mcoptions)"),
         ("QA->A", "has a slot twice"),
     ],
 )
-def test_what_is_no_angle_is_refused_in_a_sentence(text: str, said: str) -> None:
-    assert said in _refusal(text)
+def test_what_is_no_angle_is_refused_in_a_sentence(text: str, message: str) -> None:
+    assert message in _refusal(text)
 
 
-def test_a_slot_that_there_is_not_is_told_the_nearest() -> None:
+def test_an_unknown_slot_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"slot 'anser'; slots are .* Did you mean answer"):
         fields_of_slots({"anser": "gold"})
 
 
-def test_a_slot_is_called_as_its_field_unless_told_otherwise() -> None:
+def test_a_slots_field_has_its_name_by_default() -> None:
     fields = fields_of_slots({"question": "stem"})
     assert fields == {
         "Q": "stem", "A": "answer", "M": "mcoptions", "E": "explanation", "C": "context",
     }  # fmt: skip
 
 
-def test_by_default_a_question_is_given_and_an_answer_or_explanation_wanted() -> None:
+def test_by_default_inputs_have_a_question_and_outputs_an_answer_or_explanation() -> None:
     assert len(set(default_angles())) == 16
-    assert all("Q" in angle.given for angle in default_angles())
-    assert {angle.wanted for angle in default_angles()} == {"A", "E", "AE"}
+    assert all("Q" in angle.inputs for angle in default_angles())
+    assert {angle.outputs for angle in default_angles()} == {"A", "E", "AE"}
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 10**9))
@@ -104,7 +104,7 @@ def test_another_seed_draws_otherwise() -> None:
     assert drawn[0] != drawn[1]
 
 
-def test_a_row_that_suits_no_angle_gets_none() -> None:
+def test_a_row_that_fits_no_angle_gets_none() -> None:
     assert draw(parse_angles("QC->A"), ROW, seed=1, number=0) is None
 
 

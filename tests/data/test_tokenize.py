@@ -49,18 +49,18 @@ def test_the_second_time_nothing_is_made_again(tmp_path: Path) -> None:
     import torch
 
     first = tokenized(tmp_path)
-    told: list[str] = []
-    second = tokenized(tmp_path, progress=told.append)
+    lines: list[str] = []
+    second = tokenized(tmp_path, progress=lines.append)
     assert torch.equal(first.train[0]["input_ids"], second.train[0]["input_ids"])
-    assert told == ["corpus: 1 files, 0.0 MB"]
+    assert lines == ["corpus: 1 files, 0.0 MB"]
 
 
 def test_another_block_size_uses_the_same_tokens(tmp_path: Path) -> None:
     tokenized(tmp_path)
-    told: list[str] = []
-    data = tokenized(tmp_path, block_size=8, progress=told.append)
+    lines: list[str] = []
+    data = tokenized(tmp_path, block_size=8, progress=lines.append)
     assert data.train[0]["input_ids"].shape == (8,)
-    assert "packing tokens" not in told
+    assert "packing tokens" not in lines
 
 
 @pytest.mark.parametrize("change", [{"vocab_size": 280}, {"lines": 61}])
@@ -73,10 +73,10 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
     import torch
 
     first = tokenized(tmp_path)
-    wanted = first.train[0]["input_ids"]
+    expected = first.train[0]["input_ids"]
     tokens = first.manifest.parent / "tokens.bin"
     tokens.write_bytes(b"\1" * tokens.stat().st_size)
-    assert torch.equal(tokenized(tmp_path).train[0]["input_ids"], wanted)
+    assert torch.equal(tokenized(tmp_path).train[0]["input_ids"], expected)
 
 
 @pytest.mark.slow
@@ -121,15 +121,15 @@ def test_ctrl_c_while_packing_leaves_no_half_written_cache(
     assert [p.name for p in (tmp_path / "cache").iterdir()] == []
 
 
-def test_progress_is_told_in_long_corpora(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_corpora_report_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from carbon_trainer.data import tokenize as module
 
-    monkeypatch.setattr(module, "REPORT_EVERY", 1000)
-    told: list[str] = []
-    tokenized(tmp_path, progress=told.append)
-    assert told[0] == "corpus: 1 files, 0.0 MB"
-    assert sum(text.startswith("read ") for text in told) == 1
-    assert sum(text.startswith("packed ") for text in told) == 1
+    monkeypatch.setattr(module, "PROGRESS_CHARACTERS", 1000)
+    lines: list[str] = []
+    tokenized(tmp_path, progress=lines.append)
+    assert lines[0] == "corpus: 1 files, 0.0 MB"
+    assert sum(text.startswith("read ") for text in lines) == 1
+    assert sum(text.startswith("packed ") for text in lines) == 1
 
 
 @pytest.mark.slow

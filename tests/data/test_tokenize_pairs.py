@@ -28,7 +28,7 @@ def _text(data: TokenizedData, ids: torch.Tensor) -> str:
 def _items(data: TokenizedData) -> list[tuple[str, str]]:
     parts = (data.train, data.validation)
     items = [part[i] for part in parts for i in range(len(part))]
-    return [(_text(data, one["input_ids"]), _text(data, one["labels"])) for one in items]
+    return [(_text(data, item["input_ids"]), _text(data, item["labels"])) for item in items]
 
 
 def _file(tmp_path: Path, *rows: Any, name: str = "rows.jsonl") -> Path:
@@ -53,13 +53,13 @@ def test_every_row_is_one_pair_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert len(data.validation) == 8
 
 
-def test_by_default_rows_are_seen_from_several_angles_that_they_have_slots_for(
+def test_by_default_rows_get_several_angles_that_they_have_slots_for(
     tmp_path: Path,
 ) -> None:
     data = tokenized_questions(tmp_path, block_size=256)
     assert data.pairs.angles == ("Q->A, QM->A, QE->A, QME->A, QA->E, QMA->E, Q->AE, QM->AE")
-    wanted = [source.partition("$question$")[0] for source, _ in _items(data)]
-    assert {"$answer$ ; ", "$explanation$ ; ", "$answer$ ; $explanation$ ; "} == set(wanted)
+    outputs = [source.partition("$question$")[0] for source, _ in _items(data)]
+    assert {"$answer$ ; ", "$explanation$ ; ", "$answer$ ; $explanation$ ; "} == set(outputs)
     for (source, target), row in zip(_items(data), ROWS, strict=True):
         assert row["question"] in source
         assert ("$explanation$" in source + target) <= ("explanation" in row)
@@ -71,19 +71,19 @@ def test_the_tokenizer_begins_as_t5s_does_with_padding_and_the_end(tmp_path: Pat
     assert data.tokenizer.end_of_text == 1
 
 
-def test_what_is_longer_than_a_block_is_cut_counted_and_told(tmp_path: Path) -> None:
+def test_what_is_longer_than_a_block_is_truncated_and_counted(tmp_path: Path) -> None:
     import torch
 
-    told: list[str] = []
-    data = tokenized_questions(tmp_path, block_size=16, progress=told.append)
+    lines: list[str] = []
+    data = tokenized_questions(tmp_path, block_size=16, progress=lines.append)
     whole = tokenized_questions(tmp_path, block_size=256)
     longer = sum(
-        max(len(one["input_ids"]), len(one["labels"])) > 16
+        max(len(item["input_ids"]), len(item["labels"])) > 16
         for part in (whole.train, whole.validation)
-        for one in (part[i] for i in range(len(part)))
+        for item in (part[i] for i in range(len(part)))
     )
     assert 0 < longer == data.pairs.cut_rows
-    assert f"{longer} of 40 rows are longer than 16 tokens and were cut" in told
+    assert f"{longer} of 40 rows are longer than 16 tokens and were truncated" in lines
     assert whole.pairs.cut_rows == 0
     for index in range(len(data.train)):
         cut, full = data.train[index]["input_ids"], whole.train[index]["input_ids"]
@@ -102,8 +102,8 @@ def test_tokens_are_those_of_sources_and_targets_without_padding(tmp_path: Path)
         (batch["tokens"], int(batch["attention_mask"].sum() + (batch["labels"] != -100).sum()))
         for batch in batches
     ]
-    assert all(said == counted for said, counted in counts)
-    assert sum(said for said, _ in counts) == data.train_tokens
+    assert all(stated == counted for stated, counted in counts)
+    assert sum(stated for stated, _ in counts) == data.train_tokens
     sources = sum(len(data.train[i]["input_ids"]) for i in range(len(data.train)))
     assert data.pairs.source_share == sources / data.train_tokens
 
@@ -111,13 +111,13 @@ def test_tokens_are_those_of_sources_and_targets_without_padding(tmp_path: Path)
 def test_a_batch_is_filled_up_to_its_longest() -> None:
     import torch
 
-    from carbon_trainer.data.pairs import padded
+    from carbon_trainer.data.pairs import pad_batch
 
     items = [
         {"input_ids": torch.tensor([5, 6, 1]), "labels": torch.tensor([7, 1])},
         {"input_ids": torch.tensor([8, 1]), "labels": torch.tensor([9, 9, 1])},
     ]
-    batch = padded(items)
+    batch = pad_batch(items)
     assert batch["input_ids"].tolist() == [[5, 6, 1], [8, 1, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[7, 1, -100], [9, 9, 1]]
@@ -137,13 +137,15 @@ def test_a_second_time_comes_from_the_cache_and_is_the_same(
 @pytest.mark.parametrize(
     "changed", [{"seed": 2}, {"angles": "Q->A"}, {"slots": {"answer": "explanation"}}]
 )
-def test_another_seed_angle_or_slot_is_made_anew(tmp_path: Path, changed: dict[str, Any]) -> None:
+def test_another_seed_angle_or_slot_tokenizes_again(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
     path = _file(tmp_path, *(row for row in ROWS if "explanation" in row))
     first = _items(tokenized_questions(tmp_path, path))
     assert _items(tokenized_questions(tmp_path, path, **changed)) != first
 
 
-def test_where_rows_lie_does_not_matter_and_what_lies_beside_them_is_passed_over(
+def test_where_rows_lie_does_not_matter_and_other_files_beside_them_are_skipped(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "data"
@@ -159,13 +161,13 @@ def test_a_worker_process_gets_the_place_not_the_tokens(tmp_path: Path) -> None:
     import torch
 
     data = tokenized_questions(tmp_path)
-    wanted = data.train[3]["labels"]
-    assert torch.equal(pickle.loads(pickle.dumps(data.train))[3]["labels"], wanted)
+    expected = data.train[3]["labels"]
+    assert torch.equal(pickle.loads(pickle.dumps(data.train))[3]["labels"], expected)
     with pytest.raises(IndexError):
         data.train[len(data.train)]
 
 
-def test_without_data_it_is_said_what_to_give(tmp_path: Path) -> None:
+def test_without_data_the_message_says_what_to_give(tmp_path: Path) -> None:
     from carbon_trainer.data import tokenize_pairs as module
 
     with pytest.raises(InputError, match="JSONL or Parquet with --data, whose rows have fields"):
@@ -187,12 +189,12 @@ def test_an_angle_whose_slot_no_row_has_is_refused(tmp_path: Path) -> None:
     assert "has the slot C (context), field 'context'" in message
 
 
-def test_a_row_that_suits_no_angle_is_named(tmp_path: Path) -> None:
+def test_a_row_that_fits_no_angle_is_named(tmp_path: Path) -> None:
     path = _file(tmp_path, {"question": "why?", "answer": "so"}, {"question": "how?"})
-    assert f"{path}, line 2 has question, which suits none of the angles Q->A" in _refusal(
+    assert f"{path}, line 2 has question, which fits none of the angles Q->A" in _refusal(
         tmp_path, path, angles="Q->A"
     )
-    assert "line 2 has question alone: by default a question and an answer" in _refusal(
+    assert "line 2 has only question: by default a question and an answer" in _refusal(
         tmp_path, path
     )
 

@@ -18,11 +18,11 @@ def text_file(folder: Path, *, lines: int = 60, name: str = "text.txt") -> Path:
 def tokenized(folder: Path, *, lines: int = 60, **settings: Any) -> TokenizedData:
     from carbon_trainer.data.tokenize import tokenize
 
-    given = {
+    defaults = {
         "vocab_size": 300,
         "block_size": 16,
         "validation_fraction": 0.1,
         "cache_dir": folder / "cache",
         **settings,
     }
-    return tokenize([text_file(folder, lines=lines)], **given)
+    return tokenize([text_file(folder, lines=lines)], **defaults)

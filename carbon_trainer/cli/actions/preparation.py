@@ -11,7 +11,7 @@ from carbon_trainer.curation.config import PrepareConfig
 from carbon_trainer.curation.job import Prepared, prepare_data
 from carbon_trainer.curation.prepare import reasons_text
 from carbon_trainer.curation.progress import progress_display
-from carbon_trainer.data.curated import removed
+from carbon_trainer.data.curated import removed_by_reason
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.zones import ZoneFactors
 from carbon_trainer.reports.build import write_run_report
@@ -48,7 +48,7 @@ def _closing_lines(config: PrepareConfig, result: Prepared) -> list[str]:
     if sheet is not None:
         data, run_id = sheet["data"], sheet["preparation"]["run_id"]
         documents_read = sum(source["documents_read"] for source in sheet["sources"])
-        reasons = reasons_text(removed(sheet)) or "none"
+        reasons = reasons_text(removed_by_reason(sheet)) or "none"
         lines.append(
             f"{data['documents']:,} of {documents_read:,} documents kept in {config.to}; removed: "
             f"{reasons}."
