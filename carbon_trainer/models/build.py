@@ -1,4 +1,4 @@
-"""How a model is found by a recipe's name or a path. Never by network."""
+"""Building a model from a recipe's name or a path, without any network."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelOrigin:
-    """Where a model came from.
+    """A model's origin.
 
     Attributes:
-        name: as the user named it.
-        pretrained: whether its weights were trained before.
+        name: as the user gave it.
+        pretrained: whether its weights are pretrained.
     """
 
     name: str
@@ -31,13 +31,13 @@ class ModelOrigin:
 
 
 def check_model_name(model: str) -> None:
-    """Check what can be checked of a model's name without loading anything.
+    """Check a model's name without loading anything.
 
     Raises:
-        InputError: if it is no recipe and no path.
+        InputError: if it is neither a recipe nor a path of a model.
     """
-    known = recipes()
-    if model in known:
+    names = recipes()
+    if model in names:
         return
     path = Path(model)
     try:
@@ -52,8 +52,8 @@ def check_model_name(model: str) -> None:
     if hint := unpublished_hint(model):
         raise InputError(hint)
     raise InputError(
-        f"there is no model {model!r}.{did_you_mean(model, known)} Give a recipe "
-        f"({', '.join(name for name in known if name.endswith('-tiny'))} …), a local folder of a "
+        f"there is no model {model!r}.{did_you_mean(model, names)} Give a recipe "
+        f"({', '.join(name for name in names if name.endswith('-tiny'))} …), a local folder of a "
         f"pretrained model, or a transformers config.json; nothing is downloaded.{_hub_hint(model)}"
     )
 
@@ -62,13 +62,13 @@ def _hub_hint(model: str) -> str:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
         return ""
     return (
-        f" For one from a hub, fetch it first, e.g. with `hf download {model} --local-dir FOLDER`, "
-        "and give that folder."
+        f" For one from a hub, download it first, e.g. with `hf download {model} --local-dir "
+        "FOLDER`, and give that folder."
     )
 
 
 def is_encoder_decoder(model: str) -> bool:
-    """Tell whether a model turns one text into another, without making it.
+    """Return whether a model is an encoder-decoder, without building it.
 
     Args:
         model: a recipe's name, a local pretrained folder, or a transformers config file.
@@ -85,9 +85,9 @@ def is_encoder_decoder(model: str) -> bool:
         return bool(values["is_encoder_decoder"])
     from transformers import CONFIG_MAPPING
 
-    # transformers gives each architecture's default in its class.
+    # The architecture's default is an attribute of its config class.
     kind = values["model_type"]
-    # Its get() does not find what was not loaded yet.
+    # Not get(): the mapping loads classes lazily, and get() misses those that are not loaded.
     return kind in CONFIG_MAPPING and bool(
         getattr(CONFIG_MAPPING[kind], "is_encoder_decoder", False)
     )
@@ -96,7 +96,7 @@ def is_encoder_decoder(model: str) -> bool:
 def build_model(
     name_or_path: str, *, vocab_size: int, block_size: int
 ) -> tuple[PreTrainedModel, ModelOrigin]:
-    """Make a language model in float32, in training mode, without any network.
+    """Build a language model in float32, in training mode, without any network.
 
     Args:
         name_or_path: a recipe's name, a local pretrained folder, or a transformers config file.
@@ -113,8 +113,8 @@ def build_model(
     pretrained = not is_recipe and path.is_dir()
     if is_recipe:
         check_weights(name_or_path, vocab_size)
-        chosen = recipe(name_or_path)
-        model = model_of(chosen.to_config(vocab_size=vocab_size, block_size=block_size))
+        config = recipe(name_or_path).to_config(vocab_size=vocab_size, block_size=block_size)
+        model = model_of(config)
     elif pretrained:
         model = _pretrained(path)
     else:
@@ -125,12 +125,12 @@ def build_model(
 
 
 def model_of(config: PreTrainedConfig) -> PreTrainedModel:
-    """Make a config's language model in float32, with random weights."""
+    """Build a config's language model in float32, with random weights."""
     import torch
 
     # A config that was saved in half precision would make AdamW step in half precision.
-    make = auto_class(config).from_config
-    model: PreTrainedModel = make(config, dtype=torch.float32, trust_remote_code=False)
+    build = auto_class(config).from_config
+    model: PreTrainedModel = build(config, dtype=torch.float32, trust_remote_code=False)
     return model
 
 
@@ -175,44 +175,44 @@ def _pretrained(folder: Path) -> PreTrainedModel:
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told below, by name and size
+            ignore_mismatched_sizes=True,  # reported below, by name and size
         )
     except InputError:
         raise
     except Exception as error:
         # safetensors, pickle and transformers each have errors of their own for broken files.
         raise InputError(f"cannot load the model in {folder}: {_first_line(error)}") from error
-    if wrong := sorted(loaded["mismatched_keys"]):
-        name, saved, wanted = wrong[0]
+    if mismatched := sorted(loaded["mismatched_keys"]):
+        name, saved, expected = mismatched[0]
         raise InputError(
-            f"the model in {folder} does not agree with its config: weights {name} are "
-            f"{_by(saved)}, and by the config {_by(wanted)}."
+            f"the model in {folder} does not match its config: weights {name} are "
+            f"{_shape_text(saved)}, and by the config {_shape_text(expected)}."
         )
     if missing := sorted(loaded["missing_keys"]):
-        # transformers would go on with random values in their place.
+        # transformers would continue with random values in their place, and only warn.
         raise InputError(
-            f"the model in {folder} is not whole: it has no weights {', '.join(missing[:3])}"
+            f"the model in {folder} is incomplete: it has no weights {', '.join(missing[:3])}"
             f"{f' and {len(missing) - 3} more' if len(missing) > 3 else ''}."
         )
     checked: PreTrainedModel = model
     return checked
 
 
-def _by(size: Iterable[int]) -> str:
+def _shape_text(size: Iterable[int]) -> str:
     return " by ".join(map(str, size))
 
 
 def _check_trainable(config: PreTrainedConfig, place: Path) -> None:
-    """Refuse models that see the tokens which they are to predict."""
+    """Refuse models that see the tokens that they are to predict."""
     if getattr(config, "is_encoder_decoder", False):
         for name in ("decoder_start_token_id", "pad_token_id"):
             if getattr(config, name, None) is None:
                 raise InputError(
                     f"{place} is an encoder-decoder ({config.model_type}) without {name}, so "
-                    "targets cannot be begun: set it in its config, for T5 to 0."
+                    "targets cannot be started: set it in its config, for T5 to 0."
                 )
         return
-    # BERT and its kin become causal only when asked to; GPT-NeoX has the setting without a use.
+    # BERT-like models are causal only if configured so; GPT-NeoX has the setting but ignores it.
     if getattr(config, "is_decoder", True) is False and "gpt_neox" not in config.model_type:
         raise InputError(
             f"{place} is an encoder ({config.model_type}) that sees the tokens to be predicted; "
@@ -222,11 +222,11 @@ def _check_trainable(config: PreTrainedConfig, place: Path) -> None:
 
 
 def _check_fits(model: PreTrainedModel, name: str, vocab_size: int, block_size: int) -> None:
-    known = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
-    if known < vocab_size:
+    embeddings = int(model.get_input_embeddings().weight.size(0))  # type: ignore[operator]
+    if embeddings < vocab_size:
         raise InputError(
-            f"the model {name} knows {known} tokens and its tokenizer has {vocab_size}: they do "
-            "not belong together. Put the tokenizer that it was trained with into its folder."
+            f"the model {name} has {embeddings} token embeddings and its tokenizer {vocab_size} "
+            "tokens: they do not match. Put the tokenizer that it was trained with into its folder."
         )
     longest = getattr(model.config, "max_position_embeddings", None)
     if isinstance(longest, int) and 0 < longest < block_size:
@@ -236,32 +236,32 @@ def _check_fits(model: PreTrainedModel, name: str, vocab_size: int, block_size: 
         )
 
 
-def end_warning(model: PreTrainedModel, name: str, end_of_text: int) -> str:
-    """Say if a pretrained model ends texts with another token than its tokenizer; else nothing.
+def end_token_warning(model: PreTrainedModel, name: str, end_of_text: int) -> str:
+    """Return a warning if a model and its tokenizer end texts differently; empty if not.
 
     Args:
         model: with its config, which may name several such tokens.
-        name: the folder, as the user named it.
-        end_of_text: the tokenizer's.
+        name: its folder, as the user gave it.
+        end_of_text: the tokenizer's token.
     """
-    ends = getattr(model.config, "eos_token_id", None)
-    known = ends if isinstance(ends, list) else [ends]
-    if ends is None or end_of_text in known:
+    configured = getattr(model.config, "eos_token_id", None)
+    end_tokens = configured if isinstance(configured, list) else [configured]
+    if configured is None or end_of_text in end_tokens:
         return ""
     return (
-        f"by its config {name} ends texts with token {', '.join(map(str, known))}, and by its "
+        f"by its config {name} ends texts with token {', '.join(map(str, end_tokens))}, and by its "
         f"tokenizer with {end_of_text}, which is trained on: set eos_token_id in config.json, or "
         "eos_token in tokenizer_config.json."
     )
 
 
-def quieten_transformers() -> None:
-    """Keep its progress bars and hints off the terminal; what matters of them is checked here."""
+def silence_transformers() -> None:
+    """Turn off transformers' progress bars and hints; what matters in them is checked here."""
     from transformers.utils import logging
 
-    hushed: Any = logging
-    hushed.disable_progress_bar()
-    hushed.set_verbosity_error()
+    untyped: Any = logging
+    untyped.disable_progress_bar()
+    untyped.set_verbosity_error()
 
 
 def _first_line(error: Exception) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.models.build import model_of
-from carbon_trainer.models.lora import has_lora, merged, save_adapter, with_kept_lora
+from carbon_trainer.models.lora import has_lora, merge_adapters, restore_lora, save_adapter
 
 FOLDER = "model"
-"""Where in a run's folder the model's config and tokenizer are kept from its first step on."""
+"""Subfolder of a run with the model's config and tokenizer, from its first step on."""
 
 _PREFIX = "model."
 
@@ -19,41 +19,44 @@ _PREFIX = "model."
 def export_model(settings: Path, checkpoint: Path, folder: Path, *, adapter: bool = False) -> int:
     """Write the weights of a checkpoint, with config and tokenizer, for transformers to load.
 
-    A LoRA adapter is merged into the weights that it was trained beside.
+    A LoRA adapter is merged into the model's weights.
 
     Args:
         settings: the folder with the model's config and tokenizer.
         checkpoint: a checkpoint in one file.
-        folder: where to write; made if it is not there.
-        adapter: write what LoRA has trained alone, for peft; by default it is added to the
-            weights of the model.
+        folder: where to write; created if it does not exist.
+        adapter: write the LoRA adapter alone, for peft, and do not merge it.
 
     Returns:
-        How many parameters were written, tied ones once.
+        Number of parameters written, tied ones once.
 
     Raises:
-        InputError: if something cannot be read, does not fit together, or cannot be written.
+        InputError: if something cannot be read, does not match, or cannot be written.
     """
     from transformers import AutoConfig
 
     if not (settings / "config.json").is_file():
         raise InputError(
-            f"{settings} has no config.json, so the model's shape is not known: runs keep it from "
-            "their first step on; go on with this one for a step, then export it."
+            f"{settings} has no config.json, so the model's shape is unknown: runs write it at "
+            "their first step; resume this one for a step, then export it."
         )
     if checkpoint.is_dir():
-        raise InputError(f"{checkpoint} is in shards, and only a checkpoint in one file is taken.")
+        raise InputError(
+            f"{checkpoint} is sharded, and only a checkpoint in one file can be exported."
+        )
     config = AutoConfig.from_pretrained(settings, local_files_only=True, trust_remote_code=False)
     if adapter and not has_lora(settings):
         raise InputError("this run was not trained with --lora-rank: it has no adapter to export.")
-    model = _filled(settings, config, _weights(checkpoint), checkpoint)
+    model = _load_model(settings, config, _weights(checkpoint), checkpoint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if adapter:
             save_adapter(model, folder)
-            return sum(one.numel() for one in model.parameters() if one.requires_grad)
+            return sum(
+                parameter.numel() for parameter in model.parameters() if parameter.requires_grad
+            )
         if has_lora(settings):
-            model = merged(model)
+            model = merge_adapters(model)
         model.save_pretrained(folder)
         if folder.resolve() != settings.resolve():
             _copy_missing(settings, folder)
@@ -71,7 +74,7 @@ def _weights(checkpoint: Path) -> dict[str, Any]:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         weights = state["state_dict"]
     except Exception as error:
-        # Each kind of damage has an error of its own.
+        # torch, zipfile and pickle raise errors of many kinds for a damaged file.
         raise InputError(
             f"{checkpoint} is not a checkpoint of carbon-train ({type(error).__name__})."
         ) from error
@@ -82,22 +85,22 @@ def _weights(checkpoint: Path) -> dict[str, Any]:
     }
 
 
-def _filled(settings: Path, config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
+def _load_model(settings: Path, config: Any, weights: dict[str, Any], checkpoint: Path) -> Any:
     model: Any = model_of(config)
     if has_lora(settings):
-        model = with_kept_lora(model, settings)
+        model = restore_lora(model, settings)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(
-            f"{checkpoint} and the config beside it are not of one model: "
+            f"{checkpoint} and the config beside it do not match: "
             f"{' '.join(str(error).split())[:200]}"
         ) from error
     return model
 
 
 def _copy_missing(settings: Path, folder: Path) -> None:
-    """Bring the tokenizer along; what the model itself has just written stays."""
+    """Copy the tokenizer's files; those that the model has just written stay."""
     for file in sorted(settings.iterdir()):
         if file.is_file() and file.suffix in (".json", ".txt", ".model"):
             target = folder / file.name

@@ -1,4 +1,4 @@
-"""LoRA: small trained matrices beside the frozen ones of a pretrained model, through ``peft``.
+"""LoRA: small trained matrices added to the frozen ones of a pretrained model, through ``peft``.
 
 Hu et al. 2021, arXiv 2106.09685: a layer's W x becomes W x + (alpha / rank) B A x, with only A and
 B trained.
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FOLDER = "adapter"
-"""Where, beside the model's config, the adapters' settings are kept for export."""
+"""Subfolder, beside the model's config, with the adapters' settings, which export needs."""
 
 ALL_LINEAR = "all-linear"
 
 LEARNING_RATE = 2e-4
-"""Unless another is given: that of the paper's GPT-2 and GPT-3 (tables 11 and 12)."""
+"""The default: that of the paper's GPT-2 and GPT-3 (tables 11 and 12)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoraSettings:
-    """What adapters a model gets.
+    """Settings of a model's adapters.
 
     Attributes:
-        rank: of A and B.
-        alpha: their scale, over the rank.
-        dropout: before A.
-        targets: names of layers, with commas between; ``all-linear`` for all but the output.
+        rank: the rank of A and B.
+        alpha: their scale, times the rank.
+        dropout: dropout before A.
+        targets: comma-separated names of layers; ``all-linear`` for all but the output layer.
     """
 
     rank: int
@@ -45,10 +45,10 @@ class LoraSettings:
 
 
 def check_lora(model: str, *, strategy: str) -> None:
-    """Check what can be checked of training by LoRA without loading anything.
+    """Check the settings of a LoRA training without loading anything.
 
     Args:
-        model: what is to be trained.
+        model: the model to be trained.
         strategy: how devices share the work.
 
     Raises:
@@ -56,29 +56,29 @@ def check_lora(model: str, *, strategy: str) -> None:
     """
     if model in recipes() or not Path(model).is_dir():
         raise InputError(
-            f"--lora-rank needs pretrained weights, and {model} begins with random ones, which "
-            "small matrices beside them cannot make up for: give a pretrained folder with --model."
+            f"--lora-rank needs pretrained weights, and {model} starts with random ones, which "
+            "small matrices cannot replace: give a pretrained folder with --model."
         )
     if strategy == "fsdp":
         raise InputError(
-            "--lora-rank does not go with --strategy fsdp: take ddp, which copies the model to "
-            "each device."
+            "--lora-rank cannot be combined with --strategy fsdp: use ddp, which copies the model "
+            "to each device."
         )
     check_installed()
 
 
 def check_installed() -> None:
-    """Raise an InputError that says how to get peft, if it is not there."""
+    """Raise an InputError that says how to install peft, if it is not installed."""
     if find_spec("peft") is None:
         raise InputError("LoRA needs peft: pip install 'carbon-trainer[lora]'.")
 
 
 def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel:
-    """Freeze a model and put adapters into it, which at first change nothing.
+    """Freeze a model and add adapters to it, which at first change nothing, as B is zero.
 
     Args:
-        model: is changed in place.
-        settings: which adapters.
+        model: changed in place.
+        settings: the adapters' settings.
 
     Raises:
         InputError: if peft is missing or the model has no such layers.
@@ -101,48 +101,48 @@ def with_lora(model: PreTrainedModel, settings: LoraSettings) -> PreTrainedModel
     )
 
 
-def with_kept_lora(model: PreTrainedModel, settings: Path) -> PreTrainedModel:
-    """Put adapters into a model as they were when it was trained; their weights are random.
+def restore_lora(model: PreTrainedModel, settings: Path) -> PreTrainedModel:
+    """Add adapters to a model as they were in training; their weights are random.
 
     Args:
-        model: is changed in place.
+        model: changed in place.
         settings: the folder that ``save_lora_settings`` wrote to.
     """
     check_installed()
     from peft import LoraConfig
 
-    kept: Any = LoraConfig.from_pretrained(str(settings / FOLDER))
+    config: Any = LoraConfig.from_pretrained(str(settings / FOLDER))
     # The adapters belong to the model that was trained on, not to the run's folder.
-    model.name_or_path = kept.base_model_name_or_path
-    return _wrapped(model, str(kept.target_modules), kept)
+    model.name_or_path = config.base_model_name_or_path
+    return _wrapped(model, str(config.target_modules), config)
 
 
 def has_lora(settings: Path) -> bool:
-    """Tell whether a run's model has adapters."""
+    """Return whether a run's model has adapters."""
     return (settings / FOLDER / "adapter_config.json").is_file()
 
 
 def save_lora_settings(model: Any, folder: Path) -> None:
-    """Write which adapters a model has, if it has any.
+    """Write the settings of a model's adapters, if it has any.
 
     Args:
         model: with adapters or without.
-        folder: of the model's config.
+        folder: the folder of the model's config.
     """
     adapters: dict[str, Any] = getattr(model, "peft_config", {})
     for adapter in adapters.values():
         adapter.save_pretrained(str(folder / FOLDER))
 
 
-def merged(model: Any) -> PreTrainedModel:
+def merge_adapters(model: Any) -> PreTrainedModel:
     """Return the model with the adapters added to its weights."""
-    whole: PreTrainedModel = model.merge_and_unload()
-    return whole
+    merged: PreTrainedModel = model.merge_and_unload()
+    return merged
 
 
 def save_adapter(model: Any, folder: Path) -> None:
     """Write the adapters alone, for ``peft.PeftModel.from_pretrained``."""
-    # By default peft asks a hub whether the vocabulary has grown.
+    # By default peft asks the hub whether the vocabulary was extended.
     model.save_pretrained(folder, save_embedding_layers=False)
 
 
@@ -151,16 +151,16 @@ def _wrapped(model: PreTrainedModel, targets: str, config: Any) -> PreTrainedMod
 
     try:
         with warnings.catch_warnings():
-            # GPT-2 keeps its matrices transposed; peft says so and does what is right.
+            # GPT-2 stores its matrices transposed; peft warns about it and handles it.
             warnings.filterwarnings("ignore", message=".*fan_in_fan_out.*")
             warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
             wrapped: Any = get_peft_model(model, config)
     except ValueError as error:
         layers = sorted({name.rpartition(".")[2] for name, _ in model.named_modules() if name})
         raise InputError(
-            f"--lora-targets {targets} cannot get adapters: "
+            f"no adapters can be added to --lora-targets {targets}: "
             f"{' '.join(str(error).split())[:200].rstrip('.')}. The model's modules are "
             f"{', '.join(layers[:30])}."
         ) from error
-    trained: PreTrainedModel = wrapped
-    return trained
+    adapted: PreTrainedModel = wrapped
+    return adapted

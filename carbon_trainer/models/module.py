@@ -20,11 +20,11 @@ from carbon_trainer.models.recipes import recipe
 Batch = dict[str, Any]
 
 IGNORED_LABEL = -100
-"""The label of a token that is not learned, as in transformers and torch's cross_entropy."""
+"""The label of a token that the loss ignores, as in transformers and torch's cross_entropy."""
 
 
 class Saveable(Protocol):
-    """A tokenizer, ours or one of transformers'."""
+    """A tokenizer of this package or of transformers."""
 
     def save_pretrained(self, folder: Path) -> object:
         """Write it into a folder."""
@@ -34,9 +34,9 @@ class TransformerModule(LightningModule):
     """Trains a language model with AdamW, linear warm-up and a cosine.
 
     A batch has ``input_ids`` of shape (batch, block) and may have ``labels`` and
-    ``attention_mask`` of the same shape; without ``labels``, every token is learned. An
+    ``attention_mask`` of the same shape; without ``labels``, every token is a label. An
     encoder-decoder's ``labels`` are its targets, of any shape (batch, target), and must be there.
-    ``tokens`` says, as an int on the host, how many tokens of a padded batch count.
+    ``tokens`` is the number of tokens without padding of a padded batch, as an int on the host.
 
     Args:
         model: the model.
@@ -44,9 +44,9 @@ class TransformerModule(LightningModule):
         warmup_steps: optimizer steps of linear warm-up.
         max_steps: optimizer steps at which the cosine ends.
         weight_decay: AdamW's, on weights of two or more dimensions only.
-        betas: AdamW's.
+        betas: AdamW's decay rates of its moments.
         min_lr_ratio: where the cosine ends, as a share of the peak.
-        tokenizer: is written beside the model by ``save_pretrained``.
+        tokenizer: written beside the model by ``save_pretrained``.
     """
 
     def __init__(
@@ -62,7 +62,8 @@ class TransformerModule(LightningModule):
         tokenizer: Saveable | None = None,
     ) -> None:
         super().__init__()
-        # transformers' from_pretrained leaves dropout off, and Lightning keeps what it finds.
+        # transformers' from_pretrained returns a model in evaluation mode, without dropout, and
+        # Lightning does not change a module's mode.
         self.model: PreTrainedModel = model.train()
         self._learning_rate = learning_rate
         self._warmup_steps = warmup_steps
@@ -71,14 +72,14 @@ class TransformerModule(LightningModule):
         self._betas = betas
         self._min_lr_ratio = min_lr_ratio
         self._tokenizer = tokenizer
-        self._validated = torch.zeros(2)
+        self._validation_sums = torch.zeros(2)
 
     @classmethod
     def from_recipe(
         cls, name: str, *, vocab_size: int | None = None, block_size: int | None = None,
         **settings: Any,
     ) -> TransformerModule:  # fmt: skip
-        """Make a module from a recipe's name, with the recipe's settings where none are given.
+        """Make a module from a recipe's name, with the recipe's settings as defaults.
 
         Args:
             name: a recipe's, such as ``gpt-neox-tiny``.
@@ -89,24 +90,24 @@ class TransformerModule(LightningModule):
         Raises:
             InputError: if there is no such recipe.
         """
-        chosen = recipe(name)
+        defaults = recipe(name)
         model, _ = build_model(
             name,
-            vocab_size=vocab_size or chosen.vocab_size,
-            block_size=block_size or chosen.block_size,
+            vocab_size=vocab_size or defaults.vocab_size,
+            block_size=block_size or defaults.block_size,
         )
-        settings.setdefault("learning_rate", chosen.learning_rate)
-        settings.setdefault("max_steps", chosen.max_steps)
+        settings.setdefault("learning_rate", defaults.learning_rate)
+        settings.setdefault("max_steps", defaults.max_steps)
         settings.setdefault("warmup_steps", max(1, int(settings["max_steps"]) // 20))
         return cls(model, **settings)
 
     def configure_model(self) -> None:
-        """Split and shard the model where the strategy has a mesh of ranks to spread it over."""
+        """Split and shard the model where the strategy has a mesh of ranks."""
         mesh = self.device_mesh
         if mesh is not None:
-            from carbon_trainer.models.sharding import spread
+            from carbon_trainer.models.sharding import parallelize
 
-            spread(self.model, mesh)
+            parallelize(self.model, mesh)
 
     def configure_gradient_clipping(
         self,
@@ -114,7 +115,7 @@ class TransformerModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as Lightning does, or over all devices where each has a part of each layer."""
+        """Clip as Lightning does, or over all devices where layers are split."""
         mesh = self.device_mesh
         by_norm = gradient_clip_algorithm in (None, "norm")
         if mesh is None or mesh["tensor_parallel"].size() == 1 or not by_norm:
@@ -137,26 +138,28 @@ class TransformerModule(LightningModule):
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
-        """Return the mean loss of predicting each learned token from those before it."""
+        """Return the mean loss of predicting each label from the tokens before it."""
         loss = self._loss(batch)
         self.log("train/loss", loss, on_step=True, on_epoch=False)
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Start to add up."""
-        self._validated = torch.zeros(2, device=self.device)
+        """Reset the sums of loss and predicted tokens."""
+        self._validation_sums = torch.zeros(2, device=self.device)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch's loss, by the number of tokens that it predicts."""
+        """Add one batch's loss, weighted by the number of tokens that it predicts."""
+        # Weighted, as padded batches predict different numbers of tokens: the mean over batches
+        # would depend on how rows are batched.
         labels = batch["labels"] if "labels" in batch else batch["input_ids"]
-        # A causal model has nothing to predict a block's first token from.
+        # A causal model cannot predict a block's first token: it has none before it.
         first = 0 if self.model.config.is_encoder_decoder else 1
         predicted = (labels[:, first:] != IGNORED_LABEL).sum()
-        self._validated += torch.stack([self._loss(batch).detach() * predicted, predicted])
+        self._validation_sums += torch.stack([self._loss(batch).detach() * predicted, predicted])
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean loss over all predicted tokens, and perplexity as its exponential."""
-        total = self.trainer.strategy.reduce(self._validated, reduce_op="sum")
+        total = self.trainer.strategy.reduce(self._validation_sums, reduce_op="sum")
         loss, predicted = torch.as_tensor(total).unbind()
         if predicted == 0:
             return
@@ -164,7 +167,7 @@ class TransformerModule(LightningModule):
         self.log("validation/perplexity", torch.exp(loss / predicted), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW that decays matrices only, with a schedule by steps."""
+        """Return AdamW with weight decay on matrices only, and a schedule by steps."""
         matrices = [p for p in self.parameters() if p.requires_grad and p.dim() >= 2]
         vectors = [p for p in self.parameters() if p.requires_grad and p.dim() < 2]
         groups = [
@@ -186,14 +189,14 @@ class TransformerModule(LightningModule):
         if step < self._warmup_steps:
             return (step + 1) / self._warmup_steps
         span = max(1, self._max_steps - self._warmup_steps)
-        done = min(1.0, (step - self._warmup_steps) / span)
-        cosine = 0.5 * (1 + math.cos(math.pi * done))
+        progress = min(1.0, (step - self._warmup_steps) / span)
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
         return self._min_lr_ratio + (1 - self._min_lr_ratio) * cosine
 
     def tokens_in(self, batch: Batch) -> int:
-        """Return how many tokens a batch has, without padding where the batch tells.
+        """Return the number of tokens in a batch, without padding where the batch has their number.
 
-        Counting them in tensors would have to wait for the GPU.
+        Counting them in its tensors would have to wait for the GPU.
         """
         return int(batch["tokens"] if "tokens" in batch else batch["input_ids"].numel())
 

@@ -1,4 +1,4 @@
-"""Named architectures: a YAML file each in ``architectures/``, with its sizes and their sources."""
+"""Recipes: architectures in named sizes, each a YAML file in ``architectures/`` with sources."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 Task = Literal["causal", "seq2seq"]
-"""What a model learns: the next token of a text, or one text from another (encoder-decoders)."""
+"""What a model is trained to predict: a text's next token, or one text from another."""
 
 END_OF_TEXT = 0
-"""The tokenizers that are trained here for texts begin with the token that ends a document."""
+"""In tokenizers that are trained here for texts, the token that ends a document is the first."""
 
 PADDING, END_OF_TARGET = 0, 1
-"""Those for pairs of texts begin as T5's does: padding, which also starts a target, and the end."""
+"""Those for pairs start like T5's: padding, which also starts a target, then the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,17 +33,17 @@ class Recipe:
     """An architecture in one size, and the settings that suit it.
 
     Attributes:
-        family: the name that it has here, without its size.
-        architecture: transformers' name of it (``model_type``).
-        config: its settings there, but for vocabulary and positions.
-        names: what the architecture calls layers, width, heads, feed-forward and positions.
-        task: what it learns.
+        family: the recipe's name without its size.
+        architecture: the architecture's name in transformers (``model_type``).
+        config: its settings in transformers, without vocabulary and positions.
+        names: the architecture's names for layers, width, heads, feed-forward and positions.
+        task: what it is trained to predict.
         vocab_size: size of the vocabulary, tokens.
         block_size: length of a training sequence, tokens.
         batch_size: sequences in a batch of one device.
         learning_rate: AdamW's peak.
         max_steps: optimizer steps.
-        sources: where shapes and settings are from, by size.
+        sources: references for shapes and settings, by size.
     """
 
     family: str
@@ -61,7 +61,7 @@ class Recipe:
     def to_config(
         self, *, vocab_size: int | None = None, block_size: int | None = None
     ) -> PreTrainedConfig:
-        """Return transformers' config of it.
+        """Return its config for transformers.
 
         Args:
             vocab_size: tokens in the vocabulary; the recipe's own if not given.
@@ -70,7 +70,7 @@ class Recipe:
         """
         from transformers import AutoConfig
 
-        # Relative positions, as T5's, have no longest one.
+        # Relative positions, such as T5's, have no maximum.
         name = self.names.get("positions")
         positions = {name: max(self.block_size, block_size or 0)} if name else {}
         return AutoConfig.for_model(
@@ -90,7 +90,7 @@ class Recipe:
         return shape_of(self.architecture, self.config, self.names, self.block_size)
 
     def parameters(self, vocab_size: int | None = None) -> int:
-        """Return how many parameters the model has, tied ones once; nothing is allocated.
+        """Return the number of parameters, tied ones once; nothing is allocated.
 
         Args:
             vocab_size: tokens in the vocabulary; the recipe's own if not given.
@@ -98,10 +98,10 @@ class Recipe:
         shape = self.shape
         if shape is not None:
             return shape.parameters(vocab_size or self.vocab_size)
-        return self.made_parameters(vocab_size)
+        return self.built_parameters(vocab_size)
 
-    def made_parameters(self, vocab_size: int | None = None) -> int:
-        """Count the parameters of a model that is made without memory; needs torch.
+    def built_parameters(self, vocab_size: int | None = None) -> int:
+        """Count the parameters of a model that is built on torch's meta device, without memory.
 
         Args:
             vocab_size: tokens in the vocabulary; the recipe's own if not given.
@@ -115,7 +115,7 @@ class Recipe:
 
 
 def auto_class(config: PreTrainedConfig) -> Any:
-    """Return the class of transformers that makes and loads the model of a config."""
+    """Return the class of transformers that builds and loads the model of a config."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     is_pair = getattr(config, "is_encoder_decoder", False)
@@ -132,7 +132,7 @@ def _special_tokens(task: Task) -> dict[str, int | None]:
     return {
         "bos_token_id": END_OF_TEXT,
         "eos_token_id": END_OF_TEXT,
-        # Blocks are full. A padding token's embedding would never be trained.
+        # Blocks are full, and a padding token's embedding would never be trained.
         "pad_token_id": None,
     }
 
@@ -140,28 +140,28 @@ def _special_tokens(task: Task) -> dict[str, int | None]:
 @functools.cache
 def recipes() -> Mapping[str, Recipe]:
     """Return the recipes by name (``opt-1.3b``), each family's smallest first."""
-    found: dict[str, Recipe] = {}
+    by_name: dict[str, Recipe] = {}
     folder = resources.files("carbon_trainer.models") / "architectures"
-    for file in sorted(folder.iterdir(), key=lambda one: one.name):
+    for file in sorted(folder.iterdir(), key=lambda file: file.name):
         if file.name.endswith(".yaml"):
             family = yaml.safe_load(file.read_text(encoding="utf-8"))
             name = file.name.removesuffix(".yaml")
             for size, values in family["sizes"].items():
-                found[f"{name}-{size}"] = _recipe(name, family, values)
-    return MappingProxyType(found)
+                by_name[f"{name}-{size}"] = _recipe(name, family, values)
+    return MappingProxyType(by_name)
 
 
 UNPUBLISHED = re.compile(
     r"(gpt-?(3\.5|4|5)|o[134]|claude|gemini-?(pro|ultra|[123])|grok-?[234])(?=$|[-.o])"
 )
-"""Models whose makers have told neither size nor shape."""
+"""Models whose makers have published neither size nor shape."""
 
 
 def unpublished_hint(name: str) -> str:
-    """Say that a model cannot be trained here because its size is not public; else nothing.
+    """Return why a model of unpublished size cannot be trained here; empty for other models.
 
     Args:
-        name: what the user named.
+        name: the model, as the user gave it.
     """
     if not UNPUBLISHED.match(re.sub(r"[\s_]+", "-", name.casefold())):
         return ""
@@ -176,25 +176,26 @@ def recipe(name: str) -> Recipe:
     """Return a recipe by its name.
 
     Raises:
-        InputError: if there is none of that name.
+        InputError: if there is no such recipe.
     """
-    known = recipes()
-    if name not in known:
+    by_name = recipes()
+    if name not in by_name:
         if hint := unpublished_hint(name):
             raise InputError(hint)
         raise InputError(
-            f"there is no recipe {name!r}.{did_you_mean(name, known)} There are {', '.join(known)}."
+            f"there is no recipe {name!r}.{did_you_mean(name, by_name)} There are "
+            f"{', '.join(by_name)}."
         )
-    return known[name]
+    return by_name[name]
 
 
 def _recipe(name: str, family: Mapping[str, Any], size: Mapping[str, Any]) -> Recipe:
-    names, given = family["names"], {**family["shared"], **size}
+    names, settings = family["names"], {**family["shared"], **size}
     shape = {
-        names["layers"]: given["layers"],
-        names["width"]: given["width"],
-        names["heads"]: given["heads"],
-        names["feed_forward"]: given.get("feed_forward", 4 * given["width"]),
+        names["layers"]: settings["layers"],
+        names["width"]: settings["width"],
+        names["heads"]: settings["heads"],
+        names["feed_forward"]: settings.get("feed_forward", 4 * settings["width"]),
     }
     return Recipe(
         family=name,
@@ -202,10 +203,10 @@ def _recipe(name: str, family: Mapping[str, Any], size: Mapping[str, Any]) -> Re
         config={**shape, **family.get("config", {}), **size.get("config", {})},
         names=names,
         task=family.get("task", "causal"),
-        vocab_size=given["vocab_size"],
-        block_size=given["block_size"],
-        batch_size=given["batch_size"],
-        learning_rate=given["learning_rate"],
-        max_steps=given["max_steps"],
+        vocab_size=settings["vocab_size"],
+        block_size=settings["block_size"],
+        batch_size=settings["batch_size"],
+        learning_rate=settings["learning_rate"],
+        max_steps=settings["max_steps"],
         sources=family["sources"],
     )

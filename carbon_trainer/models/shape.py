@@ -1,7 +1,7 @@
-"""A recipe's shape in numbers, and the parameters that follow from it; needs no torch.
+"""The sizes of a recipe's model, and its number of parameters; without torch.
 
 The formulas follow transformers' modules of each architecture, biases and norms included, so that
-they agree to the parameter with a model that is made.
+they agree exactly with a model that is built.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OPT_POSITION_OFFSET = 2
-"""OPT's first two positions are kept for padding."""
+"""OPT reserves its first two positions for padding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +19,14 @@ class Shape:
     """The sizes of a transformer.
 
     Attributes:
-        architecture: transformers' name of it (``model_type``).
-        layers: how many.
-        width: of the residual stream.
-        heads: of attention's queries.
-        query: all heads' queries together, elements.
-        key_value: all heads' keys together, elements; as many as the values.
-        feed_forward: width within a feed-forward block.
-        embedding: width of the tokens' embedding, where it is not that of the stream.
+        architecture: the architecture's name in transformers (``model_type``).
+        layers: number of layers.
+        width: width of the residual stream.
+        heads: query heads.
+        query: elements of all heads' queries together.
+        key_value: elements of all heads' keys together, and of their values.
+        feed_forward: width inside a feed-forward block.
+        embedding: width of the token embeddings, which may differ from that of the stream.
         positions: the longest sequence, tokens.
         final_norm: whether a norm follows the last layer.
     """
@@ -43,7 +43,7 @@ class Shape:
     final_norm: bool
 
     def parameters(self, vocab_size: int) -> int:
-        """Return how many parameters it has, tied ones once.
+        """Return the number of parameters, tied ones once.
 
         Args:
             vocab_size: tokens in the vocabulary.
@@ -60,7 +60,7 @@ class Shape:
 
 
 def is_counted(architecture: str) -> bool:
-    """Say whether the parameters of an architecture are counted here."""
+    """Return whether the parameters of an architecture are counted here."""
     return architecture in _FORMULAS
 
 
@@ -70,9 +70,9 @@ def shape_of(
     """Read a shape from an architecture's settings.
 
     Args:
-        architecture: transformers' name of it.
-        config: its settings there.
-        names: what it calls ``layers``, ``width``, ``heads`` and ``feed_forward``.
+        architecture: its name in transformers.
+        config: its settings in transformers.
+        names: its names for ``layers``, ``width``, ``heads`` and ``feed_forward``.
         positions: the longest sequence, tokens.
     """
     width, heads = int(config[names["width"]]), int(config[names["heads"]])
@@ -99,7 +99,7 @@ def _with_biases(shape: Shape) -> int:
 
 
 def _gated(shape: Shape) -> int:
-    """Attention and SwiGLU without biases; the norms come on top."""
+    """Attention and SwiGLU without biases; norms are counted separately."""
     attention = 2 * shape.width * (shape.query + shape.key_value)
     return attention + 3 * shape.width * shape.feed_forward
 
@@ -114,14 +114,20 @@ def _opt_other(shape: Shape, vocab_size: int) -> int:
 _Layer = Callable[[Shape], int]
 _Other = Callable[[Shape, int], int]
 
+# Outside the layers: GPT-2, OPT and Cohere tie the output layer to the embedding, so the vocabulary
+# counts once; GPT-NeoX and Llama do not. Cohere has one norm a layer, as attention and feed-forward
+# are parallel.
 _FORMULAS: Mapping[str, tuple[_Layer, _Other]] = {
-    "gpt_neox": (_with_biases, lambda one, vocab: 2 * vocab * one.width + 2 * one.width),
-    "gpt2": (_with_biases, lambda one, vocab: (vocab + one.positions + 2) * one.width),
+    "gpt_neox": (_with_biases, lambda shape, vocab: 2 * vocab * shape.width + 2 * shape.width),
+    "gpt2": (_with_biases, lambda shape, vocab: (vocab + shape.positions + 2) * shape.width),
     "opt": (_with_biases, _opt_other),
     "llama": (
-        lambda one: _gated(one) + 2 * one.width,
-        lambda one, vocab: 2 * vocab * one.width + one.width,
+        lambda shape: _gated(shape) + 2 * shape.width,
+        lambda shape, vocab: 2 * vocab * shape.width + shape.width,
     ),
-    "cohere": (lambda one: _gated(one) + one.width, lambda one, vocab: (vocab + 1) * one.width),
+    "cohere": (
+        lambda shape: _gated(shape) + shape.width,
+        lambda shape, vocab: (vocab + 1) * shape.width,
+    ),
 }
 """By architecture: the parameters of a layer, and all others by the size of the vocabulary."""

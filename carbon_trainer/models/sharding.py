@@ -1,4 +1,4 @@
-"""Spreading a model over ranks: each holds a part of every layer, and of the optimizer's state.
+"""Distributes a model over ranks: each holds a part of each layer and of the optimizer's state.
 
 Sharding is torch's second FSDP (``fully_shard``), which shards over gloo on CPUs as over NCCL on
 GPUs; Lightning's FSDPStrategy wraps the first, which needs a GPU.
@@ -17,14 +17,15 @@ from transformers import PreTrainedModel
 from carbon_trainer.models.tensor_parallel import check_split, split
 
 
-def spread_over(ranks: int, tensor_parallel: int) -> ModelParallelStrategy:
+def model_parallel_strategy(ranks: int, tensor_parallel: int) -> ModelParallelStrategy:
     """Return the strategy of ``--strategy fsdp`` and ``--tensor-parallel``.
 
-    Checkpoints are whole files, gathered on rank 0, so that a run can go on with other ranks.
+    Checkpoints are single files, gathered on rank 0, so that a run can be resumed with another
+    number of ranks.
 
     Args:
-        ranks: processes of the run, all machines together.
-        tensor_parallel: how many neighbouring ones split each layer; divides ``ranks``.
+        ranks: processes of the run on all machines.
+        tensor_parallel: number of neighbouring ranks that split each layer; divides ``ranks``.
     """
     return ModelParallelStrategy(
         data_parallel_size=ranks // tensor_parallel,
@@ -33,30 +34,33 @@ def spread_over(ranks: int, tensor_parallel: int) -> ModelParallelStrategy:
     )
 
 
-def spread(model: PreTrainedModel, mesh: DeviceMesh) -> None:
+def parallelize(model: PreTrainedModel, mesh: DeviceMesh) -> None:
     """Split a model in place over one dimension of ranks, then shard it over the other.
 
     Args:
-        model: the same on every rank, and whole.
+        model: the complete model, the same on every rank.
         mesh: Lightning's, of dimensions ``data_parallel`` and ``tensor_parallel``.
 
     Raises:
         InputError: if it cannot be split.
     """
-    splitting, sharing = mesh["tensor_parallel"], mesh["data_parallel"]
-    if splitting.size() > 1:
-        check_split(model, splitting.size())
-        split(model, splitting)
-    # Where layers are split, one share of the data leaves nothing to shard.
-    if sharing.size() > 1 or splitting.size() == 1:
-        shard(model, sharing)
+    tensor_mesh, data_mesh = mesh["tensor_parallel"], mesh["data_parallel"]
+    if tensor_mesh.size() > 1:
+        check_split(model, tensor_mesh.size())
+        split(model, tensor_mesh)
+    # Split over all ranks, with one share of the data, there is nothing left to shard.
+    if data_mesh.size() > 1 or tensor_mesh.size() == 1:
+        shard(model, data_mesh)
 
 
 def shard(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Shard a model in place: each of its repeated layers by itself, then what is left.
+    """Shard a model in place: each of its repeated layers by itself, then the rest.
+
+    Layers by themselves are gathered one at a time; the rest, such as embeddings, stays gathered
+    from the forward pass to the backward pass.
 
     Args:
-        model: its repeated layers are in a list, as in transformers.
+        model: its repeated layers are in a ModuleList, as in transformers.
         mesh: the ranks.
     """
     for stack in _stacks(model):

@@ -1,9 +1,9 @@
-"""Tensor parallel: each layer's matrices split over devices that train on the same batches.
+"""Tensor parallelism: each layer's matrices are split over devices that train on the same batches.
 
 The layout is Megatron's (Shoeybi et al. 2019, arXiv 1909.08053, section 3): the first matrix of
-each block is split by its outputs, whole attention heads to a device, and the second by its inputs,
-so that a block needs one sum over the devices forward and one backward. Embeddings and norms are
-whole on each device.
+each block is split by its outputs, with complete attention heads on a device, and the second by its
+inputs, so that a block needs one all-reduce in the forward and one in the backward pass. Embeddings
+and norms are complete on each device.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _OWN_PLANS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         }
     }
 )
-"""Where transformers has no plan."""
+"""For architectures without a plan in transformers."""
 
 _STYLES: Mapping[str, Callable[[], ParallelStyle]] = MappingProxyType(
     {
@@ -51,27 +51,27 @@ _STYLES: Mapping[str, Callable[[], ParallelStyle]] = MappingProxyType(
         "colwise_gather_output": lambda: ColwiseParallel(output_layouts=Replicate()),
     }
 )
-"""transformers' names of how a matrix is split; what has another one stays whole."""
+"""transformers' names of the layouts of matrices; matrices with other layouts are not split."""
 
-CAN_SPLIT = ("gpt_neox", "llama", "mistral", "opt", "qwen2")
-"""Architectures whose losses and gradients a test holds against those of one device."""
+SPLITTABLE = ("gpt_neox", "llama", "mistral", "opt", "qwen2")
+"""Architectures whose losses and gradients a test compares with those of one device."""
 
 
 def check_split(model: PreTrainedModel, devices: int) -> None:
     """Check that a model can be split.
 
     Args:
-        model: whole, on any device.
-        devices: over how many.
+        model: the complete model, on any device.
+        devices: number of devices to split it over.
 
     Raises:
-        InputError: if its architecture cannot, or ``devices`` does not divide what is split.
+        InputError: if its architecture cannot be split, or ``devices`` does not divide its sizes.
     """
     config = model.config
-    if config.model_type not in CAN_SPLIT:
+    if config.model_type not in SPLITTABLE:
         raise InputError(
             f"--tensor-parallel {devices}: a model of architecture {config.model_type} cannot be "
-            f"split over devices, only {', '.join(CAN_SPLIT)} can; --strategy fsdp shards any."
+            f"split over devices, only {', '.join(SPLITTABLE)} can; --strategy fsdp shards any."
         )
     heads = int(config.num_attention_heads)
     counts = {
@@ -81,12 +81,12 @@ def check_split(model: PreTrainedModel, devices: int) -> None:
             getattr(config, "intermediate_size", None) or config.ffn_dim
         ),
     }
-    for what, count in counts.items():
+    for unit, count in counts.items():
         if count % devices:
             fitting = _common_divisors(counts.values())
             advice = f"give {_listed(fitting)}" if fitting else "it can be on one device only"
             raise InputError(
-                f"--tensor-parallel {devices} does not divide the model's {count} {what}: {advice}."
+                f"--tensor-parallel {devices} does not divide the model's {count} {unit}: {advice}."
             )
 
 
@@ -101,32 +101,35 @@ def _listed(numbers: list[int]) -> str:
 
 
 def split(model: PreTrainedModel, mesh: DeviceMesh) -> None:
-    """Split a model in place, the same way on all ranks.
+    """Split a model in place, in the same way on all ranks.
 
     Args:
-        model: the same on every rank, and whole.
+        model: the complete model, the same on every rank.
         mesh: the ranks that share it, of one dimension.
     """
     plan = _OWN_PLANS.get(model.config.model_type) or model._tp_plan or {}
     styles = {name: _STYLES[style]() for name, style in plan.items() if style in _STYLES}
     if model.config.tie_word_embeddings:
-        # The head's weight is the embedding's.
+        # The head's weight is the embedding's, which stays complete on each device: splitting
+        # one of the two would untie them.
         styles.pop("lm_head", None)
     parallelize_module(model, mesh, styles)
     for module in model.modules():
-        # OPT counts the heads before it shapes what it computed; the others count what is there.
+        # OPT reshapes its projections by the number of heads of the config; the others by the size
+        # of the projections themselves, which are split already.
         if isinstance(module, OPTAttention):
             module.num_heads //= mesh.size()
 
 
-def clip_by_norm(parameters: Iterable[nn.Parameter], most: float) -> None:
-    """Scale gradients so that their norm, over all devices, is no more than a limit.
+def clip_by_norm(parameters: Iterable[nn.Parameter], max_norm: float) -> None:
+    """Scale gradients so that their norm, over all devices, does not exceed a limit.
 
-    torch's own function cannot add up gradients of which some are split and others whole.
+    torch's own function cannot combine gradients that are split with others that are not: it stacks
+    the norms of all, and a DTensor and a plain tensor, or DTensors of two meshes, do not stack.
 
     Args:
-        parameters: of the model, those without a gradient are left out.
-        most: the largest norm.
+        parameters: the model's; those without a gradient are skipped.
+        max_norm: the limit.
     """
     groups: dict[DeviceMesh | None, list[nn.Parameter]] = {}
     for parameter in parameters:
@@ -138,9 +141,10 @@ def clip_by_norm(parameters: Iterable[nn.Parameter], most: float) -> None:
         return
     total = torch.stack([_norm(group) for group in groups.values()]).norm()
     for group in groups.values():
-        clip_grads_with_norm_(group, most, total)
+        clip_grads_with_norm_(group, max_norm, total)
 
 
 def _norm(parameters: list[nn.Parameter]) -> torch.Tensor:
+    """Return the norm of gradients of one mesh, the same on all of its devices."""
     norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
     return norm.full_tensor() if isinstance(norm, DTensor) else norm

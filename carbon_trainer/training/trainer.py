@@ -152,9 +152,9 @@ def _distribution(config: RunConfig) -> dict[str, Any]:
     strategy: Any = config.strategy
     check_split_ranks(devices * nodes, config.tensor_parallel)
     if strategy == "fsdp" or config.tensor_parallel > 1:
-        from carbon_trainer.models.sharding import spread_over
+        from carbon_trainer.models.sharding import model_parallel_strategy
 
-        strategy = spread_over(devices * nodes, config.tensor_parallel)
+        strategy = model_parallel_strategy(devices * nodes, config.tensor_parallel)
     elif devices * nodes > 1:
         strategy = "ddp"
     return {"devices": devices, "num_nodes": nodes, "strategy": strategy}

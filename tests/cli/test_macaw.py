@@ -76,7 +76,7 @@ def test_the_report_has_rows_angles_and_the_compute_of_each_half(
     args = ["--data", str(QUESTIONS), "--block-size", "32", "--max-steps", "2"]
     result = carbon_train("fit", *TINY, *args)
     assert result.status == 0, result.err
-    assert "of 40 rows are longer than 32 tokens and were cut" in result.out
+    assert "of 40 rows are longer than 32 tokens and were truncated" in result.out
     place = shell.folder / "carbon_runs" / shell.run_id()
     report = json.loads((place / "report.json").read_text())
     corpus, model = report["corpus"], report["model"]

@@ -1,6 +1,6 @@
 """One of the ranks that split models between them; started by test_tensor_parallel.
 
-For each model it trains three steps whole and three steps split, and notes how far they are apart.
+For each model it trains three steps unsplit and three steps split, and writes how far they differ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from carbon_trainer.models.build import model_of
-from carbon_trainer.models.sharding import spread
+from carbon_trainer.models.sharding import parallelize
 from carbon_trainer.models.tensor_parallel import clip_by_norm
 
 STEPS = 3
@@ -28,13 +28,13 @@ def config(architecture: str, tied: bool) -> Any:
     from transformers import AutoConfig
 
     sizes = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4}
-    more = {
+    own_sizes = {
         "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32, "dropout": 0.0},
         "gpt_neox": {"intermediate_size": 48},
     }.get(architecture, {"intermediate_size": 48, "num_key_value_heads": 2})
     return AutoConfig.for_model(
         architecture, vocab_size=51, max_position_embeddings=16, tie_word_embeddings=tied,
-        bos_token_id=0, eos_token_id=0, pad_token_id=None, **sizes, **more,
+        bos_token_id=0, eos_token_id=0, pad_token_id=None, **sizes, **own_sizes,
     )  # fmt: skip
 
 
@@ -62,16 +62,16 @@ def compare(architecture: str, tied: bool) -> dict[str, Any]:
         "cpu", (1, dist.get_world_size()), mesh_dim_names=("data_parallel", "tensor_parallel")
     )
     batches = torch.randint(51, (STEPS, 2, 12), generator=torch.Generator().manual_seed(2))
-    told = []
+    results = []
     for is_split in (False, True):
         torch.manual_seed(1)
         model: Any = model_of(config(architecture, tied))
         if is_split:
-            spread(model, mesh)
+            parallelize(model, mesh)
             split = sum(p.numel() for p in model.parameters() if isinstance(p, DTensor))
         clip = clip_by_norm if is_split else torch.nn.utils.clip_grad_norm_
-        told.append(train(model, batches, clip))
-    (losses, weights), (split_losses, split_weights) = told
+        results.append(train(model, batches, clip))
+    (losses, weights), (split_losses, split_weights) = results
     return {
         "losses": losses,
         "split_losses": split_losses,
@@ -83,8 +83,8 @@ def compare(architecture: str, tied: bool) -> dict[str, Any]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    found = {
+    comparisons = {
         name: compare(name.removesuffix("+tied"), name.endswith("+tied")) for name in sys.argv[2:]
     }
-    Path(sys.argv[1], f"rank{dist.get_rank()}.json").write_text(json.dumps(found))
+    Path(sys.argv[1], f"rank{dist.get_rank()}.json").write_text(json.dumps(comparisons))
     dist.destroy_process_group()

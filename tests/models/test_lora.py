@@ -1,4 +1,4 @@
-"""LoRA: at first nothing changes, then only adapters do; where it cannot be, that is said."""
+"""LoRA: at first nothing changes, then only adapters do; elsewhere it is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from carbon_trainer.errors import InputError
 from carbon_trainer.models import lora
 from carbon_trainer.models.build import build_model
-from carbon_trainer.models.lora import LoraSettings, check_lora, merged, with_lora
+from carbon_trainer.models.lora import LoraSettings, check_lora, merge_adapters, with_lora
 from tests.models.tiny import tiny_model
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_merged_the_model_answers_as_with_adapters() -> None:
             if "lora_B" in name:
                 value.normal_(generator=torch.Generator().manual_seed(1))
     adapted = _logits(model)
-    whole = merged(model)
+    whole = merge_adapters(model)
     assert type(whole) is type(tiny_model())
     assert torch.allclose(_logits(whole), adapted, atol=1e-5)
     assert not torch.allclose(adapted, _logits(tiny_model()), atol=1e-3)
@@ -111,7 +111,9 @@ def test_layers_can_be_named() -> None:
 
 
 def test_a_layer_that_the_model_does_not_have_is_refused_with_those_that_it_has() -> None:
-    with pytest.raises(InputError, match="--lora-targets q_proj cannot get adapters") as caught:
+    with pytest.raises(
+        InputError, match="no adapters can be added to --lora-targets q_proj"
+    ) as caught:
         _with_lora(tiny_model(), targets="q_proj")
     assert "query_key_value" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -127,21 +129,21 @@ def test_transposed_matrices_get_adapters_without_a_warning(
     model = GPT2LMHeadModel(config).eval()
     plain = _logits(model)
     assert torch.equal(_logits(_with_lora(model).eval()), plain)
-    assert not [one for one in recwarn if "fan_in_fan_out" in str(one.message)]
+    assert not [warning for warning in recwarn if "fan_in_fan_out" in str(warning.message)]
 
 
 @pytest.mark.parametrize("model", ["macaw-tiny", "model.json"])
 def test_random_weights_are_refused(model: str) -> None:
-    with pytest.raises(InputError, match=f"{model} begins with random ones"):
+    with pytest.raises(InputError, match=f"{model} starts with random ones"):
         check_lora(model, strategy="auto")
 
 
 def test_shards_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not go with --strategy fsdp"):
+    with pytest.raises(InputError, match="cannot be combined with --strategy fsdp"):
         check_lora(str(tmp_path), strategy="fsdp")
 
 
-def test_without_peft_it_is_said_how_to_get_it(
+def test_without_peft_the_message_says_how_to_install_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lora, "find_spec", lambda _: None)

@@ -32,8 +32,8 @@ def data(tmp_path: Path) -> TokenizedData:
 def _module(model: Any = None, **settings: Any) -> TransformerModule:
     from carbon_trainer.models.module import TransformerModule
 
-    given = {"learning_rate": 0.02, "warmup_steps": 2, "max_steps": 30, **settings}
-    return TransformerModule(model or tiny_model(), **given)
+    settings = {"learning_rate": 0.02, "warmup_steps": 2, "max_steps": 30, **settings}
+    return TransformerModule(model or tiny_model(), **settings)
 
 
 def _trainer(**options: Any) -> lightning.Trainer:
@@ -113,7 +113,7 @@ def test_padding_changes_neither_loss_nor_perplexity(tmp_path: Path) -> None:
     import torch
     from torch.utils.data import DataLoader
 
-    from carbon_trainer.data.pairs import padded
+    from carbon_trainer.data.pairs import pad_batch
     from carbon_trainer.models.module import TransformerModule
 
     questions = tokenized_questions(tmp_path)
@@ -122,12 +122,12 @@ def test_padding_changes_neither_loss_nor_perplexity(tmp_path: Path) -> None:
     items = [questions.train[i] for i in range(5)]
     tokens = [len(item["labels"]) for item in items]
     with torch.no_grad():
-        alone = [float(module._loss(padded([item]))) for item in items]
-        together = float(module._loss(padded(items)))
+        alone = [float(module._loss(pad_batch([item]))) for item in items]
+        together = float(module._loss(pad_batch(items)))
     mean = sum(a * b for a, b in zip(alone, tokens, strict=True)) / sum(tokens)
     assert together == pytest.approx(mean, rel=1e-5)
     trainer = _trainer()
-    trainer.validate(module, DataLoader(items, batch_size=2, collate_fn=padded), verbose=False)
+    trainer.validate(module, DataLoader(items, batch_size=2, collate_fn=pad_batch), verbose=False)
     assert float(trainer.callback_metrics["validation/loss"]) == pytest.approx(mean, rel=1e-5)
 
 
@@ -142,11 +142,11 @@ def test_the_loss_is_the_mean_cross_entropy_of_each_next_token() -> None:
     module = _module()
     ids = torch.randint(0, 300, (2, 16))
     logits = module(ids)
-    wanted = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
-    assert torch.allclose(module._loss({"input_ids": ids}), wanted)
+    expected = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    assert torch.allclose(module._loss({"input_ids": ids}), expected)
 
 
-def test_labels_of_a_batch_say_what_is_not_learned() -> None:
+def test_labels_of_a_batch_can_exclude_tokens_from_the_loss() -> None:
     import torch
 
     module = _module()
@@ -154,8 +154,8 @@ def test_labels_of_a_batch_say_what_is_not_learned() -> None:
     labels = ids.clone()
     labels[:, :8] = -100
     logits = module(ids)[0, 7:-1]
-    wanted = torch.nn.functional.cross_entropy(logits, ids[0, 8:])
-    assert torch.allclose(module._loss({"input_ids": ids, "labels": labels}), wanted)
+    expected = torch.nn.functional.cross_entropy(logits, ids[0, 8:])
+    assert torch.allclose(module._loss({"input_ids": ids, "labels": labels}), expected)
 
 
 def test_perplexity_is_the_exponential_of_the_mean_loss_over_all_tokens() -> None:

@@ -23,7 +23,7 @@ TIED = [f"{name}+tied" for name in ("gpt_neox", "llama", "opt")]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of two ranks found of every architecture."""
+    """Each rank's comparison of every architecture."""
 
     folder = tmp_path_factory.mktemp("split")
     environ = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -40,18 +40,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*ARCHITECTURES, *TIED])
 def test_a_split_model_trains_as_a_whole_one_does(name: str, trained: list[dict[str, Any]]) -> None:
-    found = trained[0][name]
-    assert found["split_losses"] == pytest.approx(found["losses"], rel=1e-5)
-    assert found["losses"][0] != pytest.approx(found["losses"][-1], rel=1e-3)
-    assert found["apart"] < 1e-4
-    assert found["share_split"] > 0.75
+    result = trained[0][name]
+    assert result["split_losses"] == pytest.approx(result["losses"], rel=1e-5)
+    assert result["losses"][0] != pytest.approx(result["losses"][-1], rel=1e-3)
+    assert result["apart"] < 1e-4
+    assert result["share_split"] > 0.75
 
 
 @pytest.mark.slow
 def test_every_architecture_that_can_be_split_is_compared() -> None:
-    from carbon_trainer.models.tensor_parallel import CAN_SPLIT
+    from carbon_trainer.models.tensor_parallel import SPLITTABLE
 
-    assert CAN_SPLIT == ARCHITECTURES
+    assert SPLITTABLE == ARCHITECTURES
 
 
 @pytest.mark.slow
@@ -67,18 +67,18 @@ def test_the_norm_is_clipped_as_torch_does_it_where_nothing_is_split() -> None:
 
     from carbon_trainer.models.tensor_parallel import clip_by_norm
 
-    one, other = tiny_model(), tiny_model()
+    reference, clipped = tiny_model(), tiny_model()
     batch = torch.arange(16).reshape(2, 8)
-    for model in (one, other):
+    for model in (reference, clipped):
         model.train(False)(input_ids=batch, labels=batch).loss.backward()
-    torch.nn.utils.clip_grad_norm_(one.parameters(), 0.1)
-    clip_by_norm(other.parameters(), 0.1)
-    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.1)
+    clip_by_norm(clipped.parameters(), 0.1)
+    pairs = zip(reference.parameters(), clipped.parameters(), strict=True)
     assert all(torch.allclose(a.grad, b.grad) for a, b in pairs if a.grad is not None)
 
 
 @pytest.mark.slow
-def test_heads_that_do_not_come_out_even_are_refused_with_what_does() -> None:
+def test_heads_that_the_ranks_do_not_divide_are_refused_with_numbers_that_do() -> None:
     from carbon_trainer.models.tensor_parallel import check_split
 
     model = tiny_model(hidden_size=36, num_attention_heads=6, intermediate_size=48)
@@ -96,14 +96,14 @@ def test_an_architecture_that_cannot_be_split_is_refused_with_those_that_can() -
         check_split(model, 2)
 
 
-@pytest.mark.parametrize(("ranks", "told"), [(1, "there is 1"), (3, "there are 3")])
-def test_ranks_that_do_not_come_out_even_are_refused(ranks: int, told: str) -> None:
-    with pytest.raises(InputError, match=f"--tensor-parallel 2 needs a multiple of 2 .* {told}"):
+@pytest.mark.parametrize(("ranks", "reason"), [(1, "there is 1"), (3, "there are 3")])
+def test_ranks_that_the_split_does_not_divide_are_refused(ranks: int, reason: str) -> None:
+    with pytest.raises(InputError, match=f"--tensor-parallel 2 needs a multiple of 2 .* {reason}"):
         check_split_ranks(ranks, 2)
     check_split_ranks(4, 2)
 
 
 @pytest.mark.parametrize(("setting", "value"), [("strategy", "ddp"), ("lora_rank", 4)])
-def test_what_does_not_go_with_split_layers_is_refused(setting: str, value: object) -> None:
+def test_settings_that_split_layers_exclude_are_refused(setting: str, value: object) -> None:
     with pytest.raises(InputError, match=f"tensor_parallel does not go with {setting}"):
         RunConfig.from_sources((COMMAND_LINE, {"tensor_parallel": 2, setting: value}))

@@ -13,7 +13,7 @@ from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.parts import Setting
 from carbon_trainer.energy.sources.nvml import describe_nvml
 from carbon_trainer.models.activations import FULL, HALF, MIXED
-from carbon_trainer.models.memory import Need, Setup, need_of
+from carbon_trainer.models.memory import MemoryEstimate, TrainingSetup, estimate_memory
 from carbon_trainer.models.recipes import recipe
 
 if TYPE_CHECKING:
@@ -35,19 +35,19 @@ def measure(setting: Setting, findings: Findings) -> None:
     precision = MIXED if on_gpu else FULL
     rows: list[tuple[Cell, ...]] = []
     for name, block_size, batch_size in setting.scale.memory_cases:
-        setup = Setup(
+        setup = TrainingSetup(
             vocab_size=VOCAB_SIZE, block_size=block_size, batch_size=batch_size,
             precision=precision, on_gpu=on_gpu,
         )  # fmt: skip
-        need = need_of(recipe(name), setup)
-        if on_gpu and need is not None and need.total > MOST_SHARE * _gpu_bytes(setting):
+        estimate = estimate_memory(recipe(name), setup)
+        if on_gpu and estimate is not None and estimate.total > MOST_SHARE * _gpu_bytes(setting):
             continue  # a board of a workstation
         taken = memory_of(name, setup)
-        if need is None or isinstance(taken, str):
+        if estimate is None or isinstance(taken, str):
             findings.check(f"{name} is trained", False, str(taken))
             continue
-        rows.append(_row(name, setup, need, taken))
-        off = need.total / taken["total"] - 1
+        rows.append(_row(name, setup, estimate, taken))
+        off = estimate.total / taken["total"] - 1
         findings.check(
             f"{name}: predicted memory within {setup.uncertainty:.0%} of what it takes",
             abs(off) <= setup.uncertainty,
@@ -68,21 +68,23 @@ def _gpu_bytes(setting: Setting) -> int:
     )
 
 
-def _row(name: str, setup: Setup, need: Need, taken: dict[str, int]) -> tuple[Cell, ...]:
+def _row(
+    name: str, setup: TrainingSetup, estimate: MemoryEstimate, taken: dict[str, int]
+) -> tuple[Cell, ...]:
     return (
         name,
         setup.block_size,
         setup.batch_size,
         setup.precision,
-        round(need.total / 1e9, 2),
-        round((need.total - need.device) / 1e9, 2),
+        round(estimate.total / 1e9, 2),
+        round((estimate.total - estimate.device) / 1e9, 2),
         round(taken["total"] / 1e9, 2),
         round(taken["tensors"] / 1e9, 2),
-        f"{need.total / taken['total'] - 1:+.1%}",
+        f"{estimate.total / taken['total'] - 1:+.1%}",
     )
 
 
-def memory_of(name: str, setup: Setup, **environ: str) -> dict[str, int] | str:
+def memory_of(name: str, setup: TrainingSetup, **environ: str) -> dict[str, int] | str:
     """Return what two steps of a training take in a process of its own, or why it failed.
 
     Args:

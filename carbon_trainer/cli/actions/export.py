@@ -8,7 +8,7 @@ import click
 
 from carbon_trainer.cli.actions.location import open_ledger, runs_folder
 from carbon_trainer.errors import InputError
-from carbon_trainer.models.build import quieten_transformers
+from carbon_trainer.models.build import silence_transformers
 from carbon_trainer.models.export import FOLDER, export_model
 from carbon_trainer.models.lora import FOLDER as ADAPTER_FOLDER
 from carbon_trainer.reports.build import write_card
@@ -19,8 +19,8 @@ from carbon_trainer.runs.checkpoints import latest_valid
 def export(
     run: str, folder: Path | None, adapter: bool, ledger: str | None, runs_dir: str | None
 ) -> None:
-    """Export a run's model, and write its energy and emissions into the model's card."""
-    quieten_transformers()
+    """Write a run's model, and its energy and emissions into the model's card."""
+    silence_transformers()
     source = open_ledger(ledger, runs_dir)
     run_id = source.resolve(run)
     run_dir = runs_folder(runs_dir) / run_id
