@@ -64,7 +64,7 @@ def simulated_plan(folder: Path, power: Path, *, scale: str, parts: tuple[str, .
     """
     # Trainings take minutes on two CPU cores, where a GPU takes seconds.
     return Plan(
-        folder=folder, accelerator=NAME, scale=scale, parts=parts, most_s=3600, patience=8,
+        folder=folder, accelerator=NAME, scale=scale, parts=parts, max_s=3600, time_factor=8,
         environ=simulated_environment(power),
     )  # fmt: skip
 

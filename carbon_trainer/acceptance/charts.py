@@ -1,4 +1,4 @@
-"""Speed over power at the limits that were tried."""
+"""Charts of speed over power at the measured power limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def charts_of(result: PartResult) -> list[Chart]:
-    """Draw what of a part is better seen than read: the levels; none for other parts."""
+    """Return a part's charts: of power levels; none for other parts."""
     if result.name != "levels" or not result.tables:
         return []
     rows = [

@@ -1,4 +1,4 @@
-"""Runs the parts one after the other within eight minutes, and gathers what they found."""
+"""Runs the parts one after the other within eight minutes, and collects their findings."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from carbon_trainer.acceptance.worker import UNFINISHED
 from carbon_trainer.errors import InputError
 from carbon_trainer.hardware import machine
 
-MOST_S = 480.0
-"""How long the whole check may take, seconds."""
+MAX_S = 480.0
+"""Time limit of the whole check, seconds."""
 
-LEAST_S = 15.0
-"""A part is not begun where less is left."""
+MIN_PART_S = 15.0
+"""A part is not started with less time remaining, seconds."""
 
 LOG, TRACES = "acceptance.log", "traces.zip"
 
 Document = dict[str, Any]
 
-STARTS_AHEAD_FROM = 8
-"""Cores; with fewer, a part's imports would disturb what the one before it measures."""
+MIN_CORES_TO_START_AHEAD = 8
+"""With fewer cores, a part's imports would disturb the measurements of the one before it."""
 
 PACKAGES = ("torch", "lightning", "transformers", "accelerate", "peft", "codecarbon", "zeus",
             "nvidia-ml-py")  # fmt: skip
@@ -48,16 +48,16 @@ PACKAGES = ("torch", "lightning", "transformers", "accelerate", "peft", "codecar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be run.
+    """The settings of a check.
 
     Attributes:
-        folder: where document, page and logs go; it exists.
+        folder: existing folder for document, page and logs.
         accelerator: ``module:name`` of the accelerator.
         scale: a name of ``SCALES``.
         parts: the parts' names, in order.
-        most_s: how long it may take in all, seconds.
-        patience: how many times as long as on a GPU a part may take.
-        environ: the parts' environment.
+        max_s: time limit of the whole check, seconds.
+        time_factor: factor of each part's time limit, for GPUs that are simulated.
+        environ: the parts' environment variables.
         starts_ahead: whether a part's process is started while the one before it measures.
     """
 
@@ -65,26 +65,26 @@ class Plan:
     accelerator: str = CUDA
     scale: str = "full"
     parts: tuple[str, ...] = tuple(part.name for part in PARTS)
-    most_s: float = MOST_S
-    patience: float = 1.0
+    max_s: float = MAX_S
+    time_factor: float = 1.0
     environ: dict[str, str] | None = None
-    starts_ahead: bool = (os.cpu_count() or 1) >= STARTS_AHEAD_FROM
+    starts_ahead: bool = (os.cpu_count() or 1) >= MIN_CORES_TO_START_AHEAD
 
 
-def run_check(plan: Plan, tell: Callable[[PartResult, Document], None]) -> Document:
+def run_check(plan: Plan, report: Callable[[PartResult, Document], None]) -> Document:
     """Run the parts; return the document.
 
     Args:
-        plan: what to run.
-        tell: takes each part's result as it comes, and the document until then.
+        plan: the settings.
+        report: called with each part's result when it ends, and the document so far.
 
     Raises:
-        InputError: if a part's name is not known.
+        InputError: if a part's name is unknown.
     """
-    parts = _chosen(plan.parts)
-    created = datetime.now(UTC)
-    until_s = time.monotonic() + plan.most_s
-    results = []
+    parts = _parts_of(plan.parts)
+    header = document_header(plan, datetime.now(UTC))
+    deadline_s = time.monotonic() + plan.max_s
+    results: list[PartResult] = []
     with (
         tempfile.TemporaryDirectory(prefix="carbon-acceptance-") as work,
         (plan.folder / LOG).open("a", encoding="utf-8") as log,
@@ -95,36 +95,36 @@ def run_check(plan: Plan, tell: Callable[[PartResult, Document], None]) -> Docum
             waiting = None
             if following is not None and plan.starts_ahead:
                 waiting = _Worker(plan, following, Path(work), log)
-            result = worker.result(until_s - time.monotonic())
+            result = worker.result(deadline_s - time.monotonic())
             results.append(result)
-            tell(result, document_of(plan, created, results))
+            report(result, document_of(header, results))
         _keep_traces(Path(work), plan.folder)
-    return document_of(plan, created, results)
+    return document_of(header, results)
 
 
 def _keep_traces(work: Path, folder: Path) -> None:
-    """Keep what sensors showed, in one file, for a closer look."""
+    """Save the sensors' traces in one file, for analysis."""
     traces = sorted(work.glob(f"*/*{TRACE_SUFFIX}"))
     if traces:
-        with zipfile.ZipFile(folder / TRACES, "w") as together:
+        with zipfile.ZipFile(folder / TRACES, "w") as archive:
             for trace in traces:
-                together.write(trace, trace.name)
+                archive.write(trace, trace.name)
 
 
-def _chosen(names: Sequence[str]) -> list[Part]:
-    known = {part.name: part for part in PARTS}
-    unknown = [name for name in names if name not in known]
+def _parts_of(names: Sequence[str]) -> list[Part]:
+    by_name = {part.name: part for part in PARTS}
+    unknown = [name for name in names if name not in by_name]
     if unknown:
-        raise InputError(f"there is no part {unknown[0]!r}: there are {', '.join(known)}.")
-    return [known[name] for name in names]
+        raise InputError(f"there is no part {unknown[0]!r}: there are {', '.join(by_name)}.")
+    return [by_name[name] for name in names]
 
 
 class _Worker:
-    """A part's process: it imports, and waits for the signal to begin."""
+    """A part's process: it imports, and waits for the signal to start."""
 
     def __init__(self, plan: Plan, part: Part, work: Path, log: TextIO) -> None:
         self._part = part
-        self._most_s = part.most_s * plan.patience
+        self._max_s = part.max_s * plan.time_factor
         self._to = work / f"{part.name}.json"
         folder = work / part.name
         folder.mkdir()
@@ -138,46 +138,49 @@ class _Worker:
             start_new_session=True,
         )  # fmt: skip
 
-    def result(self, left_s: float) -> PartResult:
-        """Have it measure; return what it found, or what became of it.
+    def result(self, remaining_s: float) -> PartResult:
+        """Have it measure; return its result, or why it has none.
 
         Args:
-            left_s: how long the whole check may still take, seconds.
+            remaining_s: remaining time of the whole check, seconds.
         """
         part = self._part
-        began_s = time.monotonic()
-        most_s = min(self._most_s, left_s)
+        started_s = time.monotonic()
+        max_s = min(self._max_s, remaining_s)
         try:
-            if left_s < LEAST_S:
+            if remaining_s < MIN_PART_S:
                 return PartResult(part.name, part.title, "not run", 0.0, "no time was left")
-            self._process.communicate(b"begin\n", timeout=most_s)
-            ended = f"it ended with status {self._process.returncode} and no result: see {LOG}"
+            self._process.communicate(b"begin\n", timeout=max_s)
+            reason = f"it ended with status {self._process.returncode} and no result: see {LOG}"
         except subprocess.TimeoutExpired:
-            ended = f"it was ended after {most_s:.0f} s: see {LOG}"
+            reason = f"it was killed after {max_s:.0f} s: see {LOG}"
         finally:
-            _end(self._process)
+            _kill(self._process)
         if not self._to.exists():
-            seconds = time.monotonic() - began_s
-            return PartResult(part.name, part.title, "error", seconds, ended)
+            seconds = time.monotonic() - started_s
+            return PartResult(part.name, part.title, "error", seconds, reason)
         result = PartResult.from_json(json.loads(self._to.read_text("utf-8")))
-        return replace(result, reason=ended) if result.reason == UNFINISHED else result
+        return replace(result, reason=reason) if result.reason == UNFINISHED else result
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a part and all that it has started, but for guards, which have sessions of their own."""
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a part and its child processes, except guards, which have sessions of their own."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def document_of(plan: Plan, created: datetime, results: Sequence[PartResult]) -> Document:
-    """Return what was found, as plain values."""
+def document_header(plan: Plan, created: datetime) -> Document:
+    """Return the fields that a check's documents share: settings, machine and versions.
+
+    Described once, before the parts run: the load of the machine is then not their own, and finding
+    versions and processor again after each part would take time from the next one.
+    """
     return {
         "schema": SCHEMA,
         "created": created.isoformat(timespec="seconds"),
         "is_simulated": plan.accelerator != CUDA,
         "scale": plan.scale,
-        "passed": all(one.status in ("passed", "not possible") for one in results),
         "machine": {
             "system": machine.operating_system(),
             "processor": machine.cpu_name(),
@@ -188,9 +191,17 @@ def document_of(plan: Plan, created: datetime, results: Sequence[PartResult]) ->
         "versions": {
             "carbon-trainer": __version__,
             "python": platform.python_version(),
-            **{name: found for name in PACKAGES if (found := _version(name))},
+            **{name: number for name in PACKAGES if (number := _version(name))},
         },
-        "parts": [one.to_json() for one in results],
+    }
+
+
+def document_of(header: Document, results: Sequence[PartResult]) -> Document:
+    """Return the document of the results so far, as plain values."""
+    return {
+        **header,
+        "passed": all(result.status in ("passed", "not possible") for result in results),
+        "parts": [result.to_json() for result in results],
     }
 
 

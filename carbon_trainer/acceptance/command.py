@@ -1,4 +1,4 @@
-"""``carbon-train`` in a process of its own, as a user starts it."""
+"""Runs ``carbon-train`` in a separate process, as a user does."""
 
 from __future__ import annotations
 
@@ -14,73 +14,75 @@ from carbon_trainer.acceptance.findings import Findings
 LAST_LINES = 3
 
 RUNS = ("--runs-dir", "carbon_runs", "--ledger", "carbon_runs/ledger.sqlite")
-"""Keeps the runs of a part in its folder, whatever the environment says of ledgers."""
+"""Keeps a part's runs in its folder, whatever ledger the environment sets."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended.
+class CommandResult:
+    """The result of a command.
 
     Attributes:
         status: its exit status.
-        out: what it printed.
-        seconds: how long it took.
+        output: its output.
+        seconds: its duration.
     """
 
     status: int
-    out: str
+    output: str
     seconds: float
 
     @property
-    def last(self) -> str:
-        """The last lines that it printed, in one."""
-        lines = [line.strip() for line in self.out.splitlines() if line.strip()]
+    def last_lines(self) -> str:
+        """The last lines of its output, joined."""
+        lines = [line.strip() for line in self.output.splitlines() if line.strip()]
         return " ".join(lines[-LAST_LINES:])
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment, for a process in another folder."""
+    """Return this process's environment with absolute paths, for a process in another folder."""
     environ = dict(os.environ)
     if paths := environ.get("PYTHONPATH"):
-        whole = (str(Path(path).absolute()) for path in paths.split(os.pathsep) if path)
-        environ["PYTHONPATH"] = os.pathsep.join(whole)
+        absolute = (str(Path(path).absolute()) for path in paths.split(os.pathsep) if path)
+        environ["PYTHONPATH"] = os.pathsep.join(absolute)
     return environ
 
 
-def carbon_train(folder: Path, *args: str) -> Ended:
+def carbon_train(folder: Path, *args: str) -> CommandResult:
     """Run a command to its end.
 
     Args:
-        folder: where it runs.
+        folder: its working directory.
         args: what follows ``carbon-train``.
     """
-    began_s = time.monotonic()
-    done = subprocess.run(  # noqa: S603 - this interpreter, this package
+    started_s = time.monotonic()
+    process = subprocess.run(  # noqa: S603 - this interpreter, this package
         [sys.executable, "-m", "carbon_trainer", *args],
         cwd=folder, env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
-    return Ended(done.returncode, done.stdout, time.monotonic() - began_s)
+    return CommandResult(process.returncode, process.stdout, time.monotonic() - started_s)
 
 
-def ended_with(findings: Findings, what: str, ended: Ended, status: int = 0) -> bool:
-    """Check an exit status; what a command printed that ended otherwise goes into the log.
+def check_exit_status(
+    findings: Findings, name: str, result: CommandResult, expected: int = 0
+) -> bool:
+    """Check an exit status; the output of a command with another one goes into the log.
 
     Args:
-        findings: where the check is noted.
-        what: the command, for people.
-        ended: how it ended.
-        status: how it was to end.
+        findings: takes the check.
+        name: the command, for people.
+        result: the command's result.
+        expected: the expected exit status.
 
     Returns:
-        Whether it did.
+        Whether it has that status.
     """
-    found = f"exit status {ended.status} after {ended.seconds:.0f} s"
-    if ended.status != status:
-        print(ended.out)  # noqa: T201 - into the log
-        found += f": {ended.last[:300]}"
-    findings.check(f"{what}: exit status {status}", ended.status == status, found)
-    return ended.status == status
+    text = f"exit status {result.status} after {result.seconds:.0f} s"
+    if result.status != expected:
+        print(result.output)  # noqa: T201 - into the log
+        text += f": {result.last_lines[:300]}"
+    findings.check(f"{name}: exit status {expected}", result.status == expected, text)
+    return result.status == expected
 
 
 def first_line(child: subprocess.Popen[str]) -> str:

@@ -1,4 +1,4 @@
-"""A text that every machine with Python has: some of its own standard library."""
+"""A text that every machine with Python has: modules of its standard library."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULES = (
     argparse, ast, asyncio.base_events, datetime, decimal, inspect, logging, mailbox, pathlib,
     subprocess, tarfile, threading, typing, zipfile,
 )  # fmt: skip
-"""Half a megabyte or more of text together."""
+"""Together more than half a megabyte of text."""
 
 
 def write_corpus(folder: Path) -> None:

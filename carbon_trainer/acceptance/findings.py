@@ -1,4 +1,4 @@
-"""What a part has found: figures, checks of promises, tables; and what became of the part."""
+"""A part's findings: figures, checks of promises, tables; and its result."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Cell = str | float | int | None
 
 
 class NotPossibleError(Exception):
-    """A part is not possible here, through no fault of the GPU's or ours; says why."""
+    """A part is not possible here, and neither the GPU nor this package is at fault; says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure that was found.
+    """A figure.
 
     Attributes:
-        name: what it is.
-        value: it, in ``unit``; None where it is not available.
+        name: its name, for people.
+        value: its value in ``unit``; None where it is not available.
         unit: its unit; empty for a plain number.
-        sigma: one standard deviation, in ``unit``; None where it is not known.
+        sigma: one standard deviation, in ``unit``; None where it is unknown.
         method: measured, estimated or assumed.
-        note: how it was found.
+        note: how it was determined.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Check:
     Attributes:
         promise: what must hold.
         holds: whether it does.
-        found: what was found, for people.
+        found: the result, for people.
     """
 
     promise: str
@@ -58,10 +58,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A table of what was found.
+    """A table of findings.
 
     Attributes:
-        caption: what it shows.
+        caption: its title.
         columns: their names, with units.
         rows: their cells.
     """
@@ -73,7 +73,7 @@ class Rows:
 
 @dataclass(slots=True)
 class Findings:
-    """What a part gathers while it runs.
+    """Collects a part's findings while it runs.
 
     Attributes:
         changed: called after each finding, so that none is lost if the part does not end.
@@ -94,35 +94,35 @@ class Findings:
         method: Method = Method.MEASURED,
         note: str = "",
     ) -> None:
-        """Note a figure."""
-        known = value if value is not None and math.isfinite(value) else None
-        self.figures.append(Figure(name, known, unit, sigma, method, note))
+        """Add a figure."""
+        available = value if value is not None and math.isfinite(value) else None
+        self.figures.append(Figure(name, available, unit, sigma, method, note))
         self.changed(self)
 
     def check(self, promise: str, holds: bool, found: str) -> None:
-        """Note whether a promise holds."""
+        """Add the check of a promise."""
         self.checks.append(Check(promise, bool(holds), found))
         self.changed(self)
 
     def table(self, caption: str, columns: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> None:
-        """Note a table."""
+        """Add a table."""
         self.tables.append(Rows(caption, columns, tuple(rows)))
         self.changed(self)
 
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """What became of a part.
+    """A part's result.
 
     Attributes:
-        name: the part's.
-        title: for people.
-        status: what became of it.
-        seconds: how long it took.
+        name: the part's name.
+        title: its title, for people.
+        status: how it ended.
+        seconds: its duration.
         reason: why it was not possible, was not run, or stopped.
-        figures: what it found.
-        checks: which promises hold.
-        tables: what else it found.
+        figures: its figures.
+        checks: its checks of promises.
+        tables: its tables.
     """
 
     name: str
@@ -140,7 +140,7 @@ class PartResult:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> PartResult:
-        """Return the result that plain values tell of."""
+        """Return the result from plain values."""
         return cls(
             name=document["name"],
             title=document["title"],
@@ -148,11 +148,12 @@ class PartResult:
             seconds=document["seconds"],
             reason=document["reason"],
             figures=tuple(
-                Figure(**{**one, "method": Method(one["method"])}) for one in document["figures"]
+                Figure(**{**figure, "method": Method(figure["method"])})
+                for figure in document["figures"]
             ),
-            checks=tuple(Check(**one) for one in document["checks"]),
+            checks=tuple(Check(**check) for check in document["checks"]),
             tables=tuple(
-                Rows(one["caption"], tuple(one["columns"]), tuple(map(tuple, one["rows"])))
-                for one in document["tables"]
+                Rows(table["caption"], tuple(table["columns"]), tuple(map(tuple, table["rows"])))
+                for table in document["tables"]
             ),
         )

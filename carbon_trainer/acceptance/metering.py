@@ -10,15 +10,15 @@ from carbon_trainer.energy.sources.nvml import NvmlSource, discover_gpus
 
 
 def sources_of(uuid: str) -> list[NvmlSource]:
-    """Return what is metered: the one GPU, as a run would."""
+    """Return the power source of one GPU, as a run would use it."""
     return discover_gpus({"CUDA_VISIBLE_DEVICES": uuid})
 
 
 def gpu_meter(uuid: str, gpu_event: Callable[[], GpuEvent] | None = None) -> EnergyMeter:
-    """Return a meter of one GPU, to be used as a context.
+    """Return a meter of one GPU, to be used as a context manager.
 
     Args:
         uuid: the GPU's.
-        gpu_event: makes an event, for steps to be marked in the GPU's time.
+        gpu_event: makes an event that marks a step in the GPU's time; None for the thread's time.
     """
     return EnergyMeter(sources_of(uuid), gpu_event=gpu_event)

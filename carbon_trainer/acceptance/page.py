@@ -1,4 +1,4 @@
-"""What the check found, as a page that needs nothing else."""
+"""The check's findings as a self-contained page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def page(document: dict[str, Any]) -> str:
     """Return the page of a document of ``check.document_of``."""
-    parts = [PartResult.from_json(one) for one in document["parts"]]
+    parts = [PartResult.from_json(part) for part in document["parts"]]
     template = html_environment(TEMPLATES).get_template("acceptance.html.j2")
     return template.render(
         document=document,
@@ -26,7 +26,7 @@ def page(document: dict[str, Any]) -> str:
                 "result": part,
                 "checks": _checks(part),
                 "charts": charts_of(part),
-                "tables": [*_found(part), *_tables(part)],
+                "tables": [*_figures(part), *_tables(part)],
             }
             for part in parts
         ],
@@ -46,7 +46,7 @@ def _summary(parts: list[PartResult]) -> Table:
         (
             part.title,
             part.status,
-            f"{sum(one.holds for one in part.checks)} of {len(part.checks)}",
+            f"{sum(check.holds for check in part.checks)} of {len(part.checks)}",
             f"{part.seconds:.0f}",
             part.reason,
         )
@@ -57,14 +57,16 @@ def _summary(parts: list[PartResult]) -> Table:
 
 
 def _checks(part: PartResult) -> Table:
-    rows = [(one.promise, "yes" if one.holds else "no", one.found) for one in part.checks]
+    rows = [(check.promise, "yes" if check.holds else "no", check.found) for check in part.checks]
     columns = ("Promise", "Holds", "Found")
     return Table(f"{part.name}-checks", "Promises", columns, tuple(rows))
 
 
-def _found(part: PartResult) -> list[Table]:
-    """Return the part's single figures as a table; none where it has none."""
-    rows = [(one.name, _value(one), str(one.method), one.note) for one in part.figures]
+def _figures(part: PartResult) -> list[Table]:
+    """Return a table of the part's figures; none where it has none."""
+    rows = [
+        (figure.name, _value(figure), str(figure.method), figure.note) for figure in part.figures
+    ]
     columns = ("Figure", "Value", "Method", "Note")
     table = Table(f"{part.name}-figures", "Figures", columns, tuple(rows), frozenset({1}))
     return [table] if rows else []

@@ -1,4 +1,4 @@
-"""How long each part measures, and what it trains."""
+"""How long each part measures, and which models it trains."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ class Scale:
     """Sizes of the check.
 
     Attributes:
-        watch_s: how long sensors are watched, seconds.
-        held_s: how long a load is held, seconds.
-        wave_s: how long a wave lasts, seconds.
+        watch_s: duration of a sensor's trace, seconds.
+        held_s: duration of a constant load, seconds.
+        wave_s: duration of a wave, seconds.
         marked_steps: steps that are marked by events and in the thread.
-        settle_s: how long a power limit may take to settle, seconds.
-        level_s: how long each of six power limits is held, seconds.
-        idle_s: how long idle power is measured, seconds.
+        settle_s: time for a power limit to settle, seconds.
+        level_s: duration of each of six power limits, seconds.
+        idle_s: duration of each measurement of idle power, seconds.
         recipe: the model that is trained.
         recipe_flags: settings of that training.
-        steps: its steps; more where they are too quick.
+        steps: its steps; more on a GPU where they take too little time.
         memory_cases: recipe, block size, batch size of three trainings.
-        overhead_steps: steps of a round by their length in milliseconds.
+        overhead_steps: length of a step in milliseconds, and steps of a round.
         overhead_rounds: rounds of each variant.
-        front_door_steps: steps through LoRA and the Hugging Face Trainer.
+        front_door_steps: steps with LoRA and the Hugging Face Trainer.
     """
 
     watch_s: float
@@ -76,7 +76,7 @@ SIMULATED = replace(
     steps=400,
     memory_cases=(("gpt-neox-14m", 256, 4), ("gpt-neox-31m", 256, 4), ("gpt-neox-70m", 256, 4)),
 )
-"""On a simulated GPU: the same, but for models that two CPU cores can train."""
+"""On a simulated GPU: the same, with models that two CPU cores can train."""
 
 SHORT = Scale(
     watch_s=1.0,

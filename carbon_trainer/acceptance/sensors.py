@@ -1,4 +1,4 @@
-"""NVML read directly, beside the meter: what its figures are compared with."""
+"""Reads NVML directly, for figures to compare the meter's with."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.energy.sources.nvml_sensors import instant_mw, is_module
 
-COUNTER_LOOK_S = 0.003
-POWER_LOOK_S = 0.02
-"""Between two looks, seconds: the meter under test asks the same driver."""
+COUNTER_INTERVAL_S = 0.003
+POWER_INTERVAL_S = 0.02
+"""Between two reads, seconds: the meter under test reads from the same driver."""
 
 TRACE_SUFFIX = ".trace.npz"
 
@@ -27,10 +27,10 @@ Floats = NDArray[np.float64]
 
 
 class Sensors:
-    """What one GPU's driver reports, asked directly.
+    """The sensors of one GPU, read from its driver.
 
     Args:
-        uuid: the GPU's.
+        uuid: the GPU's UUID.
     """
 
     def __init__(self, uuid: str) -> None:
@@ -42,45 +42,45 @@ class Sensors:
 
     def counter_mj(self) -> int | None:
         """Return the energy counter, millijoules; None where there is none."""
-        return self._asked(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
+        return self._read(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
 
     def power_mw(self) -> int | None:
         """Return ``nvmlDeviceGetPowerUsage``, milliwatts."""
-        return self._asked(self._nvml.nvmlDeviceGetPowerUsage)
+        return self._read(self._nvml.nvmlDeviceGetPowerUsage)
 
     def instant_mw(self) -> int | None:
         """Return field 186 of the GPU, its power at this moment, milliwatts."""
-        return self._asked(instant_mw)
+        return self._read(instant_mw)
 
     def module_mw(self) -> int | None:
         """Return field 186 of the module that the GPU is part of, milliwatts."""
         scope = self._nvml.NVML_POWER_SCOPE_MODULE
-        return self._asked(lambda handle: instant_mw(handle, scope))
+        return self._read(lambda handle: instant_mw(handle, scope))
 
     def is_module(self) -> bool:
-        """Say whether the GPU shares a module with a CPU."""
+        """Return whether the GPU shares a module with a CPU."""
         return is_module(self._handle)
 
-    def _asked(self, ask: Callable[[Any], int]) -> int | None:
+    def _read(self, function: Callable[[Any], int]) -> int | None:
         try:
-            return int(ask(self._handle))
+            return int(function(self._handle))
         except self._nvml.NVMLError:
             return None
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class SensorTrace:
     """A sensor's changes.
 
     Attributes:
-        times_ns: when each was seen, in the middle of the look that saw it.
-        values: what it showed from then on.
-        looks_s: what each look cost, seconds.
+        times_ns: time of each change: the middle of the first read that returned it.
+        values: the value from then on.
+        read_latencies_s: duration of each read, seconds.
     """
 
     times_ns: Int64
     values: Int64
-    looks_s: Floats
+    read_latencies_s: Floats
 
     @property
     def refresh_s(self) -> float | None:
@@ -89,61 +89,63 @@ class Watched:
         return float(np.median(gaps)) / NS_PER_S if len(gaps) >= 4 else None
 
 
-def watch(ask: Callable[[], int | None], seconds: float, look_s: float = 0.0) -> Watched:
-    """Look at a sensor over and over, and keep its changes.
+def trace_sensor(
+    read: Callable[[], int | None], seconds: float, interval_s: float = 0.0
+) -> SensorTrace:
+    """Read a sensor repeatedly, and return its changes.
 
     Args:
-        ask: reads it.
+        read: reads it.
         seconds: for how long.
-        look_s: how long to wait between two looks, seconds.
+        interval_s: pause between two reads, seconds.
     """
-    log = _Log()
+    recording = _Recording()
     until_ns = time.time_ns() + round(seconds * NS_PER_S)
     while time.time_ns() < until_ns:
-        log.look(ask)
-        if look_s:
-            time.sleep(look_s)
-    return log.watched()
+        recording.poll(read)
+        if interval_s:
+            time.sleep(interval_s)
+    return recording.trace()
 
 
 @dataclass(slots=True)
-class _Log:
+class _Recording:
     times_ns: list[int] = field(default_factory=list)
     values: list[int] = field(default_factory=list)
-    looks_s: list[float] = field(default_factory=list)
+    read_latencies_s: list[float] = field(default_factory=list)
 
-    def look(self, ask: Callable[[], int | None]) -> None:
+    def poll(self, read: Callable[[], int | None]) -> None:
         before_ns = time.time_ns()
-        value = ask()
+        value = read()
         after_ns = time.time_ns()
-        self.looks_s.append((after_ns - before_ns) / NS_PER_S)
+        self.read_latencies_s.append((after_ns - before_ns) / NS_PER_S)
         if value is not None and (not self.values or value != self.values[-1]):
             self.times_ns.append((before_ns + after_ns) // 2)
             self.values.append(value)
 
-    def watched(self) -> Watched:
-        return Watched(
+    def trace(self) -> SensorTrace:
+        return SensorTrace(
             np.array(self.times_ns, np.int64),
             np.array(self.values, np.int64),
-            np.array(self.looks_s, np.float64),
+            np.array(self.read_latencies_s, np.float64),
         )
 
 
 class Recorder:
-    """Looks at counter and powers in threads of its own, while something else is measured.
+    """Polls counter and powers in separate threads, while something else is measured.
 
-    Used as a context; the figures are there once it has ended.
+    Used as a context; the traces are complete once it has ended.
     """
 
     def __init__(self, sensors: Sensors) -> None:
         self._sensors = sensors
         self._done = threading.Event()
-        self._counter = _Log()
-        self._power = _Log()
-        self._instant = _Log()
+        self._counter = _Recording()
+        self._power = _Recording()
+        self._instant = _Recording()
         self._threads = [
-            threading.Thread(target=self._follow_counter, name="counter", daemon=True),
-            threading.Thread(target=self._follow_power, name="power", daemon=True),
+            threading.Thread(target=self._poll_counter, name="counter", daemon=True),
+            threading.Thread(target=self._poll_power, name="power", daemon=True),
         ]
 
     def __enter__(self) -> Self:
@@ -162,62 +164,64 @@ class Recorder:
             thread.join()
 
     @property
-    def counter(self) -> Watched:
+    def counter(self) -> SensorTrace:
         """The counter's changes, millijoules."""
-        return self._counter.watched()
+        return self._counter.trace()
 
     @property
-    def power(self) -> Watched:
+    def power(self) -> SensorTrace:
         """The changes of ``nvmlDeviceGetPowerUsage``, milliwatts."""
-        return self._power.watched()
+        return self._power.trace()
 
     @property
-    def instant(self) -> Watched:
+    def instant(self) -> SensorTrace:
         """The changes of field 186, milliwatts."""
-        return self._instant.watched()
+        return self._instant.trace()
 
-    def save(self, folder: Path, name: str, **more: Int64) -> None:
-        """Keep what was seen, for a closer look.
+    def save(self, folder: Path, name: str, **events: Int64) -> None:
+        """Save the traces, for analysis.
 
         Args:
-            folder: where.
-            name: of the file, without its suffix.
-            more: instants of what was done meanwhile, nanoseconds.
+            folder: the file's folder.
+            name: the file's name, without its suffix.
+            events: times of events during the recording, nanoseconds.
         """
-        seen = {"counter_mj": self.counter, "power_mw": self.power, "instant_mw": self.instant}
-        columns = {f"{key}_at_ns": one.times_ns for key, one in seen.items()}
-        columns |= {key: one.values for key, one in seen.items()}
+        traces = {"counter_mj": self.counter, "power_mw": self.power, "instant_mw": self.instant}
+        columns = {f"{key}_at_ns": trace.times_ns for key, trace in traces.items()}
+        columns |= {key: trace.values for key, trace in traces.items()}
         save: Any = np.savez_compressed  # its stub takes no arrays by name beside its own arguments
-        save(folder / f"{name}{TRACE_SUFFIX}", **columns, **more)
+        save(folder / f"{name}{TRACE_SUFFIX}", **columns, **events)
 
-    def _follow_counter(self) -> None:
-        while not self._done.wait(COUNTER_LOOK_S):
-            self._counter.look(self._sensors.counter_mj)
+    def _poll_counter(self) -> None:
+        while not self._done.wait(COUNTER_INTERVAL_S):
+            self._counter.poll(self._sensors.counter_mj)
 
-    def _follow_power(self) -> None:
-        while not self._done.wait(POWER_LOOK_S):
-            self._power.look(self._sensors.power_mw)
-            self._instant.look(self._sensors.instant_mw)
+    def _poll_power(self) -> None:
+        while not self._done.wait(POWER_INTERVAL_S):
+            self._power.poll(self._sensors.power_mw)
+            self._instant.poll(self._sensors.instant_mw)
 
 
-def counted_j(counter: Watched, begin_ns: int, end_ns: int) -> tuple[float, float] | None:
+def counter_energy_j(
+    counter: SensorTrace, begin_ns: int, end_ns: int
+) -> tuple[float, float] | None:
     """Return the energy between two instants by a counter's changes, and its uncertainty, joules.
 
-    Between two changes it is taken to grow evenly, so that what is uncertain is how much of a
-    refresh at either end lies within: at most half of the refresh's energy.
+    Between two changes it is interpolated linearly, so that what is uncertain is the share of a
+    refresh at either end that lies within: at most half of the refresh's energy.
     """
     times_ns, values = counter.times_ns, counter.values
     if len(times_ns) < 3 or times_ns[0] > begin_ns or times_ns[-1] < end_ns:
         return None
-    at = np.interp([begin_ns, end_ns], times_ns, values)
+    readings = np.interp([begin_ns, end_ns], times_ns, values)
     places = np.clip(np.searchsorted(times_ns, [begin_ns, end_ns]), 1, len(values) - 1)
     steps_mj = np.diff(values)[places - 1]
-    # Evenly distributed over the refresh: its sigma is the width over the root of twelve.
+    # The sigma of a uniform distribution over the refresh: its width over the root of twelve.
     sigma_mj = float(np.sqrt(np.sum((steps_mj / np.sqrt(12)) ** 2)))
-    return float(at[1] - at[0]) / 1000, sigma_mj / 1000
+    return float(readings[1] - readings[0]) / 1000, sigma_mj / 1000
 
 
-def integrated_j(power: Watched, begin_ns: int, end_ns: int) -> float | None:
+def power_energy_j(power: SensorTrace, begin_ns: int, end_ns: int) -> float | None:
     """Return the energy between two instants by power, held from each change to the next."""
     times_ns, values = power.times_ns, power.values
     if not len(times_ns) or times_ns[0] > begin_ns:

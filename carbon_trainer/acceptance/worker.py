@@ -1,8 +1,7 @@
-"""One part in a process of its own: ``python -m carbon_trainer.acceptance.worker PART …``.
+"""One part in a separate process: ``python -m carbon_trainer.acceptance.worker PART …``.
 
-It imports first and waits for the signal to begin, so that it can be started while the part before
-it measures. A part that breaks the GPU's context, hangs or is killed takes none of the others with
-it.
+It imports first and waits for the signal to start, so that it can be launched while the part before
+it measures. A part that breaks the GPU's context, hangs or is killed does not affect the others.
 """
 
 from __future__ import annotations
@@ -24,30 +23,30 @@ from carbon_trainer.acceptance.findings import (
     PartResult,
     PartStatus,
 )
-from carbon_trainer.acceptance.parts import PARTS, Part, Setting
+from carbon_trainer.acceptance.parts import PARTS, Part, PartContext
 from carbon_trainer.acceptance.scale import SCALES
 from carbon_trainer.files import write_atomic
 
-UNFINISHED = "it did not come to its end"
+UNFINISHED = "it did not finish"
 
 
 def part_of(name: str) -> Part:
     """Return the part of a name."""
-    (found,) = [part for part in PARTS if part.name == name]
-    return found
+    (part,) = [part for part in PARTS if part.name == name]
+    return part
 
 
 def work(name: str, accelerator: str, scale: str, folder: Path, to: Path) -> None:
-    """Run a part, and keep in a file what it has found so far; what it raises is its result."""
+    """Run a part, and write its findings so far into a file; an exception becomes its result."""
     part = part_of(name)
-    began_s = time.perf_counter()
+    started_s = time.perf_counter()
 
     def write(findings: Findings, status: PartStatus = "error", reason: str = UNFINISHED) -> None:
         result = PartResult(
             name=part.name,
             title=part.title,
             status=status,
-            seconds=time.perf_counter() - began_s,
+            seconds=time.perf_counter() - started_s,
             reason=reason,
             figures=tuple(findings.figures),
             checks=tuple(findings.checks),
@@ -57,9 +56,9 @@ def work(name: str, accelerator: str, scale: str, folder: Path, to: Path) -> Non
 
     findings = Findings(changed=write)
     try:
-        setting = Setting(accelerator_of(accelerator), SCALES[scale], folder)
-        part.measure()(setting, findings)
-        holds = all(one.holds for one in findings.checks)
+        context = PartContext(accelerator_of(accelerator), SCALES[scale], folder)
+        part.measure()(context, findings)
+        holds = all(check.holds for check in findings.checks)
         write(findings, "passed" if holds else "failed", "")
     except NotPossibleError as error:
         write(findings, "not possible", str(error))
@@ -85,7 +84,7 @@ def main(name: str, accelerator: str, scale: str, folder: Path, to: Path) -> Non
     work(name, accelerator, scale, folder, to)
     sys.stdout.flush()
     sys.stderr.flush()
-    # A driver's or a library's threads may hang at the interpreter's end; the result is written.
+    # Threads of a driver or a library may hang at the interpreter's exit; the result is written.
     os._exit(0)
 
 

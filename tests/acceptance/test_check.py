@@ -1,4 +1,4 @@
-"""What becomes of parts that break, hang, or come too late; the document and the page."""
+"""Parts that break, hang, or are started too late; the document and the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.acceptance.charts import charts_of
-from carbon_trainer.acceptance.check import LOG, Plan, document_of, run_check
+from carbon_trainer.acceptance.check import (
+    LOG,
+    Document,
+    Plan,
+    document_header,
+    document_of,
+    run_check,
+)
 from carbon_trainer.acceptance.findings import Check, Figure, PartResult, Rows
 from carbon_trainer.acceptance.page import page
 from carbon_trainer.acceptance.parts import PARTS
@@ -27,6 +34,10 @@ RESULTS = [
     ),
     PartResult("limits", "Power limit", "not possible", 0.1, "run as root"),
 ]  # fmt: skip
+
+
+def _document(plan: Plan, results: list[PartResult]) -> Document:
+    return document_of(document_header(plan, to_datetime(0)), results)
 
 
 @pytest.mark.slow
@@ -50,7 +61,7 @@ def test_a_part_that_takes_too_long_is_ended_and_later_ones_are_not_run(tmp_path
     run_check(plan, lambda result, _: results.append(result))
     ended, late = results
     assert ended.status == "error"
-    assert "it was ended after 16 s" in ended.reason
+    assert "it was killed after 16 s" in ended.reason
     assert (late.status, late.reason) == ("not run", "no time was left")
 
 
@@ -77,21 +88,21 @@ def test_results_survive_their_document() -> None:
 
 
 def test_what_is_not_possible_fails_nothing(tmp_path: Path) -> None:
-    document = document_of(Plan(folder=tmp_path), to_datetime(0), RESULTS)
+    document = _document(Plan(folder=tmp_path), RESULTS)
     assert document["passed"]
     late = PartResult("idle", "Power of an idle GPU", "not run", 0.0, "no time was left")
-    assert not document_of(Plan(folder=tmp_path), to_datetime(0), [*RESULTS, late])["passed"]
+    assert not _document(Plan(folder=tmp_path), [*RESULTS, late])["passed"]
 
 
 def test_the_page_shows_all_of_it_and_no_markup_of_others(tmp_path: Path) -> None:
-    document = document_of(Plan(folder=tmp_path), to_datetime(0), RESULTS)
+    document = _document(Plan(folder=tmp_path), RESULTS)
     text = page(json.loads(json.dumps(document)))
     assert "&lt;b&gt;H100&lt;/b&gt;" in text
     assert "<b>H100</b>" not in text
     assert "99.8 ± 0.4 ms" in text
     assert "not possible: run as root" in text
     assert "The GPU is simulated" not in text
-    simulated = document_of(Plan(folder=tmp_path, accelerator="x:y"), to_datetime(0), RESULTS)
+    simulated = _document(Plan(folder=tmp_path, accelerator="x:y"), RESULTS)
     assert "The GPU is simulated" in page(simulated)
 
 

@@ -1,4 +1,4 @@
-"""What steps of a wave used is found from the counter over the whole wave."""
+"""The energy of a wave's steps is estimated from the counter over the whole wave."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from carbon_trainer.acceptance.reference import Wave, reference_of
-from carbon_trainer.acceptance.sensors import Watched
+from carbon_trainer.acceptance.sensors import SensorTrace
 from carbon_trainer.clock import NS_PER_S
 from tests.simulation.power import Pieces
 
@@ -39,13 +39,13 @@ def wave_of(half_s: float, seconds: float = 10.0, rise_w: float = 0.0) -> tuple[
     return wave, Pieces(tuple(lengths), tuple(watts))
 
 
-def counter_of(power: Pieces, refresh_s: float, lag_s: float, until_ns: int) -> Watched:
-    """Return the changes of a counter that is behind, as a look each millisecond sees them."""
+def counter_of(power: Pieces, refresh_s: float, lag_s: float, until_ns: int) -> SensorTrace:
+    """Return the changes of a counter that is behind, polled each millisecond."""
     choose = random.Random(3)
-    shown = np.arange(0, until_ns, round(refresh_s * NS_PER_S)) + round(lag_s * NS_PER_S)
-    seen = np.array([time_ns + choose.randrange(1_000_000) for time_ns in shown])
-    values = [round(1000 * power.energy_j(int(t) - round(lag_s * NS_PER_S))) for t in shown]
-    return Watched(seen, np.array(values), np.zeros(len(seen)))
+    times_ns = np.arange(0, until_ns, round(refresh_s * NS_PER_S)) + round(lag_s * NS_PER_S)
+    polled_ns = np.array([time_ns + choose.randrange(1_000_000) for time_ns in times_ns])
+    values = [round(1000 * power.energy_j(int(t) - round(lag_s * NS_PER_S))) for t in times_ns]
+    return SensorTrace(polled_ns, np.array(values), np.zeros(len(polled_ns)))
 
 
 def truth_of(wave: Wave, power: Pieces) -> np.ndarray:
@@ -55,7 +55,7 @@ def truth_of(wave: Wave, power: Pieces) -> np.ndarray:
 
 @pytest.mark.parametrize("refresh_s", [0.02, 0.1])
 @pytest.mark.parametrize("half_s", [0.025, 0.1, 0.2])
-def test_each_step_is_found_to_a_percent(half_s: float, refresh_s: float) -> None:
+def test_each_step_is_estimated_to_a_percent(half_s: float, refresh_s: float) -> None:
     wave, power = wave_of(half_s)
     counter = counter_of(power, refresh_s, 0.0, int(wave.edges_ns[-1]))
     reference = reference_of(wave, counter)
@@ -65,7 +65,7 @@ def test_each_step_is_found_to_a_percent(half_s: float, refresh_s: float) -> Non
     assert reference.busy_w == pytest.approx(BUSY_W, rel=0.03)
 
 
-def test_a_counter_that_is_behind_is_found_to_be() -> None:
+def test_the_lag_of_a_counter_is_estimated() -> None:
     wave, power = wave_of(0.1)
     counter = counter_of(power, 0.1, 0.04, int(wave.edges_ns[-1]))
     reference = reference_of(wave, counter)
@@ -85,13 +85,13 @@ def test_power_that_rises_slowly_takes_a_piece_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("half_s", [0.025, 0.1])
-def test_its_sigma_tells_how_far_it_may_be_off(half_s: float) -> None:
+def test_its_sigma_covers_its_errors(half_s: float) -> None:
     wave, power = wave_of(half_s)
     counter = counter_of(power, 0.1, 0.0, int(wave.edges_ns[-1]))
     reference = reference_of(wave, counter)
     assert reference is not None
-    off = np.abs(reference.energy_j - truth_of(wave, power))
-    assert np.mean(off <= 3 * reference.sigma_j) > 0.9
+    errors_j = np.abs(reference.energy_j - truth_of(wave, power))
+    assert np.mean(errors_j <= 3 * reference.sigma_j) > 0.9
 
 
 def test_a_counter_that_hardly_changes_gives_no_reference() -> None:

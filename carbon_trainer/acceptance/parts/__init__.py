@@ -1,4 +1,4 @@
-"""What is measured, a module a part, in the order in which they are worth having."""
+"""The parts of the check, a module each, the most useful ones first."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from carbon_trainer.acceptance.scale import Scale
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class PartContext:
     """What a part measures with.
 
     Attributes:
         accelerator: the GPU, not open.
-        scale: how long to measure, what to train.
-        folder: where the part may write; kept only if it is the report's.
+        scale: durations, and models to train.
+        folder: where the part may write; a temporary folder.
     """
 
     accelerator: Accelerator
@@ -27,7 +27,7 @@ class Setting:
     folder: Path
 
 
-Measure = Callable[[Setting, Findings], None]
+Measure = Callable[[PartContext, Findings], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +35,28 @@ class Part:
     """A part of the check.
 
     Attributes:
-        name: its module's, below this package; ``measure`` is there.
-        title: for people.
-        most_s: after how long it is ended, seconds.
-        needs_torch: whether it puts load on the GPU itself.
+        name: the name of its module in this package, which defines ``measure``.
+        title: its title, for people.
+        max_s: its time limit, seconds.
+        needs_torch: whether it puts the GPU under load itself.
     """
 
     name: str
     title: str
-    most_s: float
+    max_s: float
     needs_torch: bool = False
 
     def measure(self) -> Measure:
         """Return the function that measures."""
         module = importlib.import_module(f"{__name__}.{self.name}")
-        found: Measure = module.measure
-        return found
+        measure: Measure = module.measure
+        return measure
 
 
 PARTS = (
     Part("board", "Driver, board and sensors", 40),
     Part("idle", "Power of an idle GPU", 70),
-    Part("loads", "Energy of held loads", 90, needs_torch=True),
+    Part("loads", "Energy of constant loads", 90, needs_torch=True),
     Part("waves", "Energy of steps", 75, needs_torch=True),
     Part("marks", "Marks of steps by CUDA events", 40, needs_torch=True),
     Part("limits", "Power limit", 60, needs_torch=True),
@@ -66,4 +66,4 @@ PARTS = (
     Part("overhead", "Cost on the training loop", 150),
     Part("front_doors", "LoRA and the Hugging Face Trainer", 90),
 )
-"""Idle power comes early, while the board is cool."""
+"""Idle power is measured early, while the board is cool."""

@@ -1,4 +1,4 @@
-"""Driver and board; how often each sensor changes, and what asking it costs."""
+"""Driver and board; how often each sensor changes, and how long reading it takes."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ import numpy as np
 
 from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.metering import sources_of
-from carbon_trainer.acceptance.parts import Setting
-from carbon_trainer.acceptance.sensors import Sensors, Watched, watch
+from carbon_trainer.acceptance.parts import PartContext
+from carbon_trainer.acceptance.sensors import Sensors, SensorTrace, trace_sensor
 from carbon_trainer.energy.probe import probe_devices
 from carbon_trainer.energy.sources.nvml import describe_nvml
 
 REFRESH_TOLERANCE = 0.1
 
 
-def measure(setting: Setting, findings: Findings) -> None:
-    """Watch each sensor alone, then let the meter learn the counter's refresh."""
-    uuid = setting.accelerator.uuid
+def measure(context: PartContext, findings: Findings) -> None:
+    """Trace each sensor alone, then let the meter learn the counter's refresh."""
+    uuid = context.accelerator.uuid
     _describe(uuid, findings)
     sensors = Sensors(uuid)
-    asked: dict[str, Callable[[], int | None]] = {
+    reads: dict[str, Callable[[], int | None]] = {
         "energy counter": sensors.counter_mj,
         "power usage": sensors.power_mw,
         "power, field 186": sensors.instant_mw,
         "module power, field 186": sensors.module_mw,
     }
-    watched = {
-        name: watch(ask, setting.scale.watch_s) for name, ask in asked.items() if ask() is not None
+    traces = {
+        name: trace_sensor(read, context.scale.watch_s)
+        for name, read in reads.items()
+        if read() is not None
     }
     findings.table(
-        "Sensors of the GPU, asked as fast as they answer",
-        ("sensor", "there", "refresh, ms", "5 % to 95 %, ms", "a read, µs", "95 % of reads, µs"),
-        [_row(name, watched.get(name)) for name in asked],
-    )
-    _compare_refresh(uuid, watched.get("energy counter"), findings)
+        "Sensors of the GPU, read without a pause",
+        ("sensor", "available", "refresh, ms", "5 % to 95 %, ms", "read latency, median, µs",
+         "read latency, 95 %, µs"),
+        [_row(name, traces.get(name)) for name in reads],
+    )  # fmt: skip
+    _compare_refresh(uuid, traces.get("energy counter"), findings)
 
 
 def _describe(uuid: str, findings: Findings) -> None:
     nvml = describe_nvml()
-    (gpu,) = [one for one in nvml.gpus if one.uuid == uuid]
+    (gpu,) = [gpu for gpu in nvml.gpus if gpu.uuid == uuid]
     rows: list[tuple[Cell, ...]] = [
         ("driver", nvml.driver),
         ("board", gpu.name),
@@ -54,41 +57,43 @@ def _describe(uuid: str, findings: Findings) -> None:
     findings.table("Driver and board", ("what", "value"), rows)
 
 
-def _row(name: str, seen: Watched | None) -> tuple[Cell, ...]:
-    if seen is None:
+def _row(name: str, trace: SensorTrace | None) -> tuple[Cell, ...]:
+    if trace is None:
         return (name, "no", None, None, None, None)
-    gaps_ms = np.diff(seen.times_ns) / 1e6
+    gaps_ms = np.diff(trace.times_ns) / 1e6
     spread = "{:.1f} to {:.1f}".format(*np.percentile(gaps_ms, [5, 95])) if len(gaps_ms) else None
-    refresh_s = seen.refresh_s
+    refresh_s = trace.refresh_s
     return (
         name,
         "yes",
         None if refresh_s is None else round(refresh_s * 1000, 2),
         spread,
-        round(float(np.median(seen.looks_s)) * 1e6, 1),
-        round(float(np.percentile(seen.looks_s, 95)) * 1e6, 1),
+        round(float(np.median(trace.read_latencies_s)) * 1e6, 1),
+        round(float(np.percentile(trace.read_latencies_s, 95)) * 1e6, 1),
     )
 
 
-def _compare_refresh(uuid: str, counter: Watched | None, findings: Findings) -> None:
-    """Hold the refresh that the meter learns beside the one that was seen."""
-    seen_s = None if counter is None else counter.refresh_s
-    if seen_s is None:
+def _compare_refresh(uuid: str, counter: SensorTrace | None, findings: Findings) -> None:
+    """Compare the refresh that the meter learns with the traced one."""
+    traced_s = None if counter is None else counter.refresh_s
+    if traced_s is None:
         findings.check(
-            "the GPU has an energy counter that changes", False, "it has none, or it stands still"
+            "the GPU has an energy counter that changes",
+            False,
+            "it has none, or it does not change",
         )
         return
     (device,) = probe_devices(sources_of(uuid))
-    learnt_s = device.refresh_s
-    findings.figure("counter's refresh", seen_s * 1000, "ms", note="median of its changes")
+    learned_s = device.refresh_s
+    findings.figure("counter's refresh", traced_s * 1000, "ms", note="median of its changes")
     findings.figure(
         "counter's refresh, as the meter learns it",
-        None if learnt_s is None else learnt_s * 1000,
+        None if learned_s is None else learned_s * 1000,
         "ms",
     )
-    off = None if learnt_s is None else abs(learnt_s / seen_s - 1)
+    error = None if learned_s is None else abs(learned_s / traced_s - 1)
     findings.check(
         f"the meter learns the counter's refresh to {REFRESH_TOLERANCE:.0%}",
-        off is not None and off <= REFRESH_TOLERANCE,
-        "it does not learn it" if off is None else f"{off:.1%} off",
+        error is not None and error <= REFRESH_TOLERANCE,
+        "it does not learn it" if error is None else f"{error:.1%} off",
     )

@@ -1,4 +1,4 @@
-"""The other ways in: LoRA beside a trained model, and a callback in the Hugging Face Trainer."""
+"""Other entry points: LoRA for a trained model, and a callback in the Hugging Face Trainer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carbon_trainer.acceptance.command import RUNS, carbon_train, ended_with
+from carbon_trainer.acceptance.command import RUNS, carbon_train, check_exit_status
 from carbon_trainer.acceptance.corpus import CORPUS, write_corpus
 from carbon_trainer.acceptance.findings import Findings
-from carbon_trainer.acceptance.parts import Setting
+from carbon_trainer.acceptance.parts import PartContext
 
 if TYPE_CHECKING:
     import torch
@@ -20,19 +20,19 @@ ROWS = 64
 WORDS = 32
 
 
-def measure(setting: Setting, findings: Findings) -> None:
-    """Train a few steps through each."""
-    write_corpus(setting.folder)
-    _lora(setting, findings)
-    _hugging_face(setting, findings)
+def measure(context: PartContext, findings: Findings) -> None:
+    """Train a few steps with each."""
+    write_corpus(context.folder)
+    _lora(context, findings)
+    _hugging_face(context, findings)
 
 
-def _lora(setting: Setting, findings: Findings) -> None:
-    """Train a base model for a few steps, export it, and train adapters beside it."""
+def _lora(context: PartContext, findings: Findings) -> None:
+    """Train a base model for a few steps, export it, and train adapters for it."""
     if importlib.util.find_spec("peft") is None:
         findings.check("LoRA trains", False, "peft is not installed: carbon-trainer[lora]")
         return
-    scale, folder = setting.scale, setting.folder
+    scale, folder = context.scale, context.folder
     steps = ("--max-steps", str(scale.front_door_steps), "--data", CORPUS, "--no-host-metering")
     commands = (
         ("fit", "--run-id", BASE, "--recipe", scale.recipe, *scale.recipe_flags, *steps, *RUNS),
@@ -41,8 +41,8 @@ def _lora(setting: Setting, findings: Findings) -> None:
          "--block-size", "64", "--batch-size", "2", *steps, *RUNS),
     )  # fmt: skip
     for command in commands:
-        ended = carbon_train(folder, *command)
-        if not ended_with(findings, f"LoRA, {command[0]}", ended):
+        result = carbon_train(folder, *command)
+        if not check_exit_status(findings, f"LoRA, {command[0]}", result):
             return
     used_j = _reported_j(folder / "carbon_runs" / ADAPTED)
     findings.figure("energy of LoRA's steps, GPU", used_j, "J")
@@ -50,13 +50,13 @@ def _lora(setting: Setting, findings: Findings) -> None:
 
 
 def _reported_j(run_dir: Path) -> float:
-    """Return the GPU's energy by a run's report, joules."""
+    """Return the GPU's energy in a run's report, joules."""
     document: dict[str, Any] = json.loads((run_dir / "report.json").read_text("utf-8"))
     rows = document["energy"]["by_component"]
     return float(sum(row["energy_mj"] for row in rows if row["name"] == "gpu")) / 1000
 
 
-def _hugging_face(setting: Setting, findings: Findings) -> None:
+def _hugging_face(context: PartContext, findings: Findings) -> None:
     """Train a small model through transformers' Trainer with the callback."""
     from transformers import Trainer, TrainingArguments
 
@@ -65,13 +65,13 @@ def _hugging_face(setting: Setting, findings: Findings) -> None:
     from carbon_trainer.models.recipes import recipe
 
     callback = CarbonAwareCallback(
-        runs_dir=setting.folder / "transformers_runs", budget_kwh=500, host_metering=False
+        runs_dir=context.folder / "transformers_runs", budget_kwh=500, host_metering=False
     )
     args = TrainingArguments(
-        output_dir=str(setting.folder / "transformers"),
-        max_steps=setting.scale.front_door_steps,
-        use_cpu=setting.accelerator.trains_on == "cpu",
-        bf16=setting.accelerator.trains_on == "gpu",
+        output_dir=str(context.folder / "transformers"),
+        max_steps=context.scale.front_door_steps,
+        use_cpu=context.accelerator.trains_on == "cpu",
+        bf16=context.accelerator.trains_on == "gpu",
         report_to="none",
         save_strategy="no",
         disable_tqdm=True,
@@ -80,12 +80,12 @@ def _hugging_face(setting: Setting, findings: Findings) -> None:
     config = recipe("gpt-neox-tiny").to_config(vocab_size=300, block_size=WORDS)
     trainer = Trainer(model_of(config), args, train_dataset=_rows(), callbacks=[callback])
     trainer.train()
-    (run_dir,) = (path.parent for path in setting.folder.glob("transformers_runs/*/report.json"))
+    (run_dir,) = (path.parent for path in context.folder.glob("transformers_runs/*/report.json"))
     used_j = _reported_j(run_dir)
     findings.figure("energy of the Hugging Face Trainer's steps, GPU", used_j, "J")
     findings.check(
         "the Hugging Face Trainer trains with the callback, and its report has energy",
-        trainer.state.global_step == setting.scale.front_door_steps and used_j > 0,
+        trainer.state.global_step == context.scale.front_door_steps and used_j > 0,
         f"{trainer.state.global_step} steps, {used_j:,.1f} J",
     )
 

@@ -1,4 +1,4 @@
-"""What a GPU draws with nothing to do: without a context, while a process holds one, after it."""
+"""Power of an idle GPU: without a context, while a process holds one, and afterwards."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import time
 
 import numpy as np
 
-from carbon_trainer.acceptance.accelerator import accelerator_of, hold
+from carbon_trainer.acceptance.accelerator import accelerator_of, keep_busy
 from carbon_trainer.acceptance.command import first_line
 from carbon_trainer.acceptance.findings import Findings
-from carbon_trainer.acceptance.parts import Setting
-from carbon_trainer.acceptance.sensors import Sensors, watch
+from carbon_trainer.acceptance.parts import PartContext
+from carbon_trainer.acceptance.sensors import Sensors, trace_sensor
 from carbon_trainer.clock import NS_PER_S
 
 SETTLE_S = 3.0
-"""Clocks fall some seconds after the work has ended."""
+"""Clocks fall some seconds after the end of the work."""
 
 EDGE_S = 0.3
-LOOK_S = 0.02
+POLL_INTERVAL_S = 0.02
 WORK_S = 1.0
 
 
-def measure(setting: Setting, findings: Findings) -> None:
-    """Measure before, while a child holds a context, and after it has ended."""
-    uuid, seconds = setting.accelerator.uuid, setting.scale.idle_s
+def measure(context: PartContext, findings: Findings) -> None:
+    """Measure before, while a child process holds a context, and after it has ended."""
+    uuid, seconds = context.accelerator.uuid, context.scale.idle_s
     time.sleep(min(SETTLE_S, seconds))
     released_w = _power_w(uuid, seconds)
-    kind = type(setting.accelerator)
+    kind = type(context.accelerator)
     child = subprocess.Popen(  # noqa: S603 - this interpreter, this module
         [sys.executable, "-m", __name__, f"{kind.__module__}:{kind.__name__}"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -42,8 +42,8 @@ def measure(setting: Setting, findings: Findings) -> None:
     time.sleep(min(SETTLE_S, seconds))
     after_w = _power_w(uuid, seconds)
     findings.figure("idle, no context", released_w, "W")
-    findings.figure("idle, context held", held_w, "W", note="what a pause costs")
-    findings.figure("idle, context released", after_w, "W", note="what a release leaves")
+    findings.figure("idle, context held", held_w, "W", note="during a pause")
+    findings.figure("idle, context released", after_w, "W", note="after a release")
     if holds and held_w is not None and after_w is not None:
         findings.figure("saved by a release over a pause", held_w - after_w, "W")
     findings.check(
@@ -54,25 +54,25 @@ def measure(setting: Setting, findings: Findings) -> None:
 
 
 def _power_w(uuid: str, seconds: float) -> float | None:
-    """Return the mean power, looking seldom, as looks wake a driver too; watts."""
+    """Return the mean power, watts, with few reads, as reads wake up the driver."""
     sensors = Sensors(uuid)
-    asks = sensors.counter_mj if sensors.counter_mj() is not None else sensors.power_mw
-    seen = watch(asks, seconds + EDGE_S, LOOK_S)
-    if asks == sensors.power_mw:
-        return float(np.mean(seen.values)) / 1000 if len(seen.values) else None
-    if len(seen.times_ns) < 3:
+    read = sensors.counter_mj if sensors.counter_mj() is not None else sensors.power_mw
+    trace = trace_sensor(read, seconds + EDGE_S, POLL_INTERVAL_S)
+    if read == sensors.power_mw:
+        return float(np.mean(trace.values)) / 1000 if len(trace.values) else None
+    if len(trace.times_ns) < 3:
         return None
-    # From a change to a change: the first value is older than the first look.
-    first, last = 1, len(seen.times_ns) - 1
-    used_mj = int(seen.values[last] - seen.values[first])
-    return used_mj / 1000 * NS_PER_S / int(seen.times_ns[last] - seen.times_ns[first])
+    # From change to change: the first value is older than the first read.
+    first, last = 1, len(trace.times_ns) - 1
+    used_mj = int(trace.values[last] - trace.values[first])
+    return used_mj / 1000 * NS_PER_S / int(trace.times_ns[last] - trace.times_ns[first])
 
 
 def _hold_context(spec: str) -> None:
-    """Be the child: work a little, then hold a context until the parent closes the pipe."""
+    """Run as the child: work briefly, then hold a context until the parent closes the pipe."""
     accelerator = accelerator_of(spec)
     accelerator.open()
-    hold(accelerator, WORK_S, 1.0)
+    keep_busy(accelerator, WORK_S, 1.0)
     print("held", flush=True)  # noqa: T201 - read by the parent
     sys.stdin.read()
     accelerator.close()

@@ -1,4 +1,4 @@
-"""Speed and power at six power limits, and what ``profile`` measures of the same work."""
+"""Speed and power at six power limits, compared with ``profile`` on the same work."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from carbon_trainer.acceptance.accelerator import CHUNK_S, hold, steady_work
+from carbon_trainer.acceptance.accelerator import CHUNK_S, keep_busy, steady_steps
 from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.metering import gpu_meter
-from carbon_trainer.acceptance.parts import Setting
+from carbon_trainer.acceptance.parts import PartContext
 from carbon_trainer.acceptance.parts.limits import allowed_limit
-from carbon_trainer.acceptance.sensors import Recorder, Sensors, counted_j, integrated_j
+from carbon_trainer.acceptance.sensors import Recorder, Sensors, counter_energy_j, power_energy_j
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.planning.problem import PowerSetting, hull
 from carbon_trainer.power.knobs import POWER_LIMIT, PowerLimitKnob
@@ -26,95 +26,99 @@ log = logging.getLogger(__name__)
 LIMITS = 6
 PROFILE_TOLERANCE = 0.05
 STEP_S = 0.1
-"""How long a step of the work is that ``profile`` measures, seconds."""
+"""Length of a step of the work that ``profile`` measures, seconds."""
 
 EDGE_S = 0.3
-"""Left out at either end, so that the counter's changes surround what is measured, seconds."""
+"""Left out at either end, so that changes of the counter enclose the measurement, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A limit, the power at it, and the work done in a second as a share of full speed."""
+    """A limit, the power at it, and the work per second as a share of full speed."""
 
     limit_w: float
     power_w: float
     speed: float
 
 
-def measure(setting: Setting, findings: Findings) -> None:
-    """Hold the same work at each limit, the highest first."""
-    uuid = setting.accelerator.uuid
+def measure(context: PartContext, findings: Findings) -> None:
+    """Run the same work at each limit, the highest first."""
+    uuid = context.accelerator.uuid
     knob = PowerLimitKnob(uuid)
-    found_mw = allowed_limit(knob)
-    least_mw, _ = knob.range()
-    # Through the throttle, whose guard restores the limit whatever becomes of this process.
+    initial_mw = allowed_limit(knob)
+    minimum_mw, _ = knob.range()
+    # Through the throttle, whose guard restores the limit even if this process is killed.
     throttle = Throttle([uuid], mechanism=POWER_LIMIT, say=log.warning)
-    setting.accelerator.open()
+    context.accelerator.open()
     levels = []
-    for limit_mw in np.linspace(found_mw, least_mw, LIMITS):
-        throttle.apply(float(limit_mw) / found_mw)
-        levels.append(_level(setting, (knob.now() or 0) / 1000))
-    profiled = _profiled(setting, throttle)
+    for limit_mw in np.linspace(initial_mw, minimum_mw, LIMITS):
+        throttle.apply(float(limit_mw) / initial_mw)
+        levels.append(_level(context, (knob.now() or 0) / 1000))
+    profiled = _profiled(context, throttle)
     throttle.restore()
-    setting.accelerator.close()
+    context.accelerator.close()
     _report(levels, findings)
-    _compare(levels, profiled, found_mw / 1000, findings)
+    _compare(levels, profiled, initial_mw / 1000, findings)
 
 
-def _level(setting: Setting, limit_w: float) -> _Level:
-    accelerator, scale = setting.accelerator, setting.scale
-    hold(accelerator, min(1.0, scale.level_s), 1.0)
+def _level(context: PartContext, limit_w: float) -> _Level:
+    accelerator, scale = context.accelerator, context.scale
+    keep_busy(accelerator, min(1.0, scale.level_s), 1.0)
     recorder = Recorder(Sensors(accelerator.uuid))
     with recorder:
-        hold(accelerator, EDGE_S, 1.0)
+        keep_busy(accelerator, EDGE_S, 1.0)
         begin_ns = time.time_ns()
-        chunks = hold(accelerator, scale.level_s, 1.0)
+        chunks = keep_busy(accelerator, scale.level_s, 1.0)
         end_ns = time.time_ns()
-        hold(accelerator, EDGE_S, 1.0)
+        keep_busy(accelerator, EDGE_S, 1.0)
     seconds = (end_ns - begin_ns) / NS_PER_S
-    counted = counted_j(recorder.counter, begin_ns, end_ns)
-    used_j = integrated_j(recorder.power, begin_ns, end_ns) if counted is None else counted[0]
+    counter_result = counter_energy_j(recorder.counter, begin_ns, end_ns)
+    used_j = (
+        power_energy_j(recorder.power, begin_ns, end_ns)
+        if counter_result is None
+        else counter_result[0]
+    )
     return _Level(limit_w, (used_j or 0.0) / seconds, chunks * CHUNK_S / seconds)
 
 
-def _profiled(setting: Setting, throttle: Throttle) -> PowerProfile:
-    """Have the settings measured as ``profile`` and a scheduled run do, in steps of the work."""
-    accelerator = setting.accelerator
-    measuring = PowerProfiler(POWER_LIMIT, throttle.power_fractions)
+def _profiled(context: PartContext, throttle: Throttle) -> PowerProfile:
+    """Measure the settings as ``profile`` and a scheduled run do, in steps of the work."""
+    accelerator = context.accelerator
+    profiler = PowerProfiler(POWER_LIMIT, throttle.power_fractions)
     with gpu_meter(accelerator.uuid) as meter:
-        for step in steady_work(accelerator, STEP_S, 1.0):
-            throttle.apply(measuring.power_fraction)
-            measuring.on_step_end(time.time_ns(), meter.summary().energy_mj, step)
-            if measuring.wants_idle:
+        for step in steady_steps(accelerator, STEP_S, 1.0):
+            throttle.apply(profiler.power_fraction)
+            profiler.on_step_end(time.time_ns(), meter.summary().energy_mj, step)
+            if profiler.wants_idle:
                 break
         accelerator.synchronize()
         before_mj, began_s = meter.summary().energy_mj, time.perf_counter()
-        time.sleep(setting.scale.level_s)
+        time.sleep(context.scale.level_s)
         idle_mj = meter.summary().energy_mj - before_mj
-        measuring.record_idle(time.perf_counter() - began_s, idle_mj)
-    return measuring.profile(time.time_ns())
+        profiler.record_idle(time.perf_counter() - began_s, idle_mj)
+    return profiler.profile(time.time_ns())
 
 
 def _compare(
-    levels: list[_Level], profiled: PowerProfile, found_w: float, findings: Findings
+    levels: list[_Level], profiled: PowerProfile, initial_w: float, findings: Findings
 ) -> None:
-    """Hold what ``profile`` measured beside the six limits, between which it is interpolated."""
-    rising = sorted(levels, key=lambda one: one.limit_w)
-    limits_w = [one.limit_w for one in rising]
+    """Compare ``profile``'s measurements with the six limits, interpolated."""
+    rising = sorted(levels, key=lambda level: level.limit_w)
+    limits_w = [level.limit_w for level in rising]
     rows: list[tuple[Cell, ...]] = []
     worst = 0.0
-    for one in profiled.settings:
-        limit_w = max(one.power_fraction * found_w, limits_w[0])
-        power_w = float(np.interp(limit_w, limits_w, [each.power_w for each in rising]))
-        speed = float(np.interp(limit_w, limits_w, [each.speed for each in rising]))
+    for setting in profiled.settings:
+        limit_w = max(setting.power_fraction * initial_w, limits_w[0])
+        power_w = float(np.interp(limit_w, limits_w, [level.power_w for level in rising]))
+        speed = float(np.interp(limit_w, limits_w, [level.speed for level in rising]))
         speed /= levels[0].speed
-        measured = one.steps_per_s / profiled.full.steps_per_s
-        worst = max(worst, abs(one.power_w / power_w - 1), abs(measured - speed))
+        measured = setting.steps_per_s / profiled.full.steps_per_s
+        worst = max(worst, abs(setting.power_w / power_w - 1), abs(measured - speed))
         rows.append(
             (
-                f"{one.power_fraction:.0%}",
+                f"{setting.power_fraction:.0%}",
                 round(limit_w),
-                round(one.power_w, 1),
+                round(setting.power_w, 1),
                 round(power_w, 1),
                 round(measured, 4),
                 round(speed, 4),
@@ -126,9 +130,9 @@ def _compare(
          "by the limits"),
         rows,
     )  # fmt: skip
-    findings.figure("power while the work stands still, by profile", profiled.idle_w, "W")
+    findings.figure("power during a pause, by profile", profiled.idle_w, "W")
     findings.check(
-        f"what profile measures agrees with the six limits to {PROFILE_TOLERANCE:.0%}",
+        f"profile agrees with the six limits to {PROFILE_TOLERANCE:.0%}",
         worst <= PROFILE_TOLERANCE,
         f"{worst:.1%} at most",
     )
@@ -136,17 +140,18 @@ def _compare(
 
 def _report(levels: list[_Level], findings: Findings) -> None:
     full = levels[0]
-    kept = hull([PowerSetting(one.power_w, one.speed / full.speed) for one in levels])
-    on_hull = {one.power_w for one in kept}
+    # The planner uses the settings on the lower convex hull of power over speed alone.
+    hull_levels = hull([PowerSetting(level.power_w, level.speed / full.speed) for level in levels])
+    on_hull = {level.power_w for level in hull_levels}
     rows: list[tuple[Cell, ...]] = [
         (
-            round(one.limit_w),
-            round(one.power_w, 1),
-            round(one.speed / full.speed, 4),
-            round(one.power_w / one.speed, 1),
-            "yes" if one.power_w in on_hull else "no",
+            round(level.limit_w),
+            round(level.power_w, 1),
+            round(level.speed / full.speed, 4),
+            round(level.power_w / level.speed, 1),
+            "yes" if level.power_w in on_hull else "no",
         )
-        for one in levels
+        for level in levels
     ]
     findings.table(
         "A matrix product at six power limits",
@@ -154,12 +159,12 @@ def _report(levels: list[_Level], findings: Findings) -> None:
          "used by the planner"),
         rows,
     )  # fmt: skip
-    best = min(levels, key=lambda one: one.power_w / one.speed)
+    best = min(levels, key=lambda level: level.power_w / level.speed)
     saving = 1 - (best.power_w / best.speed) / (full.power_w / full.speed)
     findings.figure("limit of least energy", best.limit_w, "W")
     findings.figure("energy that it saves", 100 * saving, "%")
     findings.figure("speed that it costs", 100 * (1 - best.speed / full.speed), "%")
-    powers_w = [one.power_w for one in levels]
+    powers_w = [level.power_w for level in levels]
     findings.check(
         "a lower limit draws less",
         all(later <= earlier * 1.01 for earlier, later in pairwise(powers_w)),

@@ -1,4 +1,4 @@
-"""Steps marked by CUDA events and in the Python thread, beside when the GPU truly ended them."""
+"""Steps marked by CUDA events and in the Python thread, compared with the GPU's own ends."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ import numpy as np
 from carbon_trainer.acceptance.accelerator import Accelerator, wait_for
 from carbon_trainer.acceptance.findings import Cell, Findings
 from carbon_trainer.acceptance.metering import gpu_meter
-from carbon_trainer.acceptance.parts import Setting
+from carbon_trainer.acceptance.parts import PartContext
 from carbon_trainer.acceptance.sensors import Floats, Int64
 from carbon_trainer.clock import NS_PER_S
 from carbon_trainer.energy.cuda_steps import NS_PER_MS, GpuEvent
 
 STEPS_S = (0.03, 0.06)
-"""Long and short steps in turn, as with sequences of uneven length, seconds."""
+"""Short and long steps alternate, as with sequences of uneven length, seconds."""
 
 AHEAD = 2
-"""How many steps the thread runs ahead, as a training loop does."""
+"""Steps that the thread runs ahead of the GPU, as a training loop does."""
 
 MEDIAN_MS = 2.0
-"""What counts as agreement: the driver's own noise of a launch is some tenths."""
+"""Tolerance: the driver's own jitter of a launch is some tenths."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Marked:
-    """Where steps ended by the meter's marks, and where they truly did, ns; what marking cost."""
+    """Ends of steps by the meter's marks, true ends, ns, and the cost of marking."""
 
     marks_ns: Int64
     truth_ns: Int64
     cost_us: Floats
 
 
-def measure(setting: Setting, findings: Findings) -> None:
+def measure(context: PartContext, findings: Findings) -> None:
     """Run the same steps with either kind of mark."""
-    accelerator = setting.accelerator
+    accelerator = context.accelerator
     accelerator.open()
     rows: list[tuple[Cell, ...]] = []
     medians = {}
     for name, with_events in (("CUDA events", True), ("in the thread", False)):
-        marked = _run(setting, with_events=with_events)
-        off_ms = np.abs(marked.marks_ns - marked.truth_ns) / NS_PER_MS
-        medians[name] = float(np.median(off_ms))
+        marked = _run(context, with_events=with_events)
+        errors_ms = np.abs(marked.marks_ns - marked.truth_ns) / NS_PER_MS
+        medians[name] = float(np.median(errors_ms))
         lengths = np.diff(marked.marks_ns) - np.diff(marked.truth_ns)
         rows.append(
             (
                 name,
-                len(off_ms),
+                len(errors_ms),
                 round(medians[name], 3),
-                round(float(np.percentile(off_ms, 95)), 3),
+                round(float(np.percentile(errors_ms, 95)), 3),
                 round(float(np.mean(np.abs(lengths))) / NS_PER_MS, 3),
                 round(float(np.median(marked.cost_us)), 1),
             )
         )
     accelerator.close()
     findings.table(
-        f"Ends of steps that the thread launches {AHEAD} steps ahead: how far the marks are from "
+        f"Ends of steps that the thread launches {AHEAD} steps ahead: distance of the marks from "
         "the GPU's own ends",
         ("marks", "steps", "median, ms", "95 %, ms", "step's length off, mean, ms",
          "cost of marking, µs"),
@@ -70,36 +70,39 @@ def measure(setting: Setting, findings: Findings) -> None:
     )
 
 
-def _run(setting: Setting, *, with_events: bool) -> _Marked:
-    accelerator = setting.accelerator
+def _run(context: PartContext, *, with_events: bool) -> _Marked:
+    accelerator = context.accelerator
     make = accelerator.event if with_events else None
     ends: list[GpuEvent] = []
     cost_us = []
     with gpu_meter(accelerator.uuid, make) as meter:
         origin, origin_ns = _origin(accelerator)
-        for step in range(setting.scale.marked_steps):
+        for step in range(context.scale.marked_steps):
             if step >= AHEAD:
                 wait_for(ends[step - AHEAD])
-            began_ns = time.perf_counter_ns()
+            started_ns = time.perf_counter_ns()
             meter.step_begin()
-            marking_ns = time.perf_counter_ns() - began_ns
+            marking_ns = time.perf_counter_ns() - started_ns
             accelerator.launch(STEPS_S[step % len(STEPS_S)], 1.0)
             ends.append(accelerator.event())
             ends[-1].record()
-            began_ns = time.perf_counter_ns()
+            started_ns = time.perf_counter_ns()
             meter.step_end()
-            cost_us.append((marking_ns + time.perf_counter_ns() - began_ns) / 1000)
+            cost_us.append((marking_ns + time.perf_counter_ns() - started_ns) / 1000)
         accelerator.synchronize()
     truth_ns = [origin_ns + round(origin.elapsed_time(end) * NS_PER_MS) for end in ends]
-    marks_ns = [one.end_ns for one in meter.steps()]
+    marks_ns = [step.end_ns for step in meter.steps()]
     return _Marked(
         np.array(marks_ns, np.int64), np.array(truth_ns, np.int64), np.array(cost_us, np.float64)
     )
 
 
 def _origin(accelerator: Accelerator) -> tuple[GpuEvent, int]:
-    """Return an event and the host's time of it: recorded while the GPU has nothing to do."""
-    tries = []
+    """Return an event and the host's time of it, recorded while the GPU is idle.
+
+    The narrowest of several attempts, as the event lies somewhere between two reads of the clock.
+    """
+    attempts = []
     for _ in range(20):
         accelerator.synchronize()
         event = accelerator.event()
@@ -107,9 +110,9 @@ def _origin(accelerator: Accelerator) -> tuple[GpuEvent, int]:
         event.record()
         accelerator.synchronize()
         after_ns = time.time_ns()
-        tries.append((after_ns - before_ns, (before_ns + after_ns) // 2, event))
-    width_ns, middle_ns, event = min(tries, key=lambda one: one[0])
+        attempts.append((after_ns - before_ns, (before_ns + after_ns) // 2, event))
+    width_ns, middle_ns, event = min(attempts, key=lambda row: row[0])
     if width_ns > NS_PER_S // 1000:
-        # Another program has the GPU: the truth is not known to the millisecond.
+        # Another program uses the GPU: the true time is not known to the millisecond.
         raise RuntimeError(f"an event on the idle GPU took {width_ns / NS_PER_MS:.1f} ms")
     return event, middle_ns

@@ -1,4 +1,4 @@
-"""Memory that trainings were predicted to take, beside what they took."""
+"""Estimated memory of trainings, compared with what they take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carbon_trainer.acceptance.findings import Cell, Findings
-from carbon_trainer.acceptance.parts import Setting
+from carbon_trainer.acceptance.parts import PartContext
 from carbon_trainer.energy.sources.nvml import describe_nvml
 from carbon_trainer.models.activations import FULL, HALF, MIXED
 from carbon_trainer.models.memory import MemoryEstimate, TrainingSetup, estimate_memory
@@ -20,56 +20,56 @@ if TYPE_CHECKING:
     import torch
 
 VOCAB_SIZE = 8192
-TAKES_AT_MOST_S = 200
+MAX_S = 200
 
-MOST_SHARE = 0.85
-"""Of a GPU's memory: a training that is predicted to take more is left out."""
+MAX_SHARE = 0.85
+"""Share of a GPU's memory: a training that is estimated to take more is skipped."""
 
-GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""Has glibc give large blocks back at once, as GPUs' allocators keep them apart anyway."""
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""Makes glibc return large blocks at once, as GPUs' allocators keep them separate anyway."""
 
 
-def measure(setting: Setting, findings: Findings) -> None:
-    """Train each size for two steps in a process of its own."""
-    on_gpu = setting.accelerator.trains_on == "gpu"
+def measure(context: PartContext, findings: Findings) -> None:
+    """Train each size for two steps in a separate process."""
+    on_gpu = context.accelerator.trains_on == "gpu"
     precision = MIXED if on_gpu else FULL
     rows: list[tuple[Cell, ...]] = []
-    for name, block_size, batch_size in setting.scale.memory_cases:
+    for name, block_size, batch_size in context.scale.memory_cases:
         setup = TrainingSetup(
             vocab_size=VOCAB_SIZE, block_size=block_size, batch_size=batch_size,
             precision=precision, on_gpu=on_gpu,
         )  # fmt: skip
         estimate = estimate_memory(recipe(name), setup)
-        if on_gpu and estimate is not None and estimate.total > MOST_SHARE * _gpu_bytes(setting):
-            continue  # a board of a workstation
-        taken = memory_of(name, setup)
-        if estimate is None or isinstance(taken, str):
-            findings.check(f"{name} is trained", False, str(taken))
+        if on_gpu and estimate is not None and estimate.total > MAX_SHARE * _gpu_bytes(context):
+            continue  # a workstation's board
+        measured = memory_of(name, setup)
+        if estimate is None or isinstance(measured, str):
+            findings.check(f"{name} is trained", False, str(measured))
             continue
-        rows.append(_row(name, setup, estimate, taken))
-        off = estimate.total / taken["total"] - 1
+        rows.append(_row(name, setup, estimate, measured))
+        error = estimate.total / measured["total"] - 1
         findings.check(
-            f"{name}: predicted memory within {setup.uncertainty:.0%} of what it takes",
-            abs(off) <= setup.uncertainty,
-            f"{off:+.1%}",
+            f"{name}: estimated memory within {setup.uncertainty:.0%} of the measured",
+            abs(error) <= setup.uncertainty,
+            f"{error:+.1%}",
         )
     findings.table(
         "Memory of a training of two steps, AdamW",
-        ("recipe", "block", "batch", "precision", "predicted, GB", "tensors of it, GB",
-         "taken, GB", "tensors of it, GB", "error"),
+        ("recipe", "block", "batch", "precision", "estimated, GB", "of which tensors, GB",
+         "measured, GB", "of which tensors, GB", "error"),
         rows,
     )  # fmt: skip
 
 
-def _gpu_bytes(setting: Setting) -> int:
+def _gpu_bytes(context: PartContext) -> int:
     """Return the GPU's memory, bytes."""
     return next(
-        gpu.memory_bytes for gpu in describe_nvml().gpus if gpu.uuid == setting.accelerator.uuid
+        gpu.memory_bytes for gpu in describe_nvml().gpus if gpu.uuid == context.accelerator.uuid
     )
 
 
 def _row(
-    name: str, setup: TrainingSetup, estimate: MemoryEstimate, taken: dict[str, int]
+    name: str, setup: TrainingSetup, estimate: MemoryEstimate, measured: dict[str, int]
 ) -> tuple[Cell, ...]:
     return (
         name,
@@ -78,19 +78,19 @@ def _row(
         setup.precision,
         round(estimate.total / 1e9, 2),
         round((estimate.total - estimate.device) / 1e9, 2),
-        round(taken["total"] / 1e9, 2),
-        round(taken["tensors"] / 1e9, 2),
-        f"{estimate.total / taken['total'] - 1:+.1%}",
+        round(measured["total"] / 1e9, 2),
+        round(measured["tensors"] / 1e9, 2),
+        f"{estimate.total / measured['total'] - 1:+.1%}",
     )
 
 
 def memory_of(name: str, setup: TrainingSetup, **environ: str) -> dict[str, int] | str:
-    """Return what two steps of a training take in a process of its own, or why it failed.
+    """Return what two steps of a training take in a separate process, or why it failed.
 
     Args:
         name: the recipe.
         setup: the training; on one device.
-        environ: what else is in its environment.
+        environ: further environment variables.
 
     Returns:
         Bytes: ``total``, with a GPU's context, and those in ``tensors``.
@@ -98,21 +98,23 @@ def memory_of(name: str, setup: TrainingSetup, **environ: str) -> dict[str, int]
     sizes = (setup.vocab_size, setup.block_size, setup.batch_size)
     case = [name, *map(str, sizes), setup.precision]
     try:
-        done = subprocess.run(  # noqa: S603 - this interpreter, this module
+        process = subprocess.run(  # noqa: S603 - this interpreter, this module
             [sys.executable, "-m", __name__, "cuda" if setup.on_gpu else "cpu", *case],
-            env={**os.environ, **GIVES_BACK, **environ}, capture_output=True, text=True,
-            check=False, timeout=TAKES_AT_MOST_S,
+            env={**os.environ, **MALLOC, **environ}, capture_output=True, text=True,
+            check=False, timeout=MAX_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"it took longer than {TAKES_AT_MOST_S} s"
-    if done.returncode:
-        return done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else "it failed"
-    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
-    return found
+        return f"it took longer than {MAX_S} s"
+    if process.returncode:
+        return (
+            process.stderr.strip().splitlines()[-1][:300] if process.stderr.strip() else "it failed"
+        )
+    measured: dict[str, int] = json.loads(process.stdout.splitlines()[-1])
+    return measured
 
 
 def _train(device: str, name: str, sizes: list[int], precision: str) -> None:
-    """Be the training; print what it took."""
+    """Run as the training; print what it took."""
     import torch
 
     from carbon_trainer.models.build import model_of
@@ -121,13 +123,13 @@ def _train(device: str, name: str, sizes: list[int], precision: str) -> None:
     torch.manual_seed(1)
     ids = torch.randint(0, vocab_size, (batch_size, block_size), device=device)
     tiny = recipe("gpt-neox-tiny").to_config(vocab_size=300, block_size=16)
-    # Libraries load on first use, and are no part of a training's memory.
+    # Libraries are loaded on first use, and are not part of a training's memory.
     _steps(model_of(tiny), ids[:1, :16] % 300, MIXED)
-    before = _now(device)
+    before = _start_peak(device)
     with torch.device(device):
         model = model_of(recipe(name).to_config(vocab_size=vocab_size, block_size=block_size))
     _steps(model, ids, precision)
-    print(json.dumps(_most(device, before)))  # noqa: T201 - read by the parent
+    print(json.dumps(_peak(device, before)))  # noqa: T201 - read by the parent
 
 
 def _steps(model: torch.nn.Module, ids: torch.Tensor, precision: str) -> None:
@@ -144,8 +146,8 @@ def _steps(model: torch.nn.Module, ids: torch.Tensor, precision: str) -> None:
         optimizer.step()
 
 
-def _now(device: str) -> int:
-    """Begin to watch for the most memory; return what is taken already, bytes."""
+def _start_peak(device: str) -> int:
+    """Reset the peak of memory; return what is in use already, bytes."""
     import torch
 
     if device == "cuda":
@@ -153,11 +155,12 @@ def _now(device: str) -> int:
         torch.cuda.reset_peak_memory_stats()
         return 0
     before = _resident("VmRSS")
+    # Linux: resets VmHWM, the peak of resident memory, to the present.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return before
 
 
-def _most(device: str, before: int) -> dict[str, int]:
+def _peak(device: str, before: int) -> dict[str, int]:
     import torch
 
     if device == "cuda":
@@ -167,8 +170,8 @@ def _most(device: str, before: int) -> dict[str, int]:
             "total": outside + torch.cuda.max_memory_reserved(),
             "tensors": torch.cuda.max_memory_allocated(),
         }
-    taken = _resident("VmHWM") - before
-    return {"total": taken, "tensors": taken}
+    resident = _resident("VmHWM") - before
+    return {"total": resident, "tensors": resident}
 
 
 def _resident(field: str) -> int:
