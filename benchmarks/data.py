@@ -1,15 +1,15 @@
-"""Preparing text, beside datatrove: the same corpus, and the same steps as far as they match.
+"""Preparing text, compared with datatrove: the same corpus, and steps that match.
 
     python -m benchmarks.data [--megabytes 60] [--rounds 3] [--peer-python VENV/bin/python]
 
-datatrove needs an environment of its own, with ``datatrove[processing]``, ``spacy``, ``pyarrow``
-and ``orjson``: it asks for an older xxhash than what we are tested with. Each run is a process of
-its own, from JSONL to Parquet, imports and all; the two take turns. Seconds are of the wall clock;
-those of the processor, and the most memory of the largest process, are of one worker.
+datatrove needs a separate environment, with ``datatrove[processing]``, ``spacy``, ``pyarrow`` and
+``orjson``: it requires an older xxhash than the one that we are tested with. Each run is a separate
+process, from JSONL to Parquet, imports included; the two take turns. Seconds are wall-clock time;
+CPU seconds, and the peak memory of the largest process, are those of one worker.
 
-The corpus is drawn: words as frequent as in a language (Zipf), some 400 of them in the median
-document. Of ten documents one is a copy of another, and one a copy with a word in a hundred
-changed; one in twenty holds a mail address.
+The corpus is random: words with the frequencies of a language (Zipf), about 400 of them in the
+median document. Of ten documents one is a copy of another, and one a copy with one word in a
+hundred changed; one in twenty contains an e-mail address.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ FILES = 4
 WORDS = 40_000
 STEPS = {
     "copies": "exact duplicates",
-    "near": "exact and near duplicates, MinHash of five-word runs",
+    "near": "exact and near duplicates, MinHash of five-word shingles",
     "personal": "exact duplicates, personal data redacted",
 }
 
@@ -49,12 +49,12 @@ def texts(megabytes: float) -> Iterator[str]:
     draw = random.Random(1)
     words, weights = vocabulary(draw)
     draw.shuffle(words)
-    kept: list[list[str]] = []
+    originals: list[list[str]] = []
     size = 0
     while size < megabytes * 1e6:
         chance = draw.random()
-        if kept and chance < 0.2:
-            text = list(draw.choice(kept))
+        if originals and chance < 0.2:
+            text = list(draw.choice(originals))
             for _ in range(len(text) // 100 if chance < 0.1 else 0):
                 text[draw.randrange(len(text))] = draw.choice(words)
         else:
@@ -64,8 +64,8 @@ def texts(megabytes: float) -> Iterator[str]:
             ]
             if draw.random() < 0.05:
                 text.insert(draw.randrange(count), f"{draw.choice(words)}@example.com")
-            if len(kept) < 2000:
-                kept.append(text)
+            if len(originals) < 2000:
+                originals.append(text)
         joined = " ".join(text)
         size += len(joined)
         yield joined
@@ -84,7 +84,7 @@ def write_corpus(folder: Path, megabytes: float) -> tuple[int, float]:
     return documents, sum(path.stat().st_size for path in folder.iterdir()) / 1e6
 
 
-def ours(step: str, corpus: Path, out: Path, _workers: int) -> None:
+def carbon_trainer(step: str, corpus: Path, out: Path, _workers: int) -> None:
     from carbon_trainer.cli.main import main
 
     flags = {"copies": [], "near": ["--near-duplicates", "0.8"], "personal": ["--pii", "redact"]}
@@ -118,7 +118,7 @@ def datatrove(step: str, corpus: Path, out: Path, workers: int) -> None:
         exact(run, read, [*redact, write], out)
 
 
-def exact(run: object, read: object, after: list[object], out: Path) -> None:
+def exact(run: object, read: object, next_steps: list[object], out: Path) -> None:
     from datatrove.data import Document
     from datatrove.pipeline.dedup import ExactDedupFilter, ExactDedupSignature, ExactFindDedups
     from datatrove.pipeline.dedup.exact_dedup import ExactDedupConfig
@@ -126,13 +126,13 @@ def exact(run: object, read: object, after: list[object], out: Path) -> None:
     def content(document: Document) -> str:
         return document.text
 
-    # Annotations are looked at, which are texts here.
+    # datatrove inspects annotations, which are strings here.
     content.__annotations__["return"] = str
     config = ExactDedupConfig(content_getter=content)
-    signatures, found = str(out / "signatures"), str(out / "found")
+    signatures, duplicates = str(out / "signatures"), str(out / "found")
     run([read, ExactDedupSignature(signatures, config)])  # type: ignore[operator]
-    run([ExactFindDedups(signatures, found, config)], 1)  # type: ignore[operator]
-    run([read, ExactDedupFilter(found, config), *after])  # type: ignore[operator]
+    run([ExactFindDedups(signatures, duplicates, config)], 1)  # type: ignore[operator]
+    run([read, ExactDedupFilter(duplicates, config), *next_steps])  # type: ignore[operator]
 
 
 def minhash(run: object, read: object, write: object, out: Path) -> None:
@@ -146,7 +146,7 @@ def minhash(run: object, read: object, write: object, out: Path) -> None:
     from datatrove.utils.hashing import HashConfig
     from datatrove.utils.typeshelper import Languages
 
-    # As in datatrove's own example; pairs of 0.8 are compared with a chance of 0.92.
+    # As in datatrove's own example; pairs of 0.8 are compared with a probability of 0.92.
     config = MinhashConfig(hash_config=HashConfig(precision=64))
     signatures, buckets, remove = (str(out / name) for name in ("signatures", "buckets", "remove"))
     run([read, MinhashDedupSignature(signatures, config, Languages.english)])  # type: ignore[operator]
@@ -162,41 +162,41 @@ def peak_kb(field: str = "VmHWM") -> int:
     raise RuntimeError(field)
 
 
-def child(who: str, step: str, corpus: Path, out: Path, workers: int) -> None:
-    """Do the work, and leave the most memory of the largest process beside it."""
+def child(program: str, step: str, corpus: Path, out: Path, workers: int) -> None:
+    """Do the work, and write the peak memory of the largest process beside it."""
     try:
-        {"ours": ours, "datatrove": datatrove}[who](step, corpus, out, workers)
-    except SystemExit as ended:
-        if ended.code:
+        {"ours": carbon_trainer, "datatrove": datatrove}[program](step, corpus, out, workers)
+    except SystemExit as exit_request:
+        if exit_request.code:
             raise
     largest = max(peak_kb(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     (out / "peak").write_text(str(largest), encoding="ascii")
 
 
 def measured(
-    python: str, who: str, step: str, corpus: Path, workers: int
+    python: str, program: str, step: str, corpus: Path, workers: int
 ) -> tuple[float, float, float, float]:
-    """Return seconds, seconds of the processor, MB, and documents kept."""
+    """Return seconds, CPU seconds, MB, and documents kept."""
     with tempfile.TemporaryDirectory() as folder:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
-        done = subprocess.run(
-            [python, "-m", "benchmarks.data", "--child", who, step, str(corpus), folder,
+        process = subprocess.run(
+            [python, "-m", "benchmarks.data", "--child", program, step, str(corpus), folder,
              str(workers)],
             check=False, capture_output=True, text=True, cwd=Path(__file__).parents[1],
         )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(f"{who}, {step}: {done.stderr[-2000:]}")
+        if process.returncode:
+            raise RuntimeError(f"{program}, {step}: {process.stderr[-2000:]}")
         seconds = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         peak = int(Path(folder, "peak").read_text(encoding="ascii")) / 1000
         if workers > 1:
-            cpu = peak = math.nan  # its workers are another process's children
-        return seconds, cpu, peak, kept(Path(folder, "clean"))
+            cpu = peak = math.nan  # its workers are not children of this process
+        return seconds, cpu, peak, row_count(Path(folder, "clean"))
 
 
-def kept(folder: Path) -> int:
+def row_count(folder: Path) -> int:
     import pyarrow.parquet as pq
 
     return sum(pq.ParquetFile(path).metadata.num_rows for path in folder.glob("*.parquet"))
@@ -209,26 +209,28 @@ def main() -> None:
     parser.add_argument("--peer-python", default=None)
     parser.add_argument("--steps", nargs="*", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--child", nargs=5)
-    told = parser.parse_args()
-    if told.child:
-        who, step, corpus, out, workers = told.child
-        child(who, step, Path(corpus), Path(out), int(workers))
+    args = parser.parse_args()
+    if args.child:
+        program, step, corpus, out, workers = args.child
+        child(program, step, Path(corpus), Path(out), int(workers))
         return
     variants = [("ours", sys.executable, 1)]
-    if told.peer_python:
+    if args.peer_python:
         cores = len(os.sched_getaffinity(0))
-        variants += [("datatrove", told.peer_python, n) for n in sorted({1, cores})]
+        variants += [("datatrove", args.peer_python, n) for n in sorted({1, cores})]
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder, "corpus")
-        documents, megabytes = write_corpus(corpus, told.megabytes)
+        documents, megabytes = write_corpus(corpus, args.megabytes)
         print(f"{documents:,} documents, {megabytes:.1f} MB, {FILES} files, load "
               f"{', '.join(f'{load:.1f}' for load in os.getloadavg())}")  # fmt: skip
-        for step in told.steps:
+        for step in args.steps:
             rounds: dict[str, list[tuple[float, float, float, float]]] = {}
-            for _ in range(told.rounds):
-                for who, python, workers in variants:
-                    name = who if workers == 1 else f"{who}, {workers} workers"
-                    rounds.setdefault(name, []).append(measured(python, who, step, corpus, workers))
+            for _ in range(args.rounds):
+                for program, python, workers in variants:
+                    name = program if workers == 1 else f"{program}, {workers} workers"
+                    rounds.setdefault(name, []).append(
+                        measured(python, program, step, corpus, workers)
+                    )
             table(STEPS[step], rounds, documents, megabytes)
 
 
@@ -240,14 +242,14 @@ def table(
     print("| | documents/s | MB/s | seconds | ratio | CPU s | ratio | peak MB | kept |")
     print("|---|---|---|---|---|---|---|---|---|")
     medians = {
-        name: [statistics.median(column) for column in zip(*found, strict=True)]
-        for name, found in rounds.items()
+        name: [statistics.median(column) for column in zip(*results, strict=True)]
+        for name, results in rounds.items()
     }
     first = next(iter(medians.values()))
-    for name, (seconds, cpu, peak, left) in medians.items():
+    for name, (seconds, cpu, peak, count) in medians.items():
         ratios = f"{seconds:.1f} | {seconds / first[0]:.2f} | {cpu:.1f} | {cpu / first[1]:.2f}"
         speeds = f"{documents / seconds:,.0f} | {megabytes / seconds:.2f}"
-        print(f"| {name} | {speeds} | {ratios} | {peak:,.0f} | {left:,.0f} |".replace("nan", "–"))
+        print(f"| {name} | {speeds} | {ratios} | {peak:,.0f} | {count:,.0f} |".replace("nan", "–"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""How far estimates made before a run lie from what published runs took, each run left out in turn.
+"""Errors of estimates made before a run, for published runs, with leave-one-out cross-validation.
 
-Beside ours: the one utilisation that fits all other runs best (chosen without the run, too), and
-0.40, which is often taken.
+Baselines: the constant utilisation that fits all other runs best, and 0.40, which is often used.
 
     python -m benchmarks.estimate
 """
@@ -25,13 +24,13 @@ Method = Callable[[Sequence[PublishedRun], PublishedRun], Spread]
 CONSTANTS = np.arange(0.2, 0.6, 0.005)
 
 
-def ours(others: Sequence[PublishedRun], run: PublishedRun) -> Spread:
+def calibrated(others: Sequence[PublishedRun], run: PublishedRun) -> Spread:
     return calibrate(others).predict(run.active_parameters, run.accelerator)
 
 
 def best_constant(others: Sequence[PublishedRun], run: PublishedRun) -> Spread:
-    known = np.array([one.effective_mfu for one in others])
-    errors = [float(np.mean(np.abs(known / value - 1))) for value in CONSTANTS]
+    mfus = np.array([other.effective_mfu for other in others])
+    errors = [float(np.mean(np.abs(mfus / value - 1))) for value in CONSTANTS]
     return Spread(float(CONSTANTS[int(np.argmin(errors))]), 0.0)
 
 
@@ -40,7 +39,7 @@ def forty_percent(others: Sequence[PublishedRun], run: PublishedRun) -> Spread:
 
 
 METHODS: dict[str, Method] = {
-    "ours": ours, "best constant MFU": best_constant, "MFU 0.40": forty_percent,
+    "ours": calibrated, "best constant MFU": best_constant, "MFU 0.40": forty_percent,
 }  # fmt: skip
 
 
@@ -50,10 +49,14 @@ def left_out(
     """Return the mean absolute error of hours, and the share of truths in the 80 % interval."""
     errors, inside = [], []
     for run in runs:
-        others = [o for o in runs if (o.family != run.family if by_family else o is not run)]
-        foretold = method(others, run)
-        errors.append(abs(run.effective_mfu / foretold.value - 1))
-        low, high = foretold.interval
+        others = [
+            other
+            for other in runs
+            if (other.family != run.family if by_family else other is not run)
+        ]
+        estimate = method(others, run)
+        errors.append(abs(run.effective_mfu / estimate.value - 1))
+        low, high = estimate.interval
         inside.append(low <= run.effective_mfu <= high)
     return float(np.mean(errors)), float(np.mean(inside))
 
@@ -64,7 +67,7 @@ def energy_rows() -> list[tuple[str, float, float]]:
     for run in published_runs():
         if run.measured_mwh is None or run.tokens is None or run.board_power_w is None:
             continue
-        others = [one for one in calibrating_runs() if one.family != run.family]
+        others = [other for other in calibrating_runs() if other.family != run.family]
         mfu = calibrate(others).predict(run.active_parameters, run.accelerator).value
         flops = FLOPS_PER_PARAMETER_AND_TOKEN * run.active_parameters * run.tokens
         hours = flops / (mfu * run.peak_flops * 3600)
@@ -85,17 +88,17 @@ def main() -> None:
             clean,
             True,
         ),
-        (f"with the two whose tokens are told as a least ({len(wider)})", wider, False),
+        (f"with the two whose tokens are stated as a minimum ({len(wider)})", wider, False),
     ):
         print(title)
         for name, method in METHODS.items():
             error, inside = left_out(method, runs, by_family)
             covers = f", 80 % interval holds {inside:.1%}" if name == "ours" else ""
             print(f"  {name:<18} mean absolute error {error:6.1%}{covers}")
-    print("energy by parameters and tokens alone, its family left out, against measured")
-    for model, measured, foretold in energy_rows():
-        print(f"  {model:<20} {measured:8.1f} MWh measured, {foretold:8.1f} foretold "
-              f"({foretold / measured - 1:+.0%})")  # fmt: skip
+    print("energy by parameters and tokens alone, its family left out, compared with measured")
+    for model, measured, estimate in energy_rows():
+        print(f"  {model:<20} {measured:8.1f} MWh measured, {estimate:8.1f} estimated "
+              f"({estimate / measured - 1:+.0%})")  # fmt: skip
 
 
 if __name__ == "__main__":

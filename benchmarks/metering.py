@@ -1,6 +1,6 @@
-"""How near the truth meters come, at what cost: ours, Zeus, CodeCarbon's tasks, carbontracker.
+"""Accuracy and cost of meters: ours, Zeus, CodeCarbon's tasks, carbontracker.
 
-All read the same simulated NVML library (tests/simulation), each in a process of its own, in turns.
+All read the same simulated NVML library (tests/simulation), each in a separate process, in turns.
 ``pip install -e '.[benchmarks]'``, then ``python -m benchmarks.metering``, on an otherwise idle
 machine: a quarter of an hour; ``--quick`` takes some minutes. Peers that are not installed are left
 out.
@@ -29,18 +29,18 @@ WINDOWS = {0.01: 150, 0.05: 60, 0.2: 25, 1.0: 5}
 QUICK_WINDOWS = {0.01: 60, 0.05: 40, 0.2: 15}
 FAULTS = ("counter reset", "GPU lost", "no counter", "permission gone", "call hangs 10 s")
 EPOCHS_ONLY = "carbontracker"
-"""Samples power each second, so only its windows of a second are asked for."""
+"""Samples power each second, so only its windows of a second are measured."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one subject made of one case.
+    """One subject's results in one case.
 
     Attributes:
-        error: mean absolute error of a window over the mean truth; None if it told none.
+        error: mean absolute error of a window over the mean truth; None if it reported none.
         total_error: of all windows together.
         overhead_us: median on the training thread, a window, microseconds.
-        within_two_sigma: share of windows; None where no sigma was told.
+        within_two_sigma: share of windows; None where no sigma was reported.
         start_s: how long the start blocked.
         stop_s: how long the stop blocked.
         longest_s: the longest that one window's calls blocked.
@@ -57,29 +57,33 @@ class Figures:
     raised: str
 
 
-def figures_of(told: dict[str, Any], first: int = 0, count: int | None = None) -> Figures:
-    """Compare what a subject told with the truth.
+def figures_of(results: dict[str, Any], first: int = 0, count: int | None = None) -> Figures:
+    """Compare a subject's results with the truth.
 
     Args:
-        told: by the subject.
+        results: the subject's.
         first: the first window that counts.
         count: how many do; None for all that follow.
     """
     part = slice(first, None if count is None else first + count)
-    joules, truth, sigmas = (told[name][part] for name in ("joules", "truth", "sigmas"))
-    complete = len(told["joules"]) >= len(told["truth"])
-    off = [abs(one - true) for one, true in zip(joules, truth, strict=False)] if complete else []
-    known = [(error, sigma) for error, sigma in zip(off, sigmas, strict=False) if sigma is not None]
-    hits = [error <= 2 * sigma for error, sigma in known]
+    joules, truth, sigmas = (results[name][part] for name in ("joules", "truth", "sigmas"))
+    complete = len(results["joules"]) >= len(results["truth"])
+    errors = (
+        [abs(value - true) for value, true in zip(joules, truth, strict=False)] if complete else []
+    )
+    pairs = [
+        (error, sigma) for error, sigma in zip(errors, sigmas, strict=False) if sigma is not None
+    ]
+    hits = [error <= 2 * sigma for error, sigma in pairs]
     return Figures(
-        error=statistics.fmean(off) / statistics.fmean(truth) if off else None,
+        error=statistics.fmean(errors) / statistics.fmean(truth) if errors else None,
         total_error=sum(joules) / sum(truth) - 1 if joules and truth else None,
-        overhead_us=statistics.median(told["overhead_us"][part] or [0.0]),
+        overhead_us=statistics.median(results["overhead_us"][part] or [0.0]),
         within_two_sigma=statistics.fmean(hits) if hits else None,
-        start_s=told["start_s"],
-        stop_s=told["stop_s"],
-        longest_s=told["longest_s"],
-        raised=told["raised"],
+        start_s=results["start_s"],
+        stop_s=results["stop_s"],
+        longest_s=results["longest_s"],
+        raised=results["raised"],
     )
 
 
@@ -93,11 +97,11 @@ class Bench:
         self._shim = _nvidia_smi()
 
     def run(self, case: dict[str, Any], **gpu: Any) -> dict[str, Any]:
-        """Return what a subject told of one case."""
+        """Return a subject's results in one case."""
         return self.run_on([{"uuid": "GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77", **gpu}], case)
 
     def run_on(self, gpus: list[dict[str, Any]], case: dict[str, Any]) -> dict[str, Any]:
-        """Return what a subject told of one case on these GPUs."""
+        """Return a subject's results in one case on these GPUs."""
         paths = (ROOT / "tests" / "simulation" / "site", ROOT)
         environ = {
             **os.environ,
@@ -106,29 +110,29 @@ class Bench:
             "PYTHONPATH": os.pathsep.join(str(path) for path in paths),
             "PATH": f"{self._shim}{os.pathsep}{os.environ['PATH']}",
         }
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, str(WORKER), json.dumps(case)],
             env=environ, capture_output=True, text=True, check=False, timeout=300,
         )  # fmt: skip
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        lines = [line for line in process.stdout.splitlines() if line.startswith("{")]
         if not lines:
-            raise click.ClickException(f"{case}: {done.stderr.strip().splitlines()[-1:]}")
+            raise click.ClickException(f"{case}: {process.stderr.strip().splitlines()[-1:]}")
         return dict(json.loads(lines[-1]))
 
     def accuracy(self, subjects: Sequence[str], **gpu: Any) -> dict[tuple[str, float], Figures]:
         """Return each subject's figures for each window, one process a subject."""
-        found = {}
+        figures = {}
         for subject in subjects:
             few = subject == EPOCHS_ONLY
-            asked = [(w, n) for w, n in self.windows.items() if w >= 1 or not few]
-            if not asked:
+            windows = [(w, n) for w, n in self.windows.items() if w >= 1 or not few]
+            if not windows:
                 continue
-            told = self.run({"subject": subject, "windows": asked}, **gpu)
+            results = self.run({"subject": subject, "windows": windows}, **gpu)
             first = 0
-            for window_s, count in asked:
-                found[subject, window_s] = figures_of(told, first, count)
+            for window_s, count in windows:
+                figures[subject, window_s] = figures_of(results, first, count)
                 first += count
-        return found
+        return figures
 
     def whole(self, subject: str, seconds: float, **gpu: Any) -> Figures:
         """Return a subject's figures for steps of 100 ms back to back."""
@@ -141,26 +145,26 @@ class Bench:
         return figures_of(self.run(case, wave="square", refresh_s=0.1)).overhead_us
 
     def fault(self, subject: str, fault: str) -> tuple[dict[str, Any], Figures]:
-        """Return what a subject made of a fault at half time of six seconds."""
+        """Return a subject's results with a fault after half of six seconds."""
         case: dict[str, Any] = {
             "subject": subject, "windows": [(0.1, 60)], "gaps": False, "fault_after_s": 3.0,
             "fault": "none" if fault == "no counter" else fault,
         }  # fmt: skip
-        told = self.run(case, wave="square", has_counter=fault != "no counter")
-        return told, figures_of(told)
+        results = self.run(case, wave="square", has_counter=fault != "no counter")
+        return results, figures_of(results)
 
 
 def accuracy_table(bench: Bench, subjects: Sequence[str], title: str, **gpu: Any) -> Iterator[str]:
     """Print one table of errors, a row a subject, with their ratio to ours."""
     windows = list(bench.windows)
-    found = bench.accuracy(subjects, **gpu)
+    figures = bench.accuracy(subjects, **gpu)
     yield f"\n**{title}**\n"
     yield "| meter | " + " | ".join(f"{1000 * w:.0f} ms" for w in windows) + " |"
     yield "|---" * (len(windows) + 1) + "|"
     for subject in subjects:
-        rows = [found.get((subject, window)) for window in windows]
+        rows = [figures.get((subject, window)) for window in windows]
         cells = [
-            _error(row, found.get(("ours", window)))
+            _error(row, figures.get(("ours", window)))
             for row, window in zip(rows, windows, strict=True)
         ]
         yield f"| {subject} | " + " | ".join(cells) + " |"
@@ -178,32 +182,32 @@ def whole_table(bench: Bench, seconds: float) -> Iterator[str]:
 
 
 def fault_table(bench: Bench) -> Iterator[str]:
-    """Print what each makes of each fault: the total's error, what reached the loop."""
-    yield "\n**Faults at half time of 6 s: error of the total, and what the loop felt**\n"
+    """Print each subject's results with each fault: error of the total, effect on the loop."""
+    yield "\n**Faults at half time of 6 s: error of the total, and effect on the loop**\n"
     subjects = [name for name in bench.subjects if name != "counter"]
     yield "| fault | " + " | ".join(subjects) + " |"
     yield "|---" * (len(subjects) + 1) + "|"
     for fault in FAULTS:
         cells = []
         for subject in subjects:
-            told, row = bench.fault(subject, fault)
-            felt = row.raised or (f"blocked {row.longest_s:.1f} s" if row.longest_s > 1 else "")
-            error = told["joules"] and sum(told["joules"]) / told["total_truth"] - 1
-            cells.append(", ".join(filter(None, [_percent(error or None, sign=True), felt])))
+            results, row = bench.fault(subject, fault)
+            effect = row.raised or (f"blocked {row.longest_s:.1f} s" if row.longest_s > 1 else "")
+            error = results["joules"] and sum(results["joules"]) / results["total_truth"] - 1
+            cells.append(", ".join(filter(None, [_percent(error or None, sign=True), effect])))
         yield f"| {fault} | " + " | ".join(cells) + " |"
 
 
 def sigma_table(bench: Bench) -> Iterator[str]:
-    """Print how often the truth lies within two sigma of what we tell."""
+    """Print how often the truth lies within two sigma of our figures."""
     yield "\n**Ours: error, and share of windows whose truth lies within two sigma**\n"
     yield "| wave | counter | " + " | ".join(f"{1000 * w:.0f} ms" for w in bench.windows) + " |"
     yield "|---" * (len(bench.windows) + 2) + "|"
     shares = []
     for wave in ("square", "ramp", "bursts", "training"):
         for refresh_s in (0.02, 0.1):
-            found = bench.accuracy(["ours"], wave=wave, refresh_s=refresh_s)
+            figures = bench.accuracy(["ours"], wave=wave, refresh_s=refresh_s)
             cells = []
-            for row in found.values():
+            for row in figures.values():
                 shares.append(row.within_two_sigma or 0.0)
                 cells.append(f"{_percent(row.error)} ({row.within_two_sigma or 0:.0%})")
             yield f"| {wave} | {1000 * refresh_s:.0f} ms | " + " | ".join(cells) + " |"
@@ -230,8 +234,8 @@ def cost_lines(bench: Bench) -> Iterator[str]:
         gpus = [{"uuid": f"GPU-{n}", "wave": "square", "refresh_s": refresh_s} for n in range(8)]
         case = {"subject": "sampler", "seconds": 8, "window_s": window_s}
         sampling = bench.run_on(gpus, case)
-        what = f"counters of {1000 * refresh_s:.0f} ms, steps of {1000 * window_s:.0f} ms"
-        yield f"- {what}: {sampling['share']:.1%} of a core, {sampling['wakes_per_s']:.0f} wakes/s"
+        title = f"counters of {1000 * refresh_s:.0f} ms, steps of {1000 * window_s:.0f} ms"
+        yield f"- {title}: {sampling['share']:.1%} of a core, {sampling['wakes_per_s']:.0f} wakes/s"
 
 
 @click.command()
@@ -239,7 +243,7 @@ def cost_lines(bench: Bench) -> Iterator[str]:
 def main(*, quick: bool) -> None:
     """Print the tables as Markdown."""
     bench = Bench(quick=quick)
-    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     names = ["carbon-trainer", *(PACKAGES[n] for n in bench.subjects if n in PACKAGES)]
     click.echo(", ".join(f"{name} {_version(name)}" for name in names) + f"; load {load}")
     for line in _report(bench, quick=quick):
@@ -268,17 +272,17 @@ def _report(bench: Bench, *, quick: bool) -> Iterator[str]:
     yield from cost_lines(bench)
 
 
-def _error(row: Figures | None, ours: Figures | None) -> str:
+def _error(row: Figures | None, reference: Figures | None) -> str:
     if row is None or row.error is None:
         return "–"
-    if ours is None or ours.error is None or row is ours:
+    if reference is None or reference.error is None or row is reference:
         return _percent(row.error)
-    return f"{_percent(row.error)} ({row.error / ours.error:,.0f} ×)"
+    return f"{_percent(row.error)} ({row.error / reference.error:,.0f} ×)"
 
 
 def _percent(value: float | None, *, sign: bool = False) -> str:
     if value is None:
-        return "nothing told"
+        return "no result"
     return f"{100 * value:+.2f} %" if sign else f"{100 * value:.2f} %"
 
 

@@ -31,7 +31,7 @@ class Subject(Protocol):
         """End it."""
 
     def finish(self) -> list[tuple[float, float | None]]:
-        """Stop; return each window's joules and sigma, as far as it tells them."""
+        """Stop; return each window's joules and sigma, where it has them."""
 
 
 class Ours:
@@ -80,8 +80,8 @@ class Zeus:
         self._monitor.begin_window("step", sync_execution=False)
 
     def end(self) -> None:
-        told = self._monitor.end_window("step", sync_execution=False)
-        self._joules.append((sum(told.gpu_energy.values()), None))
+        measurement = self._monitor.end_window("step", sync_execution=False)
+        self._joules.append((sum(measurement.gpu_energy.values()), None))
 
     def finish(self) -> list[tuple[float, float | None]]:
         return self._joules
@@ -103,8 +103,8 @@ class CodeCarbonTasks:
         self._tracker.start_task(f"step {self._count}")
 
     def end(self) -> None:
-        told = self._tracker.stop_task()
-        self._joules.append((told.gpu_energy * J_PER_KWH, None))
+        emissions = self._tracker.stop_task()
+        self._joules.append((emissions.gpu_energy * J_PER_KWH, None))
 
     def finish(self) -> list[tuple[float, float | None]]:
         self._tracker.stop()
@@ -124,7 +124,7 @@ class Carbontracker:
     def finish(self) -> list[tuple[float, float | None]]:
         kwh = self._tracker.tracker.total_energy_per_epoch() / CARBONTRACKER_PUE
         self._tracker.stop()
-        return [(float(one) * J_PER_KWH, None) for one in kwh]
+        return [(float(value) * J_PER_KWH, None) for value in kwh]
 
 
 class Nothing:
@@ -161,9 +161,9 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     import pynvml
 
     gpu = pynvml.nvmlLib.gpus[0]
-    began_s = time.perf_counter()
+    started_s = time.perf_counter()
     subject = SUBJECTS[case["subject"]]()
-    start_s = time.perf_counter() - began_s
+    start_s = time.perf_counter() - started_s
     time.sleep(2.0)
     if "fault" in case:
         later = threading.Timer(case["fault_after_s"], FAULTS[case["fault"]], [gpu])
@@ -174,19 +174,19 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     for window_s, count in case["windows"]:
         run.go(window_s, count, gaps=case.get("gaps", True), busy=case.get("busy", False))
     last_ns = time.time_ns()
-    began_s = time.perf_counter()
-    told: list[tuple[float, float | None]] = []
+    started_s = time.perf_counter()
+    windows: list[tuple[float, float | None]] = []
     with contextlib.suppress(Exception):
-        told = subject.finish()
+        windows = subject.finish()
     return {
-        "joules": [one for one, _ in told],
-        "sigmas": [one for _, one in told],
+        "joules": [joules for joules, _ in windows],
+        "sigmas": [sigma for _, sigma in windows],
         "truth": run.truth,
         "total_truth": gpu.true_mj(first_ns, last_ns) / 1000,
         "overhead_us": run.overhead_us,
         "longest_s": run.longest_s,
         "start_s": start_s,
-        "stop_s": time.perf_counter() - began_s,
+        "stop_s": time.perf_counter() - started_s,
         "raised": run.raised,
     }
 
@@ -209,16 +209,16 @@ class _Windows:
             if self.raised:
                 return
             try:
-                self._one(window_s, busy=busy)
+                self._run_window(window_s, busy=busy)
             except Exception as error:
                 self.raised = type(error).__name__
             if gaps:
                 time.sleep(self._choose.uniform(0.002, 0.02))
 
-    def _one(self, window_s: float, *, busy: bool) -> None:
-        at = [time.perf_counter_ns()]
+    def _run_window(self, window_s: float, *, busy: bool) -> None:
+        marks_ns = [time.perf_counter_ns()]
         self._subject.begin()
-        at.append(time.perf_counter_ns())
+        marks_ns.append(time.perf_counter_ns())
         begin_ns = time.time_ns()
         if busy:
             while time.time_ns() - begin_ns < window_s * 1e9:
@@ -226,10 +226,10 @@ class _Windows:
         else:
             time.sleep(window_s)
         end_ns = time.time_ns()
-        at.append(time.perf_counter_ns())
+        marks_ns.append(time.perf_counter_ns())
         self._subject.end()
-        at.append(time.perf_counter_ns())
-        spent_ns = at[1] - at[0] + at[3] - at[2]
+        marks_ns.append(time.perf_counter_ns())
+        spent_ns = marks_ns[1] - marks_ns[0] + marks_ns[3] - marks_ns[2]
         self.truth.append(self._gpu.true_mj(begin_ns, end_ns) / 1000)
         self.overhead_us.append(spent_ns / 1000)
         self.longest_s = max(self.longest_s, spent_ns / 1e9)
@@ -242,11 +242,11 @@ def sampler_share(case: dict[str, Any]) -> dict[str, Any]:
     for _ in range(10):
         with meter.step():
             time.sleep(case["window_s"])
-    before_s, began_s, slept = time.process_time(), time.perf_counter(), _sleeps()
-    while time.perf_counter() - began_s < case["seconds"]:
+    before_s, started_s, slept = time.process_time(), time.perf_counter(), _sleeps()
+    while time.perf_counter() - started_s < case["seconds"]:
         with meter.step():
             time.sleep(case["window_s"])
-    seconds = time.perf_counter() - began_s
+    seconds = time.perf_counter() - started_s
     share = (time.process_time() - before_s) / seconds
     wakes_per_s = (_sleeps() - slept) / seconds
     subject.finish()
@@ -259,5 +259,5 @@ def _sleeps() -> int:
 
 
 if __name__ == "__main__":
-    wanted = json.loads(sys.argv[1])
-    print(json.dumps(sampler_share(wanted) if wanted["subject"] == "sampler" else measure(wanted)))
+    case = json.loads(sys.argv[1])
+    print(json.dumps(sampler_share(case) if case["subject"] == "sampler" else measure(case)))

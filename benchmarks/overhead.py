@@ -1,4 +1,4 @@
-"""What metering costs a training loop: Lightning alone, with us, with CodeCarbon and Zeus.
+"""Cost of metering for a training loop: Lightning alone, with us, with CodeCarbon and Zeus.
 
 Run it on an otherwise idle machine: ``python -m benchmarks.overhead``. The variants take turns in
 one process, so that a machine that slows down slows all of them; the median round counts.
@@ -29,7 +29,7 @@ from tests.simulation.power import Constant
 
 
 class Small(lightning.LightningModule):
-    """So small a model that what is around it shows."""
+    """A model so small that the overhead around it is visible."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class NoOp(Callback):
 
 def seconds_of(callbacks: list[Callback], steps: int, model: type[Small] = Small) -> float:
     """Train and return the seconds from the first step's beginning to the last one's end."""
-    marks = _Marks()
+    timer = _Timer()
     data = DataLoader(TensorDataset(torch.ones(64, 32)), batch_size=8)
     trainer = lightning.Trainer(
         max_steps=steps,
@@ -79,13 +79,13 @@ def seconds_of(callbacks: list[Callback], steps: int, model: type[Small] = Small
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*callbacks, marks],
+        callbacks=[*callbacks, timer],
     )
     trainer.fit(model(), data)
-    return marks.end_s - marks.begin_s
+    return timer.end_s - timer.begin_s
 
 
-class _Marks(Callback):
+class _Timer(Callback):
     begin_s = 0.0
     end_s = 0.0
 
@@ -126,15 +126,15 @@ def main(steps: int, rounds: int, heavier: bool) -> None:
     model = Heavier if heavier else Small
     with tempfile.TemporaryDirectory() as folder:
 
-        def ours(**settings: Any) -> float:
+        def with_carbon_aware(**settings: Any) -> float:
             return seconds_of([CarbonAware(runs_dir=Path(folder), **settings)], steps, model)
 
         variants: dict[str, Callable[[], float]] = {
             "Lightning alone": lambda: seconds_of([], steps, model),
             "a no-op callback": lambda: seconds_of([NoOp()], steps, model),
-            "CarbonAware": ours,
-            "CarbonAware, budget": lambda: ours(budget_kwh=500),
-            "CarbonAware, schedule": lambda: ours(
+            "CarbonAware": with_carbon_aware,
+            "CarbonAware, budget": lambda: with_carbon_aware(budget_kwh=500),
+            "CarbonAware, schedule": lambda: with_carbon_aware(
                 budget_kwh=500, deadline="30d", throttle="off", max_wait="1s"
             ),
             "CodeCarbon around fit": lambda: with_codecarbon(steps, model),
@@ -144,15 +144,15 @@ def main(steps: int, rounds: int, heavier: bool) -> None:
             variants["Zeus, a window a step"] = lambda: seconds_of(
                 [ZeusWindows(waits=False)], steps, model
             )
-        taken: dict[str, list[float]] = {name: [] for name in variants}
+        samples: dict[str, list[float]] = {name: [] for name in variants}
         for variant in variants.values():
             variant()
         for _ in range(rounds):
             for name, variant in variants.items():
-                taken[name].append(variant() / steps * 1e6)
-    alone_us = statistics.median(taken["Lightning alone"])
+                samples[name].append(variant() / steps * 1e6)
+    alone_us = statistics.median(samples["Lightning alone"])
     print(f"{'variant':24} {'us a step':>10} {'over alone':>11} {'ratio':>7}")
-    for name, times in taken.items():
+    for name, times in samples.items():
         us = statistics.median(times)
         print(f"{name:24} {us:10.1f} {us - alone_us:+11.1f} {us / alone_us:7.3f}")
 

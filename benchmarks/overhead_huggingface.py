@@ -1,4 +1,4 @@
-"""What metering costs a transformers Trainer: alone, with a callback that does nothing, with ours.
+"""Cost of metering for a transformers Trainer: alone, with a no-op callback, with ours.
 
 Run it on an otherwise idle machine: ``python -m benchmarks.overhead_huggingface``. The variants
 take turns in one process, so that a machine that slows down slows all of them; the median round
@@ -23,7 +23,7 @@ from carbon_trainer.callbacks.huggingface import CarbonAwareCallback
 
 
 class Small(torch.nn.Module):
-    """So small a model that what is around it shows."""
+    """A model so small that the overhead around it is visible."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class NoOp(TrainerCallback):
         """Do nothing."""
 
 
-class _Marks(TrainerCallback):
+class _Timer(TrainerCallback):
     begin_s = 0.0
     end_s = 0.0
 
@@ -64,13 +64,13 @@ class _Marks(TrainerCallback):
 
 def seconds_of(folder: Path, callbacks: list[TrainerCallback], steps: int) -> float:
     """Train and return the seconds from the first step's beginning to the last one's end."""
-    marks = _Marks()
+    timer = _Timer()
     args = TrainingArguments(
         output_dir=str(folder / "out"), max_steps=steps, use_cpu=True, report_to="none",
         save_strategy="no", logging_strategy="no", disable_tqdm=True, log_level="error",
     )  # fmt: skip
-    Trainer(Small(), args, train_dataset=Rows(), callbacks=[*callbacks, marks]).train()
-    return marks.end_s - marks.begin_s
+    Trainer(Small(), args, train_dataset=Rows(), callbacks=[*callbacks, timer]).train()
+    return timer.end_s - timer.begin_s
 
 
 @click.command()
@@ -83,24 +83,24 @@ def main(steps: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def ours(**settings: Any) -> list[TrainerCallback]:
+        def with_callback(**settings: Any) -> list[TrainerCallback]:
             return [CarbonAwareCallback(runs_dir=folder / "runs", **settings)]
 
         variants = {
             "Trainer alone": list,
             "a no-op callback": lambda: [NoOp()],
-            "CarbonAwareCallback": ours,
-            "CarbonAwareCallback, budget": lambda: ours(budget_kwh=500),
+            "CarbonAwareCallback": with_callback,
+            "CarbonAwareCallback, budget": lambda: with_callback(budget_kwh=500),
         }
-        taken: dict[str, list[float]] = {name: [] for name in variants}
+        samples: dict[str, list[float]] = {name: [] for name in variants}
         for callbacks in variants.values():
             seconds_of(folder, callbacks(), steps // 10)
         for _ in range(rounds):
             for name, callbacks in variants.items():
-                taken[name].append(seconds_of(folder, callbacks(), steps) / steps * 1e6)
-    alone_us = statistics.median(taken["Trainer alone"])
+                samples[name].append(seconds_of(folder, callbacks(), steps) / steps * 1e6)
+    alone_us = statistics.median(samples["Trainer alone"])
     print(f"{'variant':28} {'us a step':>10} {'over alone':>11} {'ratio':>7}")
-    for name, times in taken.items():
+    for name, times in samples.items():
         us = statistics.median(times)
         print(f"{name:28} {us:10.1f} {us - alone_us:+11.1f} {us / alone_us:7.3f}")
 

@@ -1,7 +1,7 @@
-"""What reports cost: of one run with very many intervals, and over very many runs.
+"""Duration of reports: of one run with very many intervals, and over very many runs.
 
-Beside them, over the same rows: pandas' own reading of the intervals (`read_sql`), and CodeCarbon's
-form of a record, an emissions.csv with a row a run, read and summed by pandas.
+Compared, over the same rows: pandas' own reading of the intervals (`read_sql`), and CodeCarbon's
+format of records, an emissions.csv with a row a run, read and summed by pandas.
 
     python -m benchmarks.reports [--intervals 1000000] [--runs 10000] [--url postgresql+psycopg://…]
 """
@@ -74,13 +74,13 @@ def many_runs(path: Path, runs: int, intervals: int = 60) -> None:
             OPENED, project=f"project {number % 7}", user=f"user {number % 11}", config=config
         )
         stamped = [(start_ns, f) for f in (opened, FR if number % 2 else GB, MACHINE, MODEL)]
-        for at in range(intervals):
+        for index in range(intervals):
             device, component, method = (
-                (GPU, "gpu", "measured") if at % 3 == 0 else PARTS[at % 3 + 1]
+                (GPU, "gpu", "measured") if index % 3 == 0 else PARTS[index % 3 + 1]
             )
             stamped.append((start_ns, Interval(
-                device=device, component=component, start_ns=start_ns + at // 3 * S,
-                end_ns=start_ns + (at // 3 + 1) * S, energy_mj=200_000 + at, method=method,
+                device=device, component=component, start_ns=start_ns + index // 3 * S,
+                end_ns=start_ns + (index // 3 + 1) * S, energy_mj=200_000 + index, method=method,
                 sigma_mj=30, phase="train",
             )))  # fmt: skip
         stamped.append((start_ns + intervals // 3 * S, RunClosed(
@@ -91,22 +91,22 @@ def many_runs(path: Path, runs: int, intervals: int = 60) -> None:
     ledger.close()
 
 
-def in_a_process(what: Callable[[str], object], place: str) -> tuple[float, float]:
+def in_a_process(function: Callable[[str], object], location: str) -> tuple[float, float]:
     """Return the seconds of a call in a fresh process, its imports aside, and the process's MB."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=_timed, args=(what, place, there))
+    receiver, sender = context.Pipe()
+    process = context.Process(target=_timed, args=(function, location, sender))
     process.start()
-    seconds, megabytes = here.recv()
+    seconds, megabytes = receiver.recv()
     process.join()
     return seconds, megabytes
 
 
-def _timed(what: Callable[[str], object], place: str, to: object) -> None:
-    begun = time.perf_counter()
-    what(place)
-    seconds = time.perf_counter() - begun
-    to.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
+def _timed(function: Callable[[str], object], location: str, sender: object) -> None:
+    started = time.perf_counter()
+    function(location)
+    seconds = time.perf_counter() - started
+    sender.send((seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3))
 
 
 def html(place: str) -> None:
@@ -142,15 +142,15 @@ def main() -> None:
     parser.add_argument("--intervals", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--url", help="an empty PostgreSQL database, for the portfolio as well")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         one, many, rows = folder / "one.sqlite", folder / "many.sqlite", folder / "emissions.csv"
-        long_run(one, asked.intervals)
-        many_runs(many, asked.runs)
-        emissions_csv(rows, asked.runs)
+        long_run(one, args.intervals)
+        many_runs(many, args.runs)
+        emissions_csv(rows, args.runs)
         print(
-            f"a run of {asked.intervals:,} intervals ({one.stat().st_size / 1e6:.0f} MB of SQLite)"
+            f"a run of {args.intervals:,} intervals ({one.stat().st_size / 1e6:.0f} MB of SQLite)"
         )
         base = show("report.html", *in_a_process(html, str(one)))
         show("report.html, .md and .json", *in_a_process(three_forms, str(one)))
@@ -158,19 +158,19 @@ def main() -> None:
         print(
             f"  the report takes {base / peer:.2f} times as long as pandas takes to read the rows"
         )
-        print(f"{asked.runs:,} runs of 60 intervals")
+        print(f"{args.runs:,} runs of 60 intervals")
         ours = show("portfolio.html from SQLite", *in_a_process(portfolio, str(many)))
-        if asked.url:
-            merge(Ledger.open(str(many)), Ledger.open(asked.url))
-            show("portfolio.html from PostgreSQL", *in_a_process(portfolio, asked.url))
+        if args.url:
+            merge(Ledger.open(str(many)), Ledger.open(args.url))
+            show("portfolio.html from PostgreSQL", *in_a_process(portfolio, args.url))
         peer = show(
             "emissions.csv of as many rows summed by pandas", *in_a_process(csv_sum, str(rows))
         )
         print(f"  {ours / peer:.0f} times as long, with uncertainties, cuts, gaps and the page")
 
 
-def show(what: str, seconds: float, megabytes: float) -> float:
-    print(f"  {what:<48} {seconds:6.2f} s {megabytes:6.0f} MB")
+def show(title: str, seconds: float, megabytes: float) -> float:
+    print(f"  {title:<48} {seconds:6.2f} s {megabytes:6.0f} MB")
     return seconds
 
 
