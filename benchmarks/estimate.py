@@ -24,7 +24,7 @@ Method = Callable[[Sequence[PublishedRun], PublishedRun], Spread]
 CONSTANTS = np.arange(0.2, 0.6, 0.005)
 
 
-def calibrated(others: Sequence[PublishedRun], run: PublishedRun) -> Spread:
+def calibrated_spread(others: Sequence[PublishedRun], run: PublishedRun) -> Spread:
     return calibrate(others).predict(run.active_parameters, run.accelerator)
 
 
@@ -39,7 +39,7 @@ def forty_percent(others: Sequence[PublishedRun], run: PublishedRun) -> Spread:
 
 
 METHODS: dict[str, Method] = {
-    "ours": calibrated, "best constant MFU": best_constant, "MFU 0.40": forty_percent,
+    "ours": calibrated_spread, "best constant MFU": best_constant, "MFU 0.40": forty_percent,
 }  # fmt: skip
 
 

@@ -45,8 +45,8 @@ def test_a_part_that_breaks_takes_no_other_with_it(tmp_path: Path) -> None:
     plan = short_plan(tmp_path, "loads", "board", lost=True)
     results: list[PartResult] = []
     document = run_check(plan, lambda result, _: results.append(result))
-    assert [one.status for one in results] == ["error", "error"]
-    assert all("GPU is lost" in one.reason for one in results)
+    assert [result.status for result in results] == ["error", "error"]
+    assert all("GPU is lost" in result.reason for result in results)
     assert not document["passed"]
     assert "Traceback" in (plan.folder / LOG).read_text()
 
@@ -70,8 +70,8 @@ def test_a_part_may_be_started_while_the_one_before_it_measures(tmp_path: Path) 
     plan = dataclasses.replace(short_plan(tmp_path, "board", "marks"), starts_ahead=True)
     results: list[PartResult] = []
     document = run_check(plan, lambda result, _: results.append(result))
-    assert [one.name for one in results] == ["board", "marks"]
-    assert [one.status for one in results] == ["passed", "passed"]
+    assert [result.name for result in results] == ["board", "marks"]
+    assert [result.status for result in results] == ["passed", "passed"]
     assert document["passed"]
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_part_is_answered_with_those_there_are(tmp_path: Path) -> Non
 
 
 def test_results_survive_their_document() -> None:
-    read = [PartResult.from_json(json.loads(json.dumps(one.to_json()))) for one in RESULTS]
+    read = [PartResult.from_json(json.loads(json.dumps(result.to_json()))) for result in RESULTS]
     assert read == RESULTS
     assert read[0].figures[0].method is Method.MEASURED
 

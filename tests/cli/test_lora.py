@@ -118,11 +118,11 @@ def test_unsupported_uses_of_lora_are_one_sentence(
     shell: Shell, carbon_train: Train, flags: list[str]
 ) -> None:
     for args, message in (
-        ((*shell.tiny, "--lora-rank", "4"), "model.json begins with random ones"),
-        (("--lora-rank", "4"), "gpt-neox-tiny begins with random ones"),
+        ((*shell.tiny, "--lora-rank", "4"), "model.json starts with random ones"),
+        (("--lora-rank", "4"), "gpt-neox-tiny starts with random ones"),
         ((*shell.tiny, "--lora-alpha", "4"), "lora_alpha needs lora_rank"),
-        ((*flags, "--strategy", "fsdp"), "does not go with --strategy fsdp"),
-        ((*flags, "--lora-targets", "q_proj"), "--lora-targets q_proj cannot get adapters"),
+        ((*flags, "--strategy", "fsdp"), "cannot be combined with --strategy fsdp"),
+        ((*flags, "--lora-targets", "q_proj"), "no adapters can be added to --lora-targets q_proj"),
         (("export", "last", "--runs-dir", "before", "--adapter"), "not trained with --lora-rank"),
     ):
         result = carbon_train(*args) if args[0] == "export" else carbon_train("fit", *args)

@@ -61,10 +61,10 @@ def test_a_folder_gives_all_its_text(tmp_path: Path) -> None:
 
 
 def test_order_and_hash_do_not_depend_on_where_the_files_lie(tmp_path: Path) -> None:
-    here = find_corpus([_folder(tmp_path, "here")])
-    there = find_corpus([_folder(tmp_path, "there")])
-    assert _texts(here) == _texts(there)
-    assert here.sha256 == there.sha256
+    first = find_corpus([_folder(tmp_path, "here")])
+    second = find_corpus([_folder(tmp_path, "there")])
+    assert _texts(first) == _texts(second)
+    assert first.sha256 == second.sha256
 
 
 def test_the_manifest_can_be_checked_with_other_tools(tmp_path: Path) -> None:

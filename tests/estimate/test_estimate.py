@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.estimate import best_constant, forty_percent, left_out, ours
+from benchmarks.estimate import best_constant, calibrated_spread, forty_percent, left_out
 from carbon_trainer.errors import InputError
 from carbon_trainer.estimate.efficiency import Spread, calibrated, goodput, spread_of
 from carbon_trainer.estimate.estimate import Job, board_of, estimate, power_share
@@ -22,9 +22,9 @@ TOKENS = st.floats(1e9, 1e14)
 BOARDS = st.sampled_from([board.name for board in accelerators()])
 
 
-def test_hours_of_left_out_runs_are_foretold_better_than_by_any_one_utilisation() -> None:
+def test_hours_of_left_out_runs_are_predicted_better_than_by_any_one_utilisation() -> None:
     runs = calibrating_runs()
-    error, coverage = left_out(ours, runs)
+    error, coverage = left_out(calibrated_spread, runs)
     assert error < 0.175
     assert error < left_out(best_constant, runs)[0] - 0.02
     assert error < left_out(forty_percent, runs)[0] - 0.05
