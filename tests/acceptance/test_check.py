@@ -53,7 +53,7 @@ def test_a_part_that_breaks_takes_no_other_with_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_part_that_takes_too_long_is_ended_and_later_ones_are_not_run(tmp_path: Path) -> None:
-    plan = dataclasses.replace(short_plan(tmp_path, "idle", "board"), most_s=16.0)
+    plan = dataclasses.replace(short_plan(tmp_path, "idle", "board"), max_s=16.0)
     assert plan.environ is not None
     (gpu,) = json.loads(plan.environ["SIMULATED_NVML"])
     plan.environ["SIMULATED_NVML"] = json.dumps([{**gpu, "hang_s": 60}])
