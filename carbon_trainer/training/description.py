@@ -13,14 +13,14 @@ from carbon_trainer.ledger.facts import CorpusDescribed, ModelDescribed
 from carbon_trainer.runs.session import RunSession
 
 if TYPE_CHECKING:
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
     from carbon_trainer.models.count import Parameters
     from carbon_trainer.models.module import TransformerModule
 
 log = logging.getLogger(__name__)
 
 
-def describe_data(session: RunSession[ResolvedConfig], data: PreparedData) -> None:
+def describe_data(session: RunSession[ResolvedConfig], data: TokenizedData) -> None:
     """Record what is trained on."""
     session.record(
         CorpusDescribed(
@@ -35,7 +35,7 @@ def describe_data(session: RunSession[ResolvedConfig], data: PreparedData) -> No
             train_tokens=data.train_tokens,
             validation_tokens=data.validation_tokens,
             block_size=data.block_size,
-            prepared=[dataset.cited() for dataset in data.datasets] or None,
+            prepared=[dataset.citation() for dataset in data.datasets] or None,
             rows=data.pairs.rows if data.pairs else None,
             cut_rows=data.pairs.cut_rows if data.pairs else None,
             angles=data.pairs.angles if data.pairs else None,
@@ -44,7 +44,7 @@ def describe_data(session: RunSession[ResolvedConfig], data: PreparedData) -> No
 
 
 def describe_model(
-    session: RunSession[ResolvedConfig], module: TransformerModule, data: PreparedData,
+    session: RunSession[ResolvedConfig], module: TransformerModule, data: TokenizedData,
     pretrained: bool, tokens_per_step: int,
 ) -> Parameters:  # fmt: skip
     """Record what is trained; return how many parameters it has."""

@@ -15,7 +15,7 @@ from rich.console import Console
 from carbon_trainer.config import ResolvedConfig
 from carbon_trainer.control.budget import Budget
 from carbon_trainer.live.server import LiveServer
-from carbon_trainer.models.build import end_warning
+from carbon_trainer.models.build import end_token_warning
 from carbon_trainer.models.export import FOLDER as MODEL_FOLDER
 from carbon_trainer.runs.lifetime import RunStopped, run_recorded
 from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint, budget_reached
@@ -31,7 +31,7 @@ from carbon_trainer.training.setup import (
 )
 
 if TYPE_CHECKING:
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
     from carbon_trainer.models.module import TransformerModule
 
 log = logging.getLogger(__name__)
@@ -122,14 +122,14 @@ class _Job:
             describe_data(self.session, data)
             self._train(data)
 
-    def _train(self, data: PreparedData) -> None:
+    def _train(self, data: TokenizedData) -> None:
         from carbon_trainer.training.trainer import CarbonTrainer, train
 
         config = self.session.config
         self._warn(check_memory(config, data.tokenizer.vocab_size))
         module, pretrained = build_module(config, data)
         if pretrained:
-            self._warn(end_warning(module.model, config.model, data.tokenizer.end_of_text))
+            self._warn(end_token_warning(module.model, config.model, data.tokenizer.end_of_text))
         self._describe(module, data, pretrained)
         trainer = CarbonTrainer(
             config,
@@ -145,7 +145,7 @@ class _Job:
         if warning:
             self.console.print(f"warning: {warning}", soft_wrap=True)
 
-    def _describe(self, module: TransformerModule, data: PreparedData, pretrained: bool) -> None:
+    def _describe(self, module: TransformerModule, data: TokenizedData, pretrained: bool) -> None:
         """Record and print what is trained, on how much."""
         config = self.session.config
         devices, nodes = devices_and_nodes(config)

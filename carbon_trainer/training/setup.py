@@ -15,14 +15,14 @@ from carbon_trainer.config import ResolvedConfig, RunConfig
 from carbon_trainer.data.tokenizer import SMALLEST_VOCABULARY, has_tokenizer
 from carbon_trainer.distributed.environment import launched
 from carbon_trainer.errors import InputError
-from carbon_trainer.models.build import build_model, is_encoder_decoder, quieten_transformers
+from carbon_trainer.models.build import build_model, is_encoder_decoder, silence_transformers
 from carbon_trainer.models.lora import LEARNING_RATE as LORA_LEARNING_RATE
 from carbon_trainer.models.lora import LoraSettings, with_lora
-from carbon_trainer.models.memory import Setup, check_training, free_bytes, gpu_bytes
+from carbon_trainer.models.memory import TrainingSetup, check_training, free_bytes, gpu_bytes
 from carbon_trainer.models.recipes import recipes
 
 if TYPE_CHECKING:
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
     from carbon_trainer.models.module import TransformerModule
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ def devices_and_nodes(config: RunConfig) -> tuple[int, int]:
 
 def prepare_data(
     config: ResolvedConfig, progress: Callable[[str], None], check: Callable[[], None]
-) -> PreparedData:
+) -> TokenizedData:
     """Read and tokenize the data.
 
     Args:
@@ -96,18 +96,18 @@ def prepare_data(
     return _in_thread(work, check)
 
 
-def _reader(config: RunConfig) -> Callable[..., PreparedData]:
+def _reader(config: RunConfig) -> Callable[..., TokenizedData]:
     """Return what reads the data: texts, or for an encoder-decoder rows with slots."""
     if is_encoder_decoder(config.model):
-        from carbon_trainer.data.prepare_pairs import prepare_pairs
+        from carbon_trainer.data.tokenize_pairs import tokenize_pairs
 
         return partial(
-            prepare_pairs, model=config.model, angles=config.angles, slots=config.slots,
+            tokenize_pairs, model=config.model, angles=config.angles, slots=config.slots,
             seed=config.seed,
         )  # fmt: skip
-    from carbon_trainer.data.prepare import prepare
+    from carbon_trainer.data.tokenize import tokenize
 
-    return partial(prepare, text_field=config.text_field)
+    return partial(tokenize, text_field=config.text_field)
 
 
 def _in_thread(work: Callable[[], T], check: Callable[[], None]) -> T:
@@ -161,7 +161,7 @@ def check_memory(config: ResolvedConfig, vocab_size: int) -> str:
     available = gpu_bytes() if on_gpu else free_bytes() // devices
     if available is None:
         return ""
-    setup = Setup(
+    setup = TrainingSetup(
         vocab_size=vocab_size,
         block_size=config.block_size,
         batch_size=config.batch_size,
@@ -173,7 +173,7 @@ def check_memory(config: ResolvedConfig, vocab_size: int) -> str:
     return check_training(config.model, setup, available)
 
 
-def build_module(config: ResolvedConfig, data: PreparedData) -> tuple[TransformerModule, bool]:
+def build_module(config: ResolvedConfig, data: TokenizedData) -> tuple[TransformerModule, bool]:
     """Return the model, the same on every rank, and whether it was pretrained."""
     import lightning
 
@@ -213,7 +213,7 @@ def build_module(config: ResolvedConfig, data: PreparedData) -> tuple[Transforme
 
 def silence_third_party() -> None:
     """Keep hints that are not for users of carbon-train off the terminal."""
-    quieten_transformers()
+    silence_transformers()
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     for message in (

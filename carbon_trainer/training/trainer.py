@@ -23,7 +23,7 @@ from carbon_trainer.data.module import TextDataModule
 from carbon_trainer.distributed.environment import check_split_ranks, is_elastic, launched
 
 if TYPE_CHECKING:
-    from carbon_trainer.data.prepare import PreparedData
+    from carbon_trainer.data.tokenize import TokenizedData
     from carbon_trainer.models.module import TransformerModule
     from carbon_trainer.runs.outcome import ResumePoint
     from carbon_trainer.runs.session import RunSession
@@ -93,7 +93,7 @@ def _run_callbacks(
 
 
 def train(
-    trainer: CarbonTrainer, module: TransformerModule, data: PreparedData, config: ResolvedConfig,
+    trainer: CarbonTrainer, module: TransformerModule, data: TokenizedData, config: ResolvedConfig,
     interrupts: Interrupts, resume: ResumePoint | None,
 ) -> None:  # fmt: skip
     """Train a model on data, from the checkpoint where a run is resumed."""
