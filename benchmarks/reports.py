@@ -26,7 +26,7 @@ from carbon_trainer.ledger.merge import merge
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.build import render_run, write_run_report
 from carbon_trainer.reports.exports.codecarbon import COLUMNS
-from carbon_trainer.reports.portfolio.build import PORTFOLIO_FORMATS
+from carbon_trainer.reports.portfolio.build import PORTFOLIO_RENDERERS
 from carbon_trainer.reports.portfolio.figures import portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection
 from tests.reports.ledgers import CORPUS, FR, GB, GPU, MACHINE, MODEL, OPENED, RUN, T0_NS, S
@@ -124,7 +124,7 @@ def pandas_rows(place: str) -> None:
 
 
 def portfolio(place: str) -> None:
-    PORTFOLIO_FORMATS["html"][1](portfolio_of(Ledger.open(place, create=False), Selection()))
+    PORTFOLIO_RENDERERS["html"](portfolio_of(Ledger.open(place, create=False), Selection()))
 
 
 def csv_sum(place: str) -> None:

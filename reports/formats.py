@@ -1,102 +1,72 @@
-"""The forms that a run's report comes in, by name."""
+"""Names, files and descriptions of the reports' formats; light, because ``--help`` lists them.
+
+``renderers.py`` and ``portfolio/build.py`` hold the renderer of each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.exports.ai_act import ai_act
-from carbon_trainer.reports.exports.boamps import boamps
-from carbon_trainer.reports.exports.codecarbon import codecarbon
-from carbon_trainer.reports.exports.esrs import esrs
-from carbon_trainer.reports.exports.ghg import ghg
-from carbon_trainer.reports.exports.inventory import Inventory, inventory_of_run
-from carbon_trainer.reports.exports.latex import latex
-from carbon_trainer.reports.exports.sci import impact_framework, sci
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.forms import FORMS
-from carbon_trainer.reports.run_html import run_html
-from carbon_trainer.reports.run_json import run_json
-from carbon_trainer.reports.run_markdown import run_markdown
-from carbon_trainer.reports.text import time_iso
-
-Render = Callable[[Ledger, RunFigures], str | bytes]
+from carbon_trainer.errors import InputError, did_you_mean
 
 
-@dataclass(frozen=True, slots=True)
-class Format:
-    """A form of a run's report.
+class Format(NamedTuple):
+    """A format of a run's report.
 
     Attributes:
         file: the file's name.
-        render: makes it.
-        is_export: whether it is a form of others, for which the checks must find nothing.
+        description: what it is, for ``--help``.
+        is_export: whether it is a format for third parties, which is written only of figures that
+            pass the checks.
     """
 
     file: str
-    render: Render
-    is_export: bool
+    description: str
+    is_export: bool = True
 
 
-def _of(render: Callable[[RunFigures], str | bytes]) -> Render:
-    return lambda _, figures: render(figures)
-
-
-def _inventory(render: Callable[[Inventory], str]) -> Render:
-    def made(_: Ledger, figures: RunFigures) -> str:
-        begun = figures.ended_ns if figures.started_ns is None else figures.started_ns
-        start, end = time_iso(begun), time_iso(figures.ended_ns)
-        return render(inventory_of_run(figures, start, end))
-
-    return made
-
-
-def _card(figures: RunFigures) -> str:
-    # Only a model card needs the library that keeps YAML's comments.
-    from carbon_trainer.reports.exports.model_card import model_card
-
-    return model_card(figures)
-
-
-def _workbook(figures: RunFigures) -> bytes:
-    from carbon_trainer.reports.spreadsheet import run_workbook
-
-    return run_workbook(figures)
-
-
-def _samples(ledger: Ledger, figures: RunFigures) -> bytes:
-    from carbon_trainer.reports.samples import samples
-
-    return samples(ledger, figures)
-
-
-def _pdf(figures: RunFigures) -> bytes:
-    from carbon_trainer.reports.pdf import pdf
-
-    return pdf(run_html(figures))
-
-
-RENDERERS: dict[str, Render] = {
-    "html": _of(run_html),
-    "md": _of(run_markdown),
-    "json": _of(run_json),
-    "xlsx": _of(_workbook),
-    "pdf": _of(_pdf),
-    "parquet": _samples,
-    "boamps": _of(boamps),
-    "modelcard": _of(_card),
-    "sci": _of(sci),
-    "if": _of(impact_framework),
-    "ghg": _inventory(ghg),
-    "esrs": _inventory(esrs),
-    "aiact": _of(ai_act),
-    "codecarbon": _of(codecarbon),
-    "latex": _of(latex),
+FORMATS = {
+    "html": Format("report.html", "page for people", is_export=False),
+    "md": Format("report.md", "the same as Markdown", is_export=False),
+    "json": Format("report.json", "every figure with its derivation", is_export=False),
+    "xlsx": Format("report.xlsx", "workbook", is_export=False),
+    "pdf": Format("report.pdf", "the page, printed", is_export=False),
+    "parquet": Format("samples.parquet", "raw intervals", is_export=False),
+    "boamps": Format("boamps.json", "BoAmps"),
+    "modelcard": Format("model-card.md", "Hugging Face model card"),
+    "sci": Format("sci.json", "Software Carbon Intensity, ISO/IEC 21031"),
+    "if": Format("sci.yaml", "manifest of the Impact Framework"),
+    "ghg": Format("ghg.json", "GHG Protocol, scopes 2 and 3"),
+    "esrs": Format("esrs.json", "ESRS E1-5 and E1-6"),
+    "aiact": Format("ai-act.json", "EU AI Act, Annex XI"),
+    "codecarbon": Format("emissions.csv", "CodeCarbon's emissions.csv"),
+    "latex": Format("appendix.tex", "appendix of a paper"),
 }
-"""What makes each of ``FORMS``."""
+"""The formats of a run's report by name."""
 
-FORMATS: dict[str, Format] = {
-    name: Format(form.file, RENDERERS[name], form.is_export) for name, form in FORMS.items()
+PORTFOLIO_FILES = {
+    "html": "portfolio.html",
+    "md": "portfolio.md",
+    "json": "portfolio.json",
+    "xlsx": "portfolio.xlsx",
+    "pdf": "portfolio.pdf",
+    "ghg": "portfolio-ghg.json",
+    "esrs": "portfolio-esrs.json",
 }
-"""The forms of a run's report by name."""
+"""The file of each format of a portfolio, by name."""
+
+
+def check_formats(names: Sequence[str], available: Iterable[str]) -> None:
+    """Check the names of formats.
+
+    Raises:
+        InputError: naming the first that does not exist, and the nearest ones.
+    """
+    formats = list(available)
+    for name in names:
+        if name not in formats:
+            raise InputError(
+                f"there is no report format {name!r}.{did_you_mean(name, formats)} The formats "
+                f"are {', '.join(formats)}."
+            )

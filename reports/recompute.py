@@ -16,9 +16,9 @@ from typing import Any
 from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.ledger.chain import ChainHead
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.figures import figures_of
-from carbon_trainer.reports.record import read_run
-from carbon_trainer.reports.run_json import SCHEMA_VERSION, run_document
+from carbon_trainer.reports.figures.run_figures import figures_of
+from carbon_trainer.reports.record.run_record import read_run
+from carbon_trainer.reports.render.run_json import SCHEMA_VERSION, run_document
 from carbon_trainer.units import MJ_PER_KWH
 
 TOLERANCE = 1e-12

@@ -83,7 +83,7 @@ def test_the_wheel_has_every_file_once_and_nothing_else(wheel_names: set[str]) -
     linked |= _module_files(ROOT / "reports", "carbon_trainer/reports")
     assert wheel_names == own | linked
     assert "carbon_trainer/callbacks/carbon_aware.py" in wheel_names
-    assert "carbon_trainer/reports/templates/run.html.j2" in wheel_names
+    assert "carbon_trainer/reports/render/templates/run.html.j2" in wheel_names
     assert "carbon_trainer/py.typed" in wheel_names
 
 

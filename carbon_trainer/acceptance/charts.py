@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from carbon_trainer.acceptance.findings import PartResult
-from carbon_trainer.reports.charts import Chart, Legend
-from carbon_trainer.reports.svg import CSS, ENERGY, INK, draw_svg
+from carbon_trainer.reports.render.charts import Chart, Legend
+from carbon_trainer.reports.render.svg import CSS, ENERGY, INK, draw_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from carbon_trainer.ledger.location import RUNS_DIR, location_of
-from carbon_trainer.reports.forms import FORMS, PORTFOLIO_FILES
+from carbon_trainer.reports.formats import FORMATS, PORTFOLIO_FILES
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -75,7 +75,7 @@ def formats(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     """Complete the last report format of a comma-separated list; of many runs with ``--all``."""
     head, comma, last = incomplete.rpartition(",")
     listed = head.split(",")
-    known = PORTFOLIO_FILES if ctx.params.get("many") else FORMS
+    known = PORTFOLIO_FILES if ctx.params.get("many") else FORMATS
     return [
         CompletionItem(f"{head}{comma}{item.value}")
         for item in _matches((name for name in known if name not in listed), last)

@@ -9,7 +9,7 @@ import click
 
 from carbon_trainer.cli import complete
 from carbon_trainer.cli.options import ledger_options
-from carbon_trainer.reports.forms import FORMS, PORTFOLIO_FILES
+from carbon_trainer.reports.formats import FORMATS, PORTFOLIO_FILES
 
 DEFAULT = "html,md,json"
 
@@ -19,7 +19,7 @@ class _Formats(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the formats."""
-        rows = [(name, f"{form.about} ({form.file})") for name, form in FORMS.items()]
+        rows = [(name, f"{form.description} ({form.file})") for name, form in FORMATS.items()]
         with formatter.section("Formats of a run"):
             formatter.write_dl(rows)
         with formatter.section("Formats with --all"):

@@ -22,7 +22,7 @@ from carbon_trainer.curation.sources import Source
 from carbon_trainer.curation.state import Position
 from carbon_trainer.data.curated import DATASHEET_KIND
 from carbon_trainer.files import sha256_of, size_and_sha256
-from carbon_trainer.reports.figures import RunFigures
+from carbon_trainer.reports.figures.run_figures import RunFigures
 
 VERSION = 1
 TEMPLATE = "datasheet.md.j2"

@@ -24,7 +24,7 @@ from carbon_trainer.curation.state import Position, State
 from carbon_trainer.data.curated import DATASHEET, WORK, dataset_at
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.facts import DatasetPrepared
-from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.reports.figures.run_figures import run_figures
 from carbon_trainer.runs.lifetime import RunStopped, interruption, run_recorded
 from carbon_trainer.runs.outcome import Outcome, ResumePoint, new_run_id
 from carbon_trainer.runs.session import RunSession

@@ -10,8 +10,8 @@ from typing import Any
 
 from carbon_trainer.reports.exports.convert import megawatt_hours, significant
 from carbon_trainer.reports.exports.documents import json_text
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.text import duration_text, number_text, percent_text
+from carbon_trainer.reports.figures.run_figures import RunFigures
+from carbon_trainer.reports.figures.text import duration_text, number_text, percent_text
 
 _RANGES = ((30.4, "less than 1 month"), (91.3, "1 to 3 months"), (182.6, "3 to 6 months"))
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.reports.exports.documents import json_text
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.text import figure_text, time_text
+from carbon_trainer.reports.figures.run_figures import RunFigures
+from carbon_trainer.reports.figures.text import figure_text, time_text
 from carbon_trainer.units import kwh_from_mj
 
 FORMAT_VERSION = "1.1.0"

@@ -11,8 +11,8 @@ import csv
 import io
 from typing import Any
 
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.text import time_text
+from carbon_trainer.reports.figures.run_figures import RunFigures
+from carbon_trainer.reports.figures.text import time_text
 from carbon_trainer.units import kwh_from_mj
 
 COLUMNS = (

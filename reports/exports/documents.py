@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from carbon_trainer.reports.figure import Figure
+from carbon_trainer.reports.figures.figure import Figure
 
 
 def json_text(document: Any) -> str:

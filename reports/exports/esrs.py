@@ -13,7 +13,7 @@ from typing import Any
 from carbon_trainer.reports.exports.convert import megawatt_hours, tonnes
 from carbon_trainer.reports.exports.documents import json_text
 from carbon_trainer.reports.exports.inventory import Inventory
-from carbon_trainer.reports.figure import Figure
+from carbon_trainer.reports.figures.figure import Figure
 
 MAPPING = "esrs_2023-2772"
 
@@ -64,8 +64,8 @@ def esrs(inventory: Inventory) -> str:
 
 
 def _table(mapping: str) -> list[dict[str, str]]:
-    text = files("carbon_trainer.reports").joinpath(f"data/{mapping}.csv").read_text("utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    table = files("carbon_trainer.reports.exports").joinpath(f"data/{mapping}.csv")
+    return list(csv.DictReader(table.read_text("utf-8").splitlines()))
 
 
 def _values(inventory: Inventory) -> dict[str, Value]:

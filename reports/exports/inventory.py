@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from carbon_trainer.reports.figure import Figure
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.scopes import Scope, scope_of
+from carbon_trainer.reports.figures.figure import Figure
+from carbon_trainer.reports.figures.run_figures import RunFigures
+from carbon_trainer.reports.figures.scopes import Scope, scope_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from carbon_trainer.reports.exports.ai_act import ai_act_document
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.text import figure_text
+from carbon_trainer.reports.figures.run_figures import RunFigures
+from carbon_trainer.reports.figures.text import figure_text
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",

@@ -16,9 +16,9 @@ from ruamel.yaml.error import YAMLError
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.reports.exports.convert import grams
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.templating import markdown_text
-from carbon_trainer.reports.text import figure_text
+from carbon_trainer.reports.figures.run_figures import RunFigures
+from carbon_trainer.reports.figures.text import figure_text
+from carbon_trainer.reports.render.templating import markdown_text
 
 KEY = "co2_eq_emissions"
 BEGIN = "<!-- carbon-trainer: begin -->"

@@ -10,8 +10,8 @@ from typing import Any
 
 from carbon_trainer.reports.exports.convert import grams
 from carbon_trainer.reports.exports.documents import json_text, yaml_text
-from carbon_trainer.reports.figures import RunFigures
-from carbon_trainer.reports.text import time_iso
+from carbon_trainer.reports.figures.run_figures import RunFigures
+from carbon_trainer.reports.figures.text import time_iso
 
 UNIT = "tokens"
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.build import check_formats, refuse, write_files
-from carbon_trainer.reports.checks import problems_of_inventory
+from carbon_trainer.reports.exports.checks import problems_of_inventory, refuse
 from carbon_trainer.reports.exports.esrs import esrs
 from carbon_trainer.reports.exports.ghg import ghg
-from carbon_trainer.reports.forms import PORTFOLIO_FILES
+from carbon_trainer.reports.formats import PORTFOLIO_FILES, check_formats
 from carbon_trainer.reports.portfolio.document import portfolio_json
 from carbon_trainer.reports.portfolio.figures import Portfolio, portfolio_of
 from carbon_trainer.reports.portfolio.page import portfolio_html, portfolio_markdown
 from carbon_trainer.reports.portfolio.selection import Selection
+from carbon_trainer.reports.render.files import write_files
 
 
 def _workbook(portfolio: Portfolio) -> bytes:
@@ -24,12 +24,12 @@ def _workbook(portfolio: Portfolio) -> bytes:
 
 
 def _pdf(portfolio: Portfolio) -> bytes:
-    from carbon_trainer.reports.pdf import pdf
+    from carbon_trainer.reports.render.pdf import pdf
 
     return pdf(portfolio_html(portfolio))
 
 
-RENDERERS: dict[str, Callable[[Portfolio], str | bytes]] = {
+PORTFOLIO_RENDERERS: dict[str, Callable[[Portfolio], str | bytes]] = {
     "html": portfolio_html,
     "md": portfolio_markdown,
     "json": portfolio_json,
@@ -38,10 +38,7 @@ RENDERERS: dict[str, Callable[[Portfolio], str | bytes]] = {
     "ghg": lambda portfolio: ghg(portfolio.inventory),
     "esrs": lambda portfolio: esrs(portfolio.inventory),
 }
-"""What makes each of ``PORTFOLIO_FILES``."""
-
-PORTFOLIO_FORMATS = {name: (file, RENDERERS[name]) for name, file in PORTFOLIO_FILES.items()}
-"""File and maker of each form of a portfolio, by name."""
+"""The renderer of each of ``PORTFOLIO_FILES``."""
 
 EXPORTS = ("ghg", "esrs")
 
@@ -56,17 +53,17 @@ def write_portfolio(
         ledger: where the runs are.
         selection: which of them, in which period.
         directory: the folder to write into; made if it is not there.
-        formats: names of ``PORTFOLIO_FORMATS``.
+        formats: names of ``PORTFOLIO_FILES``.
 
     Raises:
         InputError: if a format is not known, there is no such run, the figures fail a check that
             exports need, or the folder cannot be written.
         LedgerError: if the ledger cannot be read.
     """
-    check_formats(formats, PORTFOLIO_FORMATS)
+    check_formats(formats, PORTFOLIO_FILES)
     portfolio = portfolio_of(ledger, selection)
     if set(formats) & set(EXPORTS):
         refuse(problems_of_inventory(portfolio.inventory))
-    made = {name: PORTFOLIO_FORMATS[name] for name in formats}
-    files = {name: (file, render(portfolio)) for name, (file, render) in made.items()}
+    contents = {name: PORTFOLIO_RENDERERS[name](portfolio) for name in formats}
+    files = {name: (PORTFOLIO_FILES[name], contents[name]) for name in formats}
     return write_files(directory, files)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.energy import CONSIDERABLE
-from carbon_trainer.reports.figure import UNKNOWN, weakest
+from carbon_trainer.reports.figures.figure import UNKNOWN, weakest
+from carbon_trainer.reports.figures.tallies import CONSIDERABLE
 from carbon_trainer.reports.portfolio.runs import RunFacts
 from carbon_trainer.units import MJ_PER_KWH
 

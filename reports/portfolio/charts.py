@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from carbon_trainer.reports.charts import Chart, Legend
+from carbon_trainer.reports.figures.text import number_text, unit_for
 from carbon_trainer.reports.portfolio.figures import Group, Portfolio
-from carbon_trainer.reports.svg import CSS, EMISSIONS, ENERGY, draw_svg
-from carbon_trainer.reports.text import number_text, unit_for
+from carbon_trainer.reports.render.charts import Chart, Legend
+from carbon_trainer.reports.render.svg import CSS, EMISSIONS, ENERGY, draw_svg
 from carbon_trainer.units import kwh_from_mj
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from typing import Any
 
+from carbon_trainer.reports.figures.text import time_iso
 from carbon_trainer.reports.portfolio.figures import Group, Portfolio
 from carbon_trainer.reports.portfolio.lines import Line, market_kg
-from carbon_trainer.reports.text import time_iso
 from carbon_trainer.units import kwh_from_mj
 
 SCHEMA_VERSION = 1

@@ -13,7 +13,9 @@ import pandas as pd
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.exports.inventory import Inventory, InventoryLine
-from carbon_trainer.reports.figure import Figure
+from carbon_trainer.reports.figures.figure import Figure
+from carbon_trainer.reports.figures.scopes import scope_of
+from carbon_trainer.reports.figures.text import count_text, number_text
 from carbon_trainer.reports.portfolio.cells import CORRELATION, Sum, add_up, cells_of
 from carbon_trainer.reports.portfolio.lines import Line, lines_of
 from carbon_trainer.reports.portfolio.runs import NOT_STATED, RunFacts, runs_of
@@ -29,9 +31,7 @@ from carbon_trainer.reports.portfolio.totals import (
     market_total,
     tokens_total,
 )
-from carbon_trainer.reports.scopes import scope_of
-from carbon_trainer.reports.segments import OPEN
-from carbon_trainer.reports.text import count_text, number_text
+from carbon_trainer.reports.record.segments import OPEN
 
 
 @dataclass(frozen=True, slots=True)

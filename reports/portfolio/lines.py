@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from carbon_trainer.reports.energy import CONSIDERABLE
-from carbon_trainer.reports.figure import MEASURED, UNKNOWN, weakest
+from carbon_trainer.reports.figures.figure import MEASURED, UNKNOWN, weakest
+from carbon_trainer.reports.figures.scope2 import InstrumentUse, lay
+from carbon_trainer.reports.figures.tallies import CONSIDERABLE
 from carbon_trainer.reports.portfolio.cells import Floats, Sum
 from carbon_trainer.reports.portfolio.runs import RunFacts
-from carbon_trainer.reports.scope2 import InstrumentUse, lay
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from carbon_trainer.reports.portfolio.charts import portfolio_charts
 from carbon_trainer.reports.portfolio.figures import Portfolio
 from carbon_trainer.reports.portfolio.view import portfolio_view
-from carbon_trainer.reports.templating import html_environment, markdown_environment
+from carbon_trainer.reports.render.templating import html_environment, markdown_environment
 
 _CONTENTS = (
     ("charts", "Charts"),

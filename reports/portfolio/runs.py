@@ -25,9 +25,9 @@ from carbon_trainer.ledger.facts import (
 )
 from carbon_trainer.ledger.state import RECOVERED
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.energy import source_uncertainties
-from carbon_trainer.reports.record import Stamped, corrected
-from carbon_trainer.reports.segments import KILLED, OPEN
+from carbon_trainer.reports.figures.tallies import source_uncertainties
+from carbon_trainer.reports.record.run_record import Stamped, corrected
+from carbon_trainer.reports.record.segments import KILLED, OPEN
 
 _KINDS = (
     RunOpened, Resumed, RunClosed, IntensityUsed, MachineDescribed, ModelDescribed, Incomplete,

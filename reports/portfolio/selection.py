@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.sums import NS_PER_DAY
+from carbon_trainer.reports.figures.text import time_iso
 from carbon_trainer.reports.portfolio.runs import RunFacts
-from carbon_trainer.reports.text import time_iso
 
 _EPOCH = date(1970, 1, 1)
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from carbon_trainer.reports.derive import mixed_kinds
-from carbon_trainer.reports.embodied import embodied_of
-from carbon_trainer.reports.figure import MEASURED, Figure, Input
+from carbon_trainer.reports.figures.embodied import embodied_of
+from carbon_trainer.reports.figures.emissions import mixed_kinds
+from carbon_trainer.reports.figures.figure import MEASURED, Figure, Input
+from carbon_trainer.reports.figures.text import count_text, number_text
 from carbon_trainer.reports.portfolio.cells import CORRELATION, Sum
 from carbon_trainer.reports.portfolio.lines import Line, market_kg
 from carbon_trainer.reports.portfolio.runs import RunFacts
-from carbon_trainer.reports.text import count_text, number_text
 from carbon_trainer.units import kwh_from_mj
 
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carbon_trainer.reports.figure import Figure
-from carbon_trainer.reports.portfolio.figures import Group, Portfolio
-from carbon_trainer.reports.portfolio.lines import Line
-from carbon_trainer.reports.tables import Table
-from carbon_trainer.reports.text import (
+from carbon_trainer.reports.figures.figure import Figure
+from carbon_trainer.reports.figures.text import (
     count_text,
     figure_text,
     number_text,
@@ -17,7 +14,10 @@ from carbon_trainer.reports.text import (
     time_text,
     unit_for,
 )
-from carbon_trainer.reports.view import Derivation, Tile, derivation_of, status_text
+from carbon_trainer.reports.portfolio.figures import Group, Portfolio
+from carbon_trainer.reports.portfolio.lines import Line
+from carbon_trainer.reports.render.tables import Table
+from carbon_trainer.reports.render.view import Derivation, Tile, derivation_of, status_text
 from carbon_trainer.units import kwh_from_mj
 
 MOST_RUNS = 1_000

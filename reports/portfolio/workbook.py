@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from carbon_trainer.reports.portfolio.document import group_row, portfolio_document, run_row
 from carbon_trainer.reports.portfolio.figures import Portfolio
-from carbon_trainer.reports.spreadsheet import workbook
+from carbon_trainer.reports.render.spreadsheet import workbook
 
 _COLUMNS = ("key", "label", "value", "sigma", "low", "high", "unit", "method", "formula", "basis")
 

@@ -17,7 +17,7 @@ from carbon_trainer.energy.meter import EnergyMeter
 from carbon_trainer.energy.sources.nvml import discover_gpus
 from carbon_trainer.grid.csv import read_csv
 from carbon_trainer.ledger.facts import Decision, IntensityUsed, LevelsMeasured
-from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.reports.figures.run_figures import run_figures
 from carbon_trainer.runs.outcome import RESUME_NOW
 from carbon_trainer.runs.session import RunSession
 from tests.simulation.nvml import SimulatedNvml

@@ -13,7 +13,7 @@ from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.reports.build import render_run
 from carbon_trainer.reports.exports.codecarbon import COLUMNS
-from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.reports.figures.run_figures import run_figures
 from tests.reports import ledgers
 
 ROW = {

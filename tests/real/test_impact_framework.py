@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from carbon_trainer.reports.exports.sci import sci_document
-from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.reports.formats import FORMATS
+from carbon_trainer.reports.figures.run_figures import run_figures
+from carbon_trainer.reports.renderers import RENDERERS
 from tests.reports import ledgers
 from tests.reports.ledgers import RUN
 
@@ -30,7 +30,7 @@ def test_it_computes_the_same_score(name, if_run, tmp_path: Path) -> None:
     ledger = ledgers.ALL[name](tmp_path / "l.sqlite")
     figures = run_figures(ledger, RUN)
     manifest, output = tmp_path / "sci.yaml", tmp_path / "out"
-    manifest.write_text(str(FORMATS["if"].render(ledger, figures)))
+    manifest.write_text(str(RENDERERS["if"](ledger, figures)))
     done = subprocess.run(
         [if_run, "--manifest", str(manifest), "--output", str(output)],
         capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120,

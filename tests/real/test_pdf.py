@@ -10,11 +10,11 @@ from pathlib import Path
 import pypdf
 import pytest
 
-from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.reports.formats import FORMATS
-from carbon_trainer.reports.portfolio.build import PORTFOLIO_FORMATS
+from carbon_trainer.reports.figures.run_figures import run_figures
+from carbon_trainer.reports.portfolio.build import PORTFOLIO_RENDERERS
 from carbon_trainer.reports.portfolio.figures import portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection
+from carbon_trainer.reports.renderers import RENDERERS
 from tests.reports import ledgers
 from tests.reports.ledgers import RUN
 from tests.reports.portfolio.many import many
@@ -24,9 +24,9 @@ pytestmark = pytest.mark.real
 
 def made(path: Path, name: str) -> bytes:
     if name == "many":
-        return bytes(PORTFOLIO_FORMATS["pdf"][1](portfolio_of(many(path), Selection())))
+        return bytes(PORTFOLIO_RENDERERS["pdf"](portfolio_of(many(path), Selection())))
     ledger = ledgers.ALL[name](path)
-    return bytes(FORMATS["pdf"].render(ledger, run_figures(ledger, RUN)))
+    return bytes(RENDERERS["pdf"](ledger, run_figures(ledger, RUN)))
 
 
 @pytest.mark.parametrize("name", ["resumed", "amended", "hostile", "many"])

@@ -20,7 +20,7 @@ from carbon_trainer.ledger.merge import merge
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.verify import verify
 from carbon_trainer.reports.build import render_run
-from carbon_trainer.reports.portfolio.build import PORTFOLIO_FORMATS
+from carbon_trainer.reports.portfolio.build import PORTFOLIO_RENDERERS
 from carbon_trainer.reports.portfolio.figures import portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection
 from tests.ledger.records import interval, opened, progress
@@ -109,7 +109,7 @@ def test_a_portfolio_is_the_same_to_the_byte(url: str, tmp_path: Path) -> None:
     file, ledger = many(tmp_path / "l.sqlite"), Ledger.open(url)
     merge(file, ledger)
     for form in ("html", "json", "esrs", "xlsx"):
-        render = PORTFOLIO_FORMATS[form][1]
+        render = PORTFOLIO_RENDERERS[form]
         assert render(portfolio_of(ledger, Selection())) == render(portfolio_of(file, Selection()))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.build import render_run
-from carbon_trainer.reports.figures import RunFigures, run_figures
+from carbon_trainer.reports.figures.run_figures import RunFigures, run_figures
 from tests.reports import ledgers
 from tests.reports.portfolio.many import many
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from carbon_trainer.reports.build import render_run
-from carbon_trainer.reports.portfolio.build import PORTFOLIO_FORMATS
+from carbon_trainer.reports.portfolio.build import PORTFOLIO_RENDERERS
 from carbon_trainer.reports.portfolio.figures import portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection
 from tests.reports import ledgers
@@ -31,7 +31,7 @@ def made(folder: Path) -> Iterator[tuple[str, str]]:
             yield f"{name}-{form}.txt", render_run(ledger, ledgers.RUN, form)
     portfolio = portfolio_of(many(folder / "many.sqlite"), Selection())
     for form in ("md", "json"):
-        yield f"many-{form}.txt", str(PORTFOLIO_FORMATS[form][1](portfolio))
+        yield f"many-{form}.txt", str(PORTFOLIO_RENDERERS[form](portfolio))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import click
 import yaml
 
 from carbon_trainer.errors import InputError, did_you_mean
-from carbon_trainer.reports.checks import Claim, problems_of
+from carbon_trainer.reports.exports.checks import Claim, problems_of
 
 _TEXTS = ("name", "accelerator")
 

@@ -15,8 +15,8 @@ from carbon_trainer.ledger.engine import plain
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.build import write_run_report
-from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.reports.summary import summary_rows
+from carbon_trainer.reports.figures.run_figures import run_figures
+from carbon_trainer.reports.render.summary import summary_rows
 from carbon_trainer.runs.recovery import recover_killed
 from carbon_trainer.training.fit import FitResult
 

@@ -12,7 +12,7 @@ from carbon_trainer.models.build import silence_transformers
 from carbon_trainer.models.export import FOLDER, export_model
 from carbon_trainer.models.lora import FOLDER as ADAPTER_FOLDER
 from carbon_trainer.reports.build import write_card
-from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.reports.figures.run_figures import run_figures
 from carbon_trainer.runs.checkpoints import latest_valid
 
 

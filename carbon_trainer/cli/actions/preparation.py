@@ -15,8 +15,8 @@ from carbon_trainer.data.curated import removed_by_reason
 from carbon_trainer.errors import InputError
 from carbon_trainer.grid.zones import ZoneFactors
 from carbon_trainer.reports.build import write_run_report
-from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.reports.text import figure_text
+from carbon_trainer.reports.figures.run_figures import run_figures
+from carbon_trainer.reports.figures.text import figure_text
 from carbon_trainer.runs.signals import Interrupted, Interrupts, exit_status_of, signal_name
 
 

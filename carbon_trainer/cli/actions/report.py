@@ -10,11 +10,12 @@ import click
 from carbon_trainer.cli.actions.location import open_ledger, runs_folder
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.build import check_formats, write_card, write_figures, write_files
-from carbon_trainer.reports.figures import run_figures
-from carbon_trainer.reports.formats import FORMATS
+from carbon_trainer.reports.build import write_card, write_figures
+from carbon_trainer.reports.figures.run_figures import run_figures
+from carbon_trainer.reports.formats import FORMATS, check_formats
 from carbon_trainer.reports.portfolio.build import write_portfolio
 from carbon_trainer.reports.portfolio.selection import selection_of
+from carbon_trainer.reports.render.files import write_files
 from carbon_trainer.reports.signature import FILE, signed
 
 _FILTERS = ("project", "user", "purpose", "status", "zone", "year", "first", "last")

@@ -13,7 +13,8 @@ import pytest
 
 from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.portfolio.build import PORTFOLIO_FORMATS, write_portfolio
+from carbon_trainer.reports.formats import PORTFOLIO_FILES
+from carbon_trainer.reports.portfolio.build import PORTFOLIO_RENDERERS, write_portfolio
 from carbon_trainer.reports.portfolio.charts import portfolio_charts
 from carbon_trainer.reports.portfolio.figures import portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection
@@ -30,11 +31,11 @@ SCHEMA = json.loads(
 
 
 def made(ledger: Ledger, form: str) -> bytes:
-    text = PORTFOLIO_FORMATS[form][1](portfolio_of(ledger, ALL))
+    text = PORTFOLIO_RENDERERS[form](portfolio_of(ledger, ALL))
     return text if isinstance(text, bytes) else text.encode()
 
 
-@pytest.mark.parametrize("form", sorted(set(PORTFOLIO_FORMATS) - {"pdf"}))
+@pytest.mark.parametrize("form", sorted(set(PORTFOLIO_RENDERERS) - {"pdf"}))
 def test_the_same_ledger_gives_the_same_bytes(form: str, several: Ledger, tmp_path: Path) -> None:
     assert made(several, form) == made(many(tmp_path / "elsewhere.sqlite"), form)
 
@@ -96,8 +97,8 @@ def test_thousands_of_runs_are_paged_and_the_page_stays_small(tmp_path: Path) ->
 
 def test_forms_are_written_side_by_side_or_refused_by_name(several: Ledger, tmp_path: Path) -> None:
     ledger = several
-    names = [name for name in PORTFOLIO_FORMATS if name != "pdf"]
+    names = [name for name in PORTFOLIO_RENDERERS if name != "pdf"]
     paths = write_portfolio(ledger, ALL, tmp_path / "out", names)
-    assert {path.name for path in paths.values()} == {PORTFOLIO_FORMATS[n][0] for n in names}
+    assert {path.name for path in paths.values()} == {PORTFOLIO_FILES[n] for n in names}
     with pytest.raises(InputError, match="Did you mean xlsx"):
         write_portfolio(ledger, ALL, tmp_path / "out", ["xlx"])

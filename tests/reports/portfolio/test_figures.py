@@ -12,7 +12,7 @@ from carbon_trainer.errors import InputError
 from carbon_trainer.ledger.amend import amend
 from carbon_trainer.ledger.facts import InstrumentHeld, IntensityUsed, Interval
 from carbon_trainer.ledger.store import Ledger
-from carbon_trainer.reports.figures import run_figures
+from carbon_trainer.reports.figures.run_figures import run_figures
 from carbon_trainer.reports.portfolio.figures import Portfolio, portfolio_of
 from carbon_trainer.reports.portfolio.selection import Selection, selection_of
 from tests.reports import ledgers

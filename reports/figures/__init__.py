@@ -1,0 +1,1 @@
+"""The figures of one run, each with unit, method, uncertainty and derivation."""

@@ -1,0 +1,1 @@
+"""What the ledger says of one run: its facts as corrected, its segments, what it was made with."""
