@@ -37,11 +37,11 @@ def recompute(ledger: Ledger, run_id: str, published: Mapping[str, Any]) -> list
     """
     version = published.get("schema_version")
     if version != SCHEMA_VERSION:
-        why = (
+        reason = (
             f"the report is of schema {version}, this carbon-trainer recomputes {SCHEMA_VERSION}: "
             "write it again with `carbon-train report`"
         )
-        return [why]
+        return [reason]
     if published.get("run", {}).get("id") != run_id:
         return [f"the report is of run {published.get('run', {}).get('id')}, not of {run_id}"]
     chain = published["chain"]
@@ -50,58 +50,63 @@ def recompute(ledger: Ledger, run_id: str, published: Mapping[str, Any]) -> list
         document = run_document(figures_of(read_run(ledger, run_id, head)))
     except CarbonTrainerError as error:
         return [str(error)]
-    found = list(_differences(published["figures"], document["figures"]))
-    found += _main_differences(published["figures"], _by_fractions(ledger, run_id, head.seq))
+    differences = list(_differences(published["figures"], document["figures"]))
+    differences += _main_differences(published["figures"], _by_fractions(ledger, run_id, head.seq))
     # The document as JSON has it, so that tuples and lists are alike.
-    again = json.loads(json.dumps(document))
-    found += [
+    document_as_json = json.loads(json.dumps(document))
+    differences += [
         f"the report's part {part!r} is not what the records give"
-        for part in sorted(again.keys() | published.keys())
-        if part != "figures" and again.get(part) != published.get(part)
+        for part in sorted(document_as_json.keys() | published.keys())
+        if part != "figures" and document_as_json.get(part) != published.get(part)
     ]
-    return found
+    return differences
 
 
 def _differences(
-    published: Mapping[str, Mapping[str, Any]], made: Mapping[str, Mapping[str, Any]]
+    published: Mapping[str, Mapping[str, Any]], recomputed: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    for key in sorted(published.keys() | made.keys()):
-        if key not in made:
+    for key in sorted(published.keys() | recomputed.keys()):
+        if key not in recomputed:
             yield f"the report has a figure {key!r} that the records do not give"
         elif key not in published:
             yield f"the report lacks the figure {key!r}"
         else:
-            yield from _difference(key, published[key], made[key])
+            yield from _difference(key, published[key], recomputed[key])
 
 
-def _difference(key: str, said: Mapping[str, Any], made: Mapping[str, Any]) -> Iterator[str]:
+def _difference(
+    key: str, published: Mapping[str, Any], recomputed: Mapping[str, Any]
+) -> Iterator[str]:
     for name in ("value", "sigma", "low", "high"):
-        if not _same(said.get(name), made[name]):
-            unit = made["unit"]
+        if not _equal(published.get(name), recomputed[name]):
+            unit = recomputed["unit"]
             yield (
-                f"{key}: the report says {name} {said.get(name)} {unit}, the records give "
-                f"{made[name]} {unit}"
+                f"{key}: the report says {name} {published.get(name)} {unit}, the records give "
+                f"{recomputed[name]} {unit}"
             )
     for name in ("unit", "method", "basis", "formula"):
-        if said.get(name) != made[name]:
-            yield f"{key}: the report says {name} {said.get(name)!r}, the records {made[name]!r}"
-    if json.loads(json.dumps(made["inputs"])) != said.get("inputs"):
+        if published.get(name) != recomputed[name]:
+            yield (
+                f"{key}: the report says {name} {published.get(name)!r}, the records "
+                f"{recomputed[name]!r}"
+            )
+    if json.loads(json.dumps(recomputed["inputs"])) != published.get("inputs"):
         yield f"{key}: the report's inputs are not the records'"
 
 
-def _same(said: object, made: object) -> bool:
-    if isinstance(said, int | float) and isinstance(made, int | float):
-        return math.isclose(said, made, rel_tol=TOLERANCE, abs_tol=0.0)
-    return said == made
+def _equal(published: object, recomputed: object) -> bool:
+    if isinstance(published, int | float) and isinstance(recomputed, int | float):
+        return math.isclose(published, recomputed, rel_tol=TOLERANCE, abs_tol=0.0)
+    return published == recomputed
 
 
 def _main_differences(
     published: Mapping[str, Mapping[str, Any]], exact: Mapping[str, Fraction]
 ) -> Iterator[str]:
     for key, value in sorted(exact.items()):
-        said = published.get(key, {}).get("value")
-        if said is not None and not math.isclose(said, float(value), rel_tol=1e-9):
-            yield f"{key}: the report says {said}, its records add up to {float(value)}"
+        stated = published.get(key, {}).get("value")
+        if stated is not None and not math.isclose(stated, float(value), rel_tol=1e-9):
+            yield f"{key}: the report says {stated}, its records add up to {float(value)}"
 
 
 def _by_fractions(ledger: Ledger, run_id: str, until_seq: int) -> dict[str, Fraction]:

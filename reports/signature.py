@@ -1,4 +1,4 @@
-"""Signs a report's files with Ed25519 (RFC 8032), so that whoever holds the public key can tell.
+"""Signs a report's files with Ed25519 (RFC 8032), so that the public key verifies them.
 
 What is signed is the canonical JSON of the files' SHA-256 and the chain's head; a signature
 therefore also pins the ledger's records.
@@ -55,7 +55,7 @@ def check_signature(folder: Path, public_key: Path | None) -> tuple[list[str], s
 
     Args:
         folder: where ``signature.json`` and the files lie.
-        public_key: whose it should be, PEM; without it any signer is taken, and named.
+        public_key: the expected signer's, PEM; without it any signer is accepted, and named.
 
     Returns:
         What is wrong, a sentence each, and the signer's public key.

@@ -1,4 +1,4 @@
-"""Says something about a run after the event: always a new record, with a reason and a name."""
+"""Amends a run's record after it has ended: always a new record, with a reason and a name."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def amend(ledger: Ledger, run_id: str, fact: Amendment, time_ns: int) -> ChainHe
     Args:
         ledger: where the run is.
         run_id: its full id.
-        fact: what is said.
+        fact: the statement.
         time_ns: now, nanoseconds since the epoch.
 
     Returns:
         The chain's new head.
 
     Raises:
-        InputError: if the run is open, or what is said cannot be.
+        InputError: if the run is open, or the statement is not valid.
     """
     _check_closed(ledger, run_id)
     if not fact.by.strip():
@@ -81,7 +81,7 @@ def _check_closed(ledger: Ledger, run_id: str) -> None:
     if state is None or state.kind in (RunOpened.kind, Resumed.kind):
         raise InputError(
             f"run {run_id} is open: its record can be amended when it has ended. If its process is "
-            "gone, the next `carbon-train fit` in its folder closes the books on it."
+            "gone, the next `carbon-train fit` in its folder closes its record."
         )
 
 
@@ -101,14 +101,14 @@ def changes_of(ledger: Ledger, run_id: str, seq: int, texts: Mapping[str, str]) 
     return {name: _typed(text.strip(), types.get(name, "str")) for name, text in texts.items()}
 
 
-def _typed(text: str, wanted: str) -> object:
-    if "None" in wanted and text.casefold() in ("none", "null"):
+def _typed(text: str, type_name: str) -> object:
+    if "None" in type_name and text.casefold() in ("none", "null"):
         return None
-    if wanted.startswith("bool") and text.casefold() in ("true", "false"):
+    if type_name.startswith("bool") and text.casefold() in ("true", "false"):
         return text.casefold() == "true"
-    if wanted.startswith(("int", "float")):
+    if type_name.startswith(("int", "float")):
         try:
-            return int(text) if wanted.startswith("int") else float(text)
+            return int(text) if type_name.startswith("int") else float(text)
         except ValueError:
             return text
     return text
@@ -142,9 +142,9 @@ def _record(ledger: Ledger, run_id: str, seq: int) -> StoredFact:
         if stored.seq == seq:
             return stored
     last = ledger.head(run_id).seq
-    what = f"an {Interval.kind}, which is not corrected" if 0 < seq <= last else "not there"
+    reason = f"an {Interval.kind}, which is not corrected" if 0 < seq <= last else "not there"
     raise InputError(
-        f"record {seq} of run {run_id} is {what}: its report names the record of each figure."
+        f"record {seq} of run {run_id} is {reason}: its report names the record of each figure."
     )
 
 
@@ -153,18 +153,18 @@ def _check_values(kind: str, body: JsonDict) -> None:
     for name, value in body.items():
         _check_value(name, value, types.get(name, "str"))
     if kind == "boundary_stated":
-        _one_of("operation", body["operation"], OPERATIONS)
+        _check_choice("operation", body["operation"], OPERATIONS)
     if kind == "instrument_held":
-        _one_of("instrument", body["instrument"], INSTRUMENTS)
+        _check_choice("instrument", body["instrument"], INSTRUMENTS)
         _check_evidence(body)
 
 
-def _check_value(name: str, value: object, wanted: str) -> None:
-    if value is None and "None" in wanted:
+def _check_value(name: str, value: object, type_name: str) -> None:
+    if value is None and "None" in type_name:
         return
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     fits = {"str": isinstance(value, str), "bool": isinstance(value, bool)}
-    kind = wanted.split(" ")[0]
+    kind = type_name.split(" ")[0]
     if kind in ("int", "float"):
         if not is_number or (kind == "int" and not float(value).is_integer()):  # type: ignore[arg-type]
             raise InputError(f"{name} is {value!r}, but should be a number.")
@@ -175,10 +175,10 @@ def _check_value(name: str, value: object, wanted: str) -> None:
         raise InputError(f"{name} is {value!r}, but should be a {kind}.")
 
 
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        hint = did_you_mean(str(value), known)
-        raise InputError(f"{name} is {value!r}.{hint} It is one of {', '.join(known)}.")
+def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        hint = did_you_mean(str(value), allowed)
+        raise InputError(f"{name} is {value!r}.{hint} It is one of {', '.join(allowed)}.")
 
 
 def _check_evidence(body: JsonDict) -> None:

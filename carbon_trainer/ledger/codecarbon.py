@@ -1,6 +1,6 @@
-"""Takes CodeCarbon's ``emissions.csv`` into a ledger: a run for each of its rows.
+"""Imports CodeCarbon's ``emissions.csv`` into a ledger: a run for each of its rows.
 
-What the file does not say stays unsaid: no record tells how its energies were known, so they are
+What the file does not say is not made up: it has no method of its energies, so they are
 estimated; nor the factor's source and vintage, nor the time zone of its timestamps, which is taken
 to be UTC, and each run says so.
 """
@@ -39,32 +39,32 @@ _MOST_GCO2E_PER_KWH = 1500.0
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """A run that was made of a row; ``is_new`` tells whether the ledger had it already."""
+class ImportedRun:
+    """The run of one row; ``is_new`` is False where the ledger had it already."""
 
     run_id: str
     is_new: bool
 
 
-def import_emissions(ledger: Ledger, path: Path, user: str = "") -> list[Imported]:
-    """Take every row of an ``emissions.csv``; done again, it changes nothing.
+def import_emissions(ledger: Ledger, path: Path, user: str = "") -> list[ImportedRun]:
+    """Import every row of an ``emissions.csv``; a second time, it changes nothing.
 
     Args:
         ledger: where to.
         path: the file.
-        user: whom the runs are booked to.
+        user: the user whom the runs are attributed to.
 
     Raises:
-        InputError: naming the file, the row and what is wrong with it; nothing is then taken.
+        InputError: naming the file, the row and what is wrong with it; nothing is then imported.
     """
-    made = [_run(path, number, row, user) for number, row in _rows(path)]
-    found = []
-    for run_id, stamped in made:
+    runs = [_run(path, number, row, user) for number, row in _rows(path)]
+    imported = []
+    for run_id, stamped in runs:
         is_new = ledger.head(run_id).seq == 0
         if is_new:
             ledger.append(run_id, stamped, ChainHead())
-        found.append(Imported(run_id, is_new))
-    return found
+        imported.append(ImportedRun(run_id, is_new))
+    return imported
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
@@ -84,20 +84,20 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 def _run(
     path: Path, number: int, row: Mapping[str, str], user: str
 ) -> tuple[str, list[tuple[int, Fact]]]:
-    where = f"{path}, line {number}"
-    end_ns = _time_ns(where, row["timestamp"])
-    seconds = _number(where, row, "duration")
+    place = f"{path}, line {number}"
+    end_ns = _time_ns(place, row["timestamp"])
+    seconds = _number(place, row, "duration")
     start_ns = end_ns - round(seconds * 1e9)
-    pue = _number(where, row, "pue", 1.0) or 1.0
-    energies = {name: _number(where, row, f"{name}_energy", 0.0) for name in COMPONENTS}
-    total_kwh, emissions = _number(where, row, "energy_consumed"), _number(where, row, "emissions")
-    _check(where, energies, total_kwh, emissions)
+    pue = _number(place, row, "pue", 1.0) or 1.0
+    energies = {name: _number(place, row, f"{name}_energy", 0.0) for name in COMPONENTS}
+    total_kwh, emissions = _number(place, row, "energy_consumed"), _number(place, row, "emissions")
+    _check(place, energies, total_kwh, emissions)
     if not any(energies.values()) and total_kwh:
         energies = {"machine": total_kwh}
     text = "\n".join(f"{name}={row[name]}" for name in sorted(filter(None, row)))
     digest = hashlib.sha256(text.encode()).hexdigest()
-    begun = datetime.fromtimestamp(start_ns // 10**9, UTC)
-    run_id = f"{begun:%Y%m%d-%H%M%S}-{digest[:6]}"
+    start = datetime.fromtimestamp(start_ns // 10**9, UTC)
+    run_id = f"{start:%Y%m%d-%H%M%S}-{digest[:6]}"
     facts: list[tuple[int, Fact]] = [
         (start_ns, _opened(path, row, user)),
         (start_ns, _machine(row, energies)),
@@ -109,9 +109,9 @@ def _run(
         for name, kwh in energies.items()
         if kwh
     ]
-    why = "emissions.csv names no time zone; its timestamp is taken to be UTC"
+    gap = "emissions.csv names no time zone; its timestamp is taken to be UTC"
     facts += [
-        (end_ns, Incomplete(what="time zone", why=why)),
+        (end_ns, Incomplete(what="time zone", why=gap)),
         (end_ns, RunClosed(
             status="finished", exit_status=0, reason=f"taken from line {number} of {path.name}",
             step=0, tokens=0, checkpoint=None,
@@ -120,21 +120,21 @@ def _run(
     return run_id, facts
 
 
-def _check(where: str, energies: Mapping[str, float], total_kwh: float, emissions: float) -> None:
+def _check(place: str, energies: Mapping[str, float], total_kwh: float, emissions: float) -> None:
     parts = math.fsum(energies.values())
     if parts and not math.isclose(parts, total_kwh, rel_tol=AGREEMENT):
         raise InputError(
-            f"{where}: cpu, gpu and ram energy add up to {parts:.6g} kWh, but energy_consumed is "
+            f"{place}: cpu, gpu and ram energy add up to {parts:.6g} kWh, but energy_consumed is "
             f"{total_kwh:.6g} kWh: rows may have been edited."
         )
     if total_kwh and 1000 * emissions / total_kwh > _MOST_GCO2E_PER_KWH:
         raise InputError(
-            f"{where}: {emissions:.6g} kg of {total_kwh:.6g} kWh is more than any grid emits: the "
-            "column emissions is in kilograms; grams may stand in it."
+            f"{place}: {emissions:.6g} kg of {total_kwh:.6g} kWh is more than any grid emits: the "
+            "column emissions is in kilograms; it may hold grams."
         )
 
 
-def _number(where: str, row: Mapping[str, str], name: str, default: float | None = None) -> float:
+def _number(place: str, row: Mapping[str, str], name: str, default: float | None = None) -> float:
     text = (row.get(name) or "").strip()
     if not text and default is not None:
         return default
@@ -143,16 +143,16 @@ def _number(where: str, row: Mapping[str, str], name: str, default: float | None
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise InputError(f"{where}: {name} is {text!r}, but should be a number of 0 or more.")
+        raise InputError(f"{place}: {name} is {text!r}, but should be a number of 0 or more.")
     return value
 
 
-def _time_ns(where: str, text: str) -> int:
+def _time_ns(place: str, text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise InputError(
-            f"{where}: timestamp is {text!r}, but should be like 2026-11-24T12:00:00."
+            f"{place}: timestamp is {text!r}, but should be like 2026-11-24T12:00:00."
         ) from None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return round(aware.timestamp()) * 10**9

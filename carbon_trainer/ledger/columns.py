@@ -42,20 +42,22 @@ def interval_columns(
 
     with engine.connect() as connection:
         names = _names(connection, run_id, schema.sums)
-        parts = list(_parts(connection, run_id, columns, names))
-        if any((part[name] < 0).any() for part in parts for name in columns if name in TEXTS):
+        batches = list(_batches(connection, run_id, columns, names))
+        if any((batch[name] < 0).any() for batch in batches for name in columns if name in TEXTS):
             # The sums do not know of every interval: somebody has changed them.
             names = _names(connection, run_id, schema.intervals)
-            parts = list(_parts(connection, run_id, columns, names))
-    wanted = ("seq", *columns)
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in wanted}
-    order = np.argsort(whole["seq"], kind="stable")
-    found: dict[str, Any] = {}
-    for name in wanted:
-        values = whole.pop(name)[order]
-        known = pd.Index(names.get(name, []), dtype=object)
-        found[name] = pd.Categorical.from_codes(values, known) if name in TEXTS else values
-    return pd.DataFrame(found, copy=False)
+            batches = list(_batches(connection, run_id, columns, names))
+    fields = ("seq", *columns)
+    arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
+    order = np.argsort(arrays["seq"], kind="stable")
+    frame_columns: dict[str, Any] = {}
+    for name in fields:
+        values = arrays.pop(name)[order]
+        categories = pd.Index(names.get(name, []), dtype=object)
+        frame_columns[name] = (
+            pd.Categorical.from_codes(values, categories) if name in TEXTS else values
+        )
+    return pd.DataFrame(frame_columns, copy=False)
 
 
 def sum_columns(engine: sa.Engine) -> pd.DataFrame:
@@ -86,10 +88,10 @@ def _names(connection: sa.Connection, run_id: str, table: sa.Table) -> dict[str,
     columns = [table.c[name] for name in TEXTS]
     query = sa.select(*columns).where(table.c.run_id == run_id).distinct()
     rows = connection.execute(query).all()
-    return {name: sorted({row[place] for row in rows}) for place, name in enumerate(TEXTS)}
+    return {name: sorted({row[position] for row in rows}) for position, name in enumerate(TEXTS)}
 
 
-def _parts(
+def _batches(
     connection: sa.Connection, run_id: str, columns: Sequence[str],
     names: Mapping[str, Sequence[str]],
 ) -> Iterator[dict[str, npt.NDArray[np.int64]]]:  # fmt: skip
@@ -97,17 +99,17 @@ def _parts(
     last = connection.execute(
         sa.select(sa.func.coalesce(sa.func.max(table.seq), 0)).where(table.run_id == run_id)
     ).scalar_one()
-    wanted = ("seq", *columns)
+    fields = ("seq", *columns)
     is_sqlite = connection.dialect.name == "sqlite"
-    joined = [_joined(table[name], names.get(name), is_sqlite=is_sqlite) for name in wanted]
-    for after in range(0, max(int(last), 1), ROWS):
+    joined = [_joined(table[name], names.get(name), is_sqlite=is_sqlite) for name in fields]
+    for after_seq in range(0, max(int(last), 1), ROWS):
         query = sa.select(*joined).where(
-            table.run_id == run_id, table.seq > after, table.seq <= after + ROWS
+            table.run_id == run_id, table.seq > after_seq, table.seq <= after_seq + ROWS
         )
         texts = connection.execute(query).one()
         yield {
             name: _parsed(text or "", is_text=name in TEXTS)
-            for name, text in zip(wanted, texts, strict=True)
+            for name, text in zip(fields, texts, strict=True)
         }
 
 
@@ -119,11 +121,12 @@ def _joined(
         # SQLite joins numbers as they are, and faster so.
         text = sa.type_coerce if is_sqlite else sa.cast
         return sa.func.aggregate_strings(text(column, sa.Text), ",")
-    numbered = [
-        (column == _literal(name), _literal(chr(_BASE + place))) for place, name in enumerate(names)
+    cases = [
+        (column == _literal(name), _literal(chr(_BASE + position)))
+        for position, name in enumerate(names)
     ]
     unknown = _literal(_UNKNOWN)
-    character = sa.case(*numbered, else_=unknown) if numbered else unknown
+    character = sa.case(*cases, else_=unknown) if cases else unknown
     return sa.func.aggregate_strings(character, "")
 
 

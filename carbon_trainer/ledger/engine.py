@@ -66,39 +66,39 @@ def _sqlite_engine(path: Path, *, create: bool, fill: Fill) -> sa.Engine:
         ) from error
     if not path.exists():
         _make_sqlite(path, fill)
-    return _connected(path)
+    return _connect(path)
 
 
 def _make_sqlite(path: Path, fill: Fill) -> None:
-    """Make a ledger beside its place and put it there whole: others may be making it as well.
+    """Make a ledger in a temporary folder and move it into place: others may be making it too.
 
     Raises:
         LedgerError: if the folder cannot be written.
     """
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".ledger-") as folder:
-            made = Path(folder, "ledger.sqlite")
-            engine = _connected(made)
+            temporary = Path(folder, "ledger.sqlite")
+            engine = _connect(temporary)
             fill(engine)
             engine.dispose()
-            _put_in_place(made, path)
+            _rename_if_absent(temporary, path)
     except (OSError, DBAPIError) as error:
-        why = plain(error) if isinstance(error, DBAPIError) else error.strerror or error
-        raise LedgerError(f"cannot make the ledger {path}: {why}.") from error
+        reason = driver_message(error) if isinstance(error, DBAPIError) else error.strerror or error
+        raise LedgerError(f"cannot make the ledger {path}: {reason}.") from error
 
 
-def _put_in_place(made: Path, path: Path) -> None:
+def _rename_if_absent(temporary: Path, path: Path) -> None:
     """Give a file its name unless there is one of that name already."""
     try:
-        os.link(made, path)
+        os.link(temporary, path)
     except FileExistsError:
         log.debug("somebody else has made %s", path)
     except OSError:
         # A file system without hard links; two first runs at the same moment are then at risk.
-        made.rename(path)
+        temporary.rename(path)
 
 
-def _connected(path: Path) -> sa.Engine:
+def _connect(path: Path) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, connect_args={"timeout": LOCK_WAIT_S})
     sa.event.listen(engine, "connect", _set_pragmas)
@@ -119,6 +119,6 @@ def _set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         log.debug("journal mode not set: %s", error)
 
 
-def plain(error: DBAPIError) -> str:
+def driver_message(error: DBAPIError) -> str:
     """Return what the database itself says."""
     return str(error.orig or error).strip().rstrip(".")

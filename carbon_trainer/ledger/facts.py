@@ -19,8 +19,8 @@ class Fact:
 
     kind: ClassVar[str]
     only_if_known: ClassVar[tuple[str, ...]] = ()
-    """Fields that are not written where they are None, so that facts without them stay as before
-    they were thought of."""
+    """Fields that are not written where they are None: facts without them keep the hash that they
+    had before the field existed."""
 
     def body(self) -> JsonDict:
         """Return the fact's fields as JSON types."""
@@ -44,7 +44,7 @@ class RunOpened(Fact):
     entry: str = "cli"
     """Who opened it: ``cli`` (carbon-train fit) or ``callback`` (a user's own script)."""
     user: str = ""
-    """Whom it is booked to; empty where the record does not tell."""
+    """The user it is attributed to; empty where the record does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,12 +224,12 @@ class CommunicationSampled(Fact):
     step_ns: int
     communication_ns: int
     exposed_ns: int
-    """The part of ``communication_ns`` beside which no work of the step went on."""
+    """The part of ``communication_ns`` during which no work of the step was done."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSaved(Fact):
-    """A checkpoint from which the run can go on."""
+    """A checkpoint from which the run can resume."""
 
     kind: ClassVar[str] = "checkpoint_saved"
     path: str
@@ -283,17 +283,17 @@ class Interruption(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Resumed(Fact):
-    """A new segment goes on from a checkpoint."""
+    """A new segment continues from a checkpoint."""
 
     kind: ClassVar[str] = "resumed"
     checkpoint: str
-    """What it goes on from; empty where it begins again from step 0."""
+    """What it continues from; empty where it starts again from step 0."""
     step: int
     config: JsonDict
     energy_before_mj: int
     """Energy that the run had used before this segment, all devices, before PUE."""
     lost_mj: int = 0
-    """Of that, what was used since the checkpoint for steps that are done again."""
+    """Of that, what was used since the checkpoint for steps that are repeated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,10 +312,10 @@ class RunClosed(Fact):
 
 @dataclass(frozen=True, kw_only=True)
 class Amendment(Fact):
-    """Base of what is said about a run after the event; it is no part of the run's time."""
+    """Base of statements about a run after it has ended; they are no part of the run's time."""
 
     by: str
-    """Who says so."""
+    """Who states it."""
 
 
 @dataclass(frozen=True, kw_only=True)

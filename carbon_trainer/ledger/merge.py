@@ -1,4 +1,4 @@
-"""Brings runs from one ledger into another: each record as it is, its chain checked on the way."""
+"""Merges runs of one ledger into another: each record as it is, its chain checked on the way."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BATCH = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """What became of a run.
+class MergeResult:
+    """The result for one run.
 
     Attributes:
         run_id: the run.
@@ -29,11 +29,11 @@ class Merged:
     problem: str | None = None
 
 
-def merge(source: Ledger, target: Ledger) -> list[Merged]:
-    """Bring all runs of ``source`` into ``target``; done again, it changes nothing.
+def merge(source: Ledger, target: Ledger) -> list[MergeResult]:
+    """Merge all runs of ``source`` into ``target``; a second time, it changes nothing.
 
-    A run whose chain is broken, or whose records in the target are others, is left alone and
-    named; the others are brought.
+    A run whose chain is broken, or whose records in the target differ, is left alone and
+    named; the others are merged.
 
     Raises:
         LedgerError: if both are the same ledger.
@@ -43,22 +43,27 @@ def merge(source: Ledger, target: Ledger) -> list[Merged]:
     return [_merge_run(source, target, run_id) for run_id in source.run_ids()]
 
 
-def _merge_run(source: Ledger, target: Ledger, run_id: str) -> Merged:
-    theirs, ours = source.head(run_id), target.head(run_id)
-    if theirs == ours:
-        return Merged(run_id, 0)
-    if ours.seq > theirs.seq and target.sha256_at(run_id, theirs.seq) == theirs.sha256:
-        return Merged(run_id, 0)
-    if ours.seq and source.sha256_at(run_id, ours.seq) != ours.sha256:
-        where = _first_difference(source, target, run_id, min(ours.seq, theirs.seq))
-        return Merged(
-            run_id, 0, f"both ledgers have it with different facts, from record {where} on: one of "
-            "them was changed, or two runs share the id; `carbon-train runs verify` tells which",
+def _merge_run(source: Ledger, target: Ledger, run_id: str) -> MergeResult:
+    source_head, target_head = source.head(run_id), target.head(run_id)
+    if source_head == target_head:
+        return MergeResult(run_id, 0)
+    if (
+        target_head.seq > source_head.seq
+        and target.sha256_at(run_id, source_head.seq) == source_head.sha256
+    ):
+        return MergeResult(run_id, 0)
+    if target_head.seq and source.sha256_at(run_id, target_head.seq) != target_head.sha256:
+        seq = _first_difference(source, target, run_id, min(target_head.seq, source_head.seq))
+        return MergeResult(
+            run_id, 0, f"both ledgers have it with different facts, from record {seq} on: one of "
+            "them was changed, or two runs share the id; `carbon-train runs verify` shows which",
         )  # fmt: skip
-    checked = verify(source, run_id)
-    if checked.problem:
-        return Merged(run_id, 0, f"its chain is broken in {source.name}: {checked.problem}")
-    return Merged(run_id, _copy(source, target, run_id, ours.seq))
+    verification = verify(source, run_id)
+    if verification.problem:
+        return MergeResult(
+            run_id, 0, f"its chain is broken in {source.name}: {verification.problem}"
+        )
+    return MergeResult(run_id, _copy(source, target, run_id, target_head.seq))
 
 
 def _first_difference(source: Ledger, target: Ledger, run_id: str, last: int) -> int:

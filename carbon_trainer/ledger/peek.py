@@ -1,4 +1,4 @@
-"""A glance into a ledger's file: which runs it has, without opening it as a ledger.
+"""Lists the runs of a ledger's file without opening it as a ledger.
 
 Opening brings a file to the present schema and loads SQLAlchemy; a shell that completes a run's id
 must do neither.
@@ -13,16 +13,16 @@ from pathlib import Path
 
 from carbon_trainer.ledger.facts import RunOpened
 
-PATIENCE_S = 0.2
+BUSY_TIMEOUT_S = 0.2
 """How long a file that is being written is waited for."""
 
 
-def runs_of_file(path: Path, beginning: str = "") -> dict[str, str]:
+def runs_of_file(path: Path, prefix: str = "") -> dict[str, str]:
     """Return the names of a file's runs by their ids, the newest first.
 
     Args:
         path: a SQLite ledger.
-        beginning: what the ids begin with.
+        prefix: what the ids begin with.
 
     Returns:
         Nothing where there is no ledger, or it cannot be read now.
@@ -33,8 +33,8 @@ def runs_of_file(path: Path, beginning: str = "") -> dict[str, str]:
     )
     try:
         address = f"{path.resolve().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=PATIENCE_S)) as connection:
-            rows = connection.execute(query, (RunOpened.kind, len(beginning), beginning))
+        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S)) as connection:
+            rows = connection.execute(query, (RunOpened.kind, len(prefix), prefix))
             return {run_id: str(json.loads(body).get("name", "")) for run_id, body in rows}
     except (sqlite3.Error, OSError, ValueError):
         return {}

@@ -38,8 +38,8 @@ def recover(ledger: Ledger, path: Path) -> tuple[str, int]:
 def _lines(path: Path) -> list[str]:
     """Return the whole lines; a last one without its end was being written in a crash."""
     text = path.read_text(encoding="utf-8")
-    whole = text if text.endswith("\n") else text[: text.rfind("\n") + 1]
-    return [line for line in whole.splitlines() if line.strip()]
+    complete = text if text.endswith("\n") else text[: text.rfind("\n") + 1]
+    return [line for line in complete.splitlines() if line.strip()]
 
 
 def _record(path: Path, number: int, line: str) -> tuple[int, Fact]:

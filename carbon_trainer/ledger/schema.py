@@ -4,7 +4,7 @@
 run has by far the most, keep their fields in typed columns of ``intervals`` so that sums are
 the database's work; every other fact keeps them as canonical JSON in ``facts.body``.
 
-``sums`` holds nothing new: the intervals of a run added up by everything that reports tell apart,
+``sums`` holds nothing new: the intervals of a run added up by everything that reports distinguish,
 so that a portfolio of thousands of runs need not read their millions of intervals. It is kept up
 in the transaction that appends the intervals, and ``verify`` compares it with them.
 """

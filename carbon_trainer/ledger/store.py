@@ -16,7 +16,7 @@ from carbon_trainer.errors import InputError, LedgerError
 from carbon_trainer.ledger import migrate, schema
 from carbon_trainer.ledger.chain import ChainHead, canonical_json, link
 from carbon_trainer.ledger.columns import interval_columns, sum_columns
-from carbon_trainer.ledger.engine import engine_of, plain
+from carbon_trainer.ledger.engine import driver_message, engine_of
 from carbon_trainer.ledger.facts import (
     FACT_KINDS,
     Decision,
@@ -85,7 +85,7 @@ class Ledger:
             ledger._check_version(upgrade=upgrade)
         except DBAPIError as error:
             ledger.close()
-            raise LedgerError(f"cannot use the ledger {name}: {plain(error)}.") from error
+            raise LedgerError(f"cannot use the ledger {name}: {driver_message(error)}.") from error
         return ledger
 
     def close(self) -> None:
@@ -148,19 +148,19 @@ class Ledger:
             fields = fact.body()
             body = canonical_json(fields)
             head = link(head, run_id, time_ns, fact.kind, body)
-            typed = isinstance(fact, Interval)
+            is_interval = isinstance(fact, Interval)
             fact_rows.append(
                 {
                     "run_id": run_id,
                     "seq": head.seq,
                     "time_ns": time_ns,
                     "kind": fact.kind,
-                    "body": None if typed else body,
+                    "body": None if is_interval else body,
                     "sha256": head.sha256,
                 }
             )
-            records.append((head.seq, fact.kind, fields if typed else {}))
-            if typed:
+            records.append((head.seq, fact.kind, fields if is_interval else {}))
+            if is_interval:
                 interval_rows.append({"run_id": run_id, "seq": head.seq, **fields})
         with self._engine.begin() as connection:
             if fact_rows:
@@ -190,11 +190,11 @@ class Ledger:
         facts = schema.facts.c
         query = sa.select(facts.sha256).where(facts.run_id == run_id, facts.seq == seq)
         with self._engine.connect() as connection:
-            found = connection.execute(query).scalar_one_or_none()
-        return None if found is None else str(found)
+            sha256 = connection.execute(query).scalar_one_or_none()
+        return None if sha256 is None else str(sha256)
 
     def transaction(self) -> AbstractContextManager[sa.Connection]:
-        """Begin a transaction, for whoever appends records that have their hashes already."""
+        """Begin a transaction, to append records that have their hashes already."""
         return self._engine.begin()
 
     def row_batches(self, run_id: str, after_seq: int, size: int) -> Iterator[list[JsonDict]]:
@@ -209,7 +209,7 @@ class Ledger:
         names = [column.name for column in facts.columns]
         with self._engine.connect() as connection:
             rows = connection.execution_options(yield_per=size).execute(query)
-            for part in rows.mappings().partitions(size):
+            for batch in rows.mappings().partitions(size):
                 yield [
                     {
                         "fact": {name: row[name] for name in names},
@@ -218,7 +218,7 @@ class Ledger:
                             **{name: row[name] for name in schema.INTERVAL_FIELDS},
                         },
                     }
-                    for row in part
+                    for row in batch
                 ]  # fmt: skip
 
     def run_ids(self) -> list[str]:
@@ -238,21 +238,22 @@ class Ledger:
         Raises:
             InputError: if there is none, or more than one.
         """
-        known = self.run_ids()
-        if text == "last" and known:
-            return known[-1]
-        found = [run_id for run_id in known if run_id.startswith(text)]
-        if text in known:
+        run_ids = self.run_ids()
+        if text == "last" and run_ids:
+            return run_ids[-1]
+        matches = [run_id for run_id in run_ids if run_id.startswith(text)]
+        if text in run_ids:
             return text
-        if len(found) == 1:
-            return found[0]
-        if found:
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
             raise InputError(
-                f"{text!r} may mean {len(found)} runs ({', '.join(found[:3])} …): give more of it."
+                f"{text!r} may mean {len(matches)} runs ({', '.join(matches[:3])} …): give more of "
+                "it."
             )
         raise InputError(
             f"there is no run {text!r} in the ledger {self.name}"
-            + ("; `carbon-train runs list` shows the ones it has." if known else ", it is empty.")
+            + ("; `carbon-train runs list` shows the ones it has." if run_ids else ", it is empty.")
         )
 
     def facts(self, run_id: str, *kinds: type[Fact]) -> list[StoredFact]:
@@ -299,7 +300,7 @@ class Ledger:
             return {row.run_id: ChainHead(row.seq, row.sha256) for row in connection.execute(query)}
 
     def decided(self, decision: str) -> dict[str, int]:
-        """Return the runs in which something was decided, with the last record that says so."""
+        """Return the runs with a decision, and the last record of it in each."""
         facts = schema.facts.c
         query = (
             sa.select(facts.run_id, sa.func.max(facts.seq))
@@ -319,23 +320,23 @@ class Ledger:
         return interval_columns(self._engine, run_id, columns)
 
     def sums(self) -> pd.DataFrame:
-        """Return the intervals of all runs, added up by all that reports tell apart.
+        """Return the intervals of all runs, added up by everything that reports distinguish.
 
         Columns are those of ``schema.sums``.
         """
         return sum_columns(self._engine)
 
     def rebuild_sums(self, run_id: str) -> str | None:
-        """Make a run's sums anew from its intervals; return how the old ones differed, if so."""
+        """Rebuild a run's sums from its intervals; return how the old ones differed, if so."""
         adder = Adder(run_id)
         for seq, _, kind, body, _ in self.raw_records(run_id):
             adder.add(seq, kind, json.loads(body or "{}") if kind == Interval.kind else {})
-        found = difference(adder.sums, self.stored_sums(run_id))
-        if found is not None:
+        problem = difference(adder.sums, self.stored_sums(run_id))
+        if problem is not None:
             with self._engine.begin() as connection:
                 connection.execute(schema.sums.delete().where(schema.sums.c.run_id == run_id))
                 add_sums(connection, adder.sums)
-        return found
+        return problem
 
     def stored_sums(self, run_id: str) -> Sums:
         """Return a run's sums as the ledger has them, for a check."""
@@ -362,8 +363,8 @@ class Ledger:
         table = schema.facts
         query = sa.select(sa.func.min(table.c.time_ns)).where(table.c.run_id == run_id)
         with self._engine.connect() as connection:
-            found = connection.execute(query).scalar_one()
-        return None if found is None else int(found)
+            time_ns = connection.execute(query).scalar_one()
+        return None if time_ns is None else int(time_ns)
 
     def energy_mj(self, run_id: str) -> int:
         """Return the energy that a run has used so far, millijoules, all devices, before PUE."""
@@ -381,7 +382,7 @@ class Ledger:
         factors = self.facts(run_id, IntensityUsed)
         table = schema.intervals
         total = sa.func.coalesce(sa.func.sum(table.c.energy_mj), 0)
-        found = []
+        energies = []
         with self._engine.connect() as connection:
             for number, stored in enumerate(factors):
                 query = sa.select(total).where(table.c.run_id == run_id)
@@ -389,8 +390,8 @@ class Ledger:
                     query = query.where(table.c.seq > stored.seq)
                 if number + 1 < len(factors):
                     query = query.where(table.c.seq < factors[number + 1].seq)
-                found.append((stored.body, int(connection.execute(query).scalar_one())))
-        return found
+                energies.append((stored.body, int(connection.execute(query).scalar_one())))
+        return energies
 
     def energy_by_method_mj(self, run_id: str) -> dict[str, int]:
         """Return the same energy by how it is known: measured, estimated."""
@@ -408,8 +409,8 @@ class Ledger:
         Args:
             run_id: the run.
             device: the device.
-            since_ns: intervals from an instant on.
-            since_seq: and behind this record: clocks may have been set back since others.
+            since_ns: intervals from this time on.
+            since_seq: and after this record: clocks may have been set back since others.
 
         Returns:
             Millijoules, and nanoseconds since the epoch (0 where there are none).
@@ -453,9 +454,9 @@ class Ledger:
     def stray_intervals(self, run_id: str) -> list[int]:
         """Return the numbers of interval rows that no record of the chain vouches for."""
         facts, intervals = schema.facts.c, schema.intervals.c
-        vouched = sa.select(facts.seq).where(
+        in_chain = sa.select(facts.seq).where(
             facts.run_id == run_id, facts.kind == Interval.kind, facts.seq == intervals.seq
         )
-        query = sa.select(intervals.seq).where(intervals.run_id == run_id, ~vouched.exists())
+        query = sa.select(intervals.seq).where(intervals.run_id == run_id, ~in_chain.exists())
         with self._engine.connect() as connection:
             return list(connection.execute(query.order_by(intervals.seq)).scalars())

@@ -21,7 +21,7 @@ from carbon_trainer.ledger.facts import (
 
 NS_PER_DAY = 86_400 * 10**9
 
-_PLACE = {
+_FIELD_OF_KIND = {
     RunOpened.kind: "segment",
     Resumed.kind: "segment",
     IntensityUsed.kind: "factor",
@@ -40,8 +40,8 @@ class InForce:
 
     def after(self, seq: int, kind: str) -> InForce:
         """Return what holds after one more record."""
-        place = _PLACE.get(kind)
-        return replace(self, **{place: seq}) if place else self
+        field = _FIELD_OF_KIND.get(kind)
+        return replace(self, **{field: seq}) if field else self
 
 
 def in_force_at(connection: sa.Connection, run_id: str, seq: int) -> InForce:
@@ -49,13 +49,13 @@ def in_force_at(connection: sa.Connection, run_id: str, seq: int) -> InForce:
     facts = schema.facts.c
     query = (
         sa.select(facts.kind, sa.func.max(facts.seq))
-        .where(facts.run_id == run_id, facts.kind.in_(list(_PLACE)), facts.seq <= seq)
+        .where(facts.run_id == run_id, facts.kind.in_(list(_FIELD_OF_KIND)), facts.seq <= seq)
         .group_by(facts.kind)
     )
-    found = InForce()
+    in_force = InForce()
     for kind, last in sorted(connection.execute(query).all(), key=lambda row: int(row[1])):
-        found = found.after(int(last), kind)
-    return found
+        in_force = in_force.after(int(last), kind)
+    return in_force
 
 
 Row = dict[str, Any]
@@ -95,27 +95,30 @@ class Adder:
         row["duration_ns"] += int(fields["end_ns"]) - int(fields["start_ns"])
 
 
-def difference(right: Sums, stored: Sums) -> str | None:
+def difference(expected: Sums, stored: Sums) -> str | None:
     """Say how stored sums differ from the right ones; None where they do not."""
-    for key in sorted(right.keys() | stored.keys(), key=str):
-        mine, theirs = right.get(key), stored.get(key)
-        if mine is None or theirs is None or not _same(mine, theirs):
-            what = dict(zip(schema.SUM_KEYS, key, strict=True))
-            have = "nothing" if theirs is None else f"{theirs['energy_mj']:,} mJ"
-            want = "nothing" if mine is None else f"{mine['energy_mj']:,} mJ"
+    for key in sorted(expected.keys() | stored.keys(), key=str):
+        expected_row, stored_row = expected.get(key), stored.get(key)
+        if expected_row is None or stored_row is None or not _equal(expected_row, stored_row):
+            keys = dict(zip(schema.SUM_KEYS, key, strict=True))
+            stored_text = "nothing" if stored_row is None else f"{stored_row['energy_mj']:,} mJ"
+            expected_text = (
+                "nothing" if expected_row is None else f"{expected_row['energy_mj']:,} mJ"
+            )
             return (
-                f"the ledger's sum of {what['device']}, {what['phase']}, {what['method']} is "
-                f"{have}, but its intervals add up to {want}."
+                f"the ledger's sum of {keys['device']}, {keys['phase']}, {keys['method']} is "
+                f"{stored_text}, but its intervals add up to {expected_text}."
             )
     return None
 
 
-def _same(one: Row, other: Row) -> bool:
+def _equal(row: Row, other_row: Row) -> bool:
     exact = all(
-        one[name] == other[name] for name in ("intervals", "energy_mj", "duration_ns", "first_seq")
+        row[name] == other_row[name]
+        for name in ("intervals", "energy_mj", "duration_ns", "first_seq")
     )
     # Variances are added in another order where records came in several batches.
-    return exact and math.isclose(one["variance_mj2"], other["variance_mj2"], rel_tol=1e-9)
+    return exact and math.isclose(row["variance_mj2"], other_row["variance_mj2"], rel_tol=1e-9)
 
 
 def add_sums(connection: sa.Connection, sums: Sums) -> None:
@@ -125,8 +128,8 @@ def add_sums(connection: sa.Connection, sums: Sums) -> None:
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert: Any = dialect.insert(schema.sums)
     columns = schema.sums.c
-    grown = {name: columns[name] + insert.excluded[name] for name in schema.SUM_VALUES}
-    statement = insert.on_conflict_do_update(index_elements=list(schema.SUM_KEYS), set_=grown)
+    totals = {name: columns[name] + insert.excluded[name] for name in schema.SUM_VALUES}
+    statement = insert.on_conflict_do_update(index_elements=list(schema.SUM_KEYS), set_=totals)
     rows = [
         {**dict(zip(schema.SUM_KEYS, key, strict=True)), **values} for key, values in sums.items()
     ]

@@ -43,26 +43,26 @@ def verify(ledger: Ledger, run_id: str, *anchors: tuple[str, ChainHead]) -> Veri
             chain must pass through them, which is how a cut-off end is noticed.
     """
     head, records, problem = ChainHead(), 0, None
-    passed = {0: head.sha256}
+    hashes = {0: head.sha256}
     adder = Adder(run_id)
     for seq, time_ns, kind, body, sha256 in ledger.raw_records(run_id):
         records += 1
         if problem is None:
-            problem = _problem_with(head, run_id, (seq, time_ns, kind, body, sha256))
+            problem = _record_problem(head, run_id, (seq, time_ns, kind, body, sha256))
             if problem is None:
                 head = ChainHead(seq, sha256)
-                passed[seq] = sha256
+                hashes[seq] = sha256
                 adder.add(seq, kind, json.loads(body or "{}") if kind == Interval.kind else {})
     if problem is None:
         problem = (
-            _stray(ledger, run_id)
-            or _not_anchored(passed, anchors)
+            _stray_problem(ledger, run_id)
+            or _anchor_problem(hashes, anchors)
             or difference(adder.sums, ledger.stored_sums(run_id))
         )
     return Verification(run_id, records, head, problem)
 
 
-def _problem_with(
+def _record_problem(
     head: ChainHead, run_id: str, record: tuple[int, int, str, str | None, str]
 ) -> str | None:
     seq, time_ns, kind, body, sha256 = record
@@ -77,16 +77,18 @@ def _problem_with(
     return None
 
 
-def _stray(ledger: Ledger, run_id: str) -> str | None:
-    stray = ledger.stray_intervals(run_id)
-    return f"interval {stray[0]} belongs to no record: it was added." if stray else None
+def _stray_problem(ledger: Ledger, run_id: str) -> str | None:
+    seqs = ledger.stray_intervals(run_id)
+    return f"interval {seqs[0]} belongs to no record: it was added." if seqs else None
 
 
-def _not_anchored(passed: dict[int, str], anchors: tuple[tuple[str, ChainHead], ...]) -> str | None:
-    for place, anchor in anchors:
-        if anchor.seq not in passed:
-            last = max(passed)
-            return f"records after {last} are missing: {place} knows of {anchor.seq}."
-        if passed[anchor.seq] != anchor.sha256:
-            return f"record {anchor.seq} is not the one that {place} knows of."
+def _anchor_problem(
+    hashes: dict[int, str], anchors: tuple[tuple[str, ChainHead], ...]
+) -> str | None:
+    for source, anchor in anchors:
+        if anchor.seq not in hashes:
+            last = max(hashes)
+            return f"records after {last} are missing: {source} names record {anchor.seq}."
+        if hashes[anchor.seq] != anchor.sha256:
+            return f"record {anchor.seq} is not the one that {source} names."
     return None

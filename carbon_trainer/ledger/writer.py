@@ -29,7 +29,7 @@ class LedgerWriter:
     Args:
         ledger: where to.
         run_id: the run that the facts are of.
-        clock: tells when a fact was given.
+        clock: gives the time of each fact.
         spare_dir: where facts go at the end if the ledger still refuses them.
         flush_s: how often to write, seconds.
     """
@@ -52,7 +52,7 @@ class LedgerWriter:
         self._writing = threading.Lock()
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._complained = False
+        self._has_warned = False
         self.head: ChainHead = ledger.head(run_id)
         self.error: str | None = None
         self.lost = False
@@ -98,24 +98,24 @@ class LedgerWriter:
         try:
             self.head = self._ledger.append(self._run_id, batch, self.head)
         except (SQLAlchemyError, OSError) as error:
-            self._complain(error)
+            self._warn(error)
             return False
         for _ in batch:
             self._pending.popleft()
-        if self._complained:
+        if self._has_warned:
             log.warning("the ledger %s can be written again; nothing is lost.", self._ledger.name)
-            self._complained, self.error = False, None
+            self._has_warned, self.error = False, None
         return True
 
-    def _complain(self, error: Exception) -> None:
+    def _warn(self, error: Exception) -> None:
         self.error = str(getattr(error, "orig", None) or error)
-        if not self._complained:
+        if not self._has_warned:
             log.warning(
                 "the ledger %s cannot be written now (%s); records are kept and written later.",
                 self._ledger.name,
                 self.error,
             )
-            self._complained = True
+            self._has_warned = True
 
     def _spill(self) -> Path | None:
         for folder in (self._spare_dir, Path(tempfile.gettempdir())):

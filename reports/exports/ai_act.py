@@ -89,7 +89,7 @@ def _range(figures: RunFigures) -> str | None:
     if seconds is None:
         return None
     days = seconds / 86_400
-    return next((name for most, name in _RANGES if days < most), "more than 6 months")
+    return next((name for max_days, name in _RANGES if days < max_days), "more than 6 months")
 
 
 def _methodology(figures: RunFigures) -> str:

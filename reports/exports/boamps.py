@@ -1,6 +1,6 @@
 """BoAmps: Boavizta's format for the energy of an AI task (schemas: CC BY 4.0, Boavizta).
 
-It has no field for emissions, PUE, embodied share or an interval; these stand beside it under
+It has no field for emissions, PUE, embodied share or an interval; these are added under
 ``carbonTrainer``, which the schema permits.
 """
 
@@ -45,7 +45,7 @@ def boamps_document(figures: RunFigures) -> dict[str, Any]:
     grade = quality(figures)
     if grade:
         document["quality"] = grade
-    document["carbonTrainer"] = _beside(figures)
+    document["carbonTrainer"] = _own_figures(figures)
     return document
 
 
@@ -57,7 +57,7 @@ def quality(figures: RunFigures) -> str | None:
     relative = figures.energy.relative
     if relative is None:
         return None
-    return next((name for name, most in _GRADES if 2 * relative <= most), None)
+    return next((name for name, limit in _GRADES if 2 * relative <= limit), None)
 
 
 def _header(figures: RunFigures) -> dict[str, Any]:
@@ -133,21 +133,21 @@ def _measures(figures: RunFigures) -> list[dict[str, Any]]:
 
 
 def _machine(figures: RunFigures) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    machine: dict[str, Any] = {}
     if figures.provenance.machines:
-        found["system"] = {"os": figures.provenance.machines[-1].os}
-    found["software"] = {
+        machine["system"] = {"os": figures.provenance.machines[-1].os}
+    machine["software"] = {
         "language": "python",
         "version": str(figures.provenance.software.get("python", "")),
     }
-    return found
+    return machine
 
 
 def _infrastructure(figures: RunFigures) -> dict[str, Any]:
-    place = _PLACES.get(figures.boundary.operation, "other") if figures.boundary else "other"
-    found: dict[str, Any] = {"infraType": place}
+    kind = _PLACES.get(figures.boundary.operation, "other") if figures.boundary else "other"
+    infrastructure: dict[str, Any] = {"infraType": kind}
     if figures.boundary and figures.boundary.operation == "cloud" and figures.boundary.provider:
-        found["cloudProvider"] = figures.boundary.provider
+        infrastructure["cloudProvider"] = figures.boundary.provider
     boards: dict[str, set[str]] = {}
     for source in figures.provenance.sources:
         if source.component == "gpu":
@@ -163,23 +163,23 @@ def _infrastructure(figures: RunFigures) -> dict[str, Any]:
             {"componentName": machine.cpu, "componentType": "cpu", "nbComponent": 1},
             {"componentType": "ram", "nbComponent": 1, "memorySize": memory_gb},
         ]
-    found["components"] = components or [
+    infrastructure["components"] = components or [
         {"componentName": "not recorded", "componentType": "other", "nbComponent": 0}
     ]
-    return found
+    return infrastructure
 
 
 def _environment(figures: RunFigures) -> dict[str, Any]:
     fact = figures.factors[-1].fact
-    found: dict[str, Any] = {"country": fact.zone_name, "location": fact.zone}
+    environment: dict[str, Any] = {"country": fact.zone_name, "location": fact.zone}
     if figures.facility_energy.value and figures.emissions.value is not None:
-        found["powerSourceCarbonIntensity"] = (
+        environment["powerSourceCarbonIntensity"] = (
             1000 * figures.emissions.value / figures.facility_energy.value
         )
-    return found
+    return environment
 
 
-def _beside(figures: RunFigures) -> dict[str, Any]:
+def _own_figures(figures: RunFigures) -> dict[str, Any]:
     energy = figures.energy
     return {
         "runId": figures.run_id,

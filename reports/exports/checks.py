@@ -70,14 +70,16 @@ def problems_of(claim: Claim) -> list[str]:
 
 def _factor(claim: Claim) -> Iterator[str]:
     facility = _facility(claim)
-    intensity, said = claim.intensity_gco2e_per_kwh, claim.emissions_kgco2e
-    if facility is None or intensity is None or said is None:
+    intensity, stated_kg = claim.intensity_gco2e_per_kwh, claim.emissions_kgco2e
+    if facility is None or intensity is None or stated_kg is None:
         return
-    right = facility * intensity / 1000
-    if math.isclose(said, right, rel_tol=AGREEMENT) or said == right:
+    expected_kg = facility * intensity / 1000
+    if math.isclose(stated_kg, expected_kg, rel_tol=AGREEMENT) or stated_kg == expected_kg:
         return
-    hint = _hint(said / right if right else math.inf, claim.pue)
-    yield f"energy x factor is {right:.4g} kgCO2e, but the emissions say {said:.4g}{hint}"
+    hint = _hint(stated_kg / expected_kg if expected_kg else math.inf, claim.pue)
+    yield (
+        f"energy x factor is {expected_kg:.4g} kgCO2e, but the emissions say {stated_kg:.4g}{hint}"
+    )
 
 
 def _hint(ratio: float, pue: float | None) -> str:
@@ -106,23 +108,26 @@ def _pue(claim: Claim) -> Iterator[str]:
         yield f"a PUE of {claim.pue:g} is below 1: the building would use less than its machines"
     if claim.energy_kwh is None or claim.facility_kwh is None or claim.pue is None:
         return
-    right = claim.energy_kwh * claim.pue
-    if math.isclose(claim.facility_kwh, right, rel_tol=AGREEMENT) or claim.facility_kwh == right:
+    expected_kwh = claim.energy_kwh * claim.pue
+    if (
+        math.isclose(claim.facility_kwh, expected_kwh, rel_tol=AGREEMENT)
+        or claim.facility_kwh == expected_kwh
+    ):
         return
-    twice = math.isclose(claim.facility_kwh, right * claim.pue, rel_tol=AGREEMENT)
-    why = ": the PUE is in it twice" if twice else ""
+    twice = math.isclose(claim.facility_kwh, expected_kwh * claim.pue, rel_tol=AGREEMENT)
+    hint = ": the PUE is in it twice" if twice else ""
     yield (
-        f"energy x PUE is {right:.4g} kWh, but the facility's energy says "
-        f"{claim.facility_kwh:.4g}{why}"
+        f"energy x PUE is {expected_kwh:.4g} kWh, but the facility's energy says "
+        f"{claim.facility_kwh:.4g}{hint}"
     )
 
 
 def _intensity(claim: Claim) -> Iterator[str]:
-    facility, said = _facility(claim), claim.emissions_kgco2e
-    if claim.intensity_gco2e_per_kwh is not None or not facility or said is None:
+    facility, stated_kg = _facility(claim), claim.emissions_kgco2e
+    if claim.intensity_gco2e_per_kwh is not None or not facility or stated_kg is None:
         implied = claim.intensity_gco2e_per_kwh
     else:
-        implied = 1000 * said / facility
+        implied = 1000 * stated_kg / facility
     if implied is not None and not 0 <= implied <= MOST_GCO2E_PER_KWH:
         yield (
             f"{implied:,.0f} gCO2e/kWh is above any grid's: kilograms may have been taken for "
@@ -152,7 +157,7 @@ def _power(claim: Claim) -> Iterator[str]:
 
 
 def _machine_energy(claim: Claim) -> float | None:
-    """The machines' energy; from emissions and factor where it is not told."""
+    """The machines' energy; from emissions and factor where it is not stated."""
     pue = claim.pue or 1.0
     if claim.energy_kwh is not None:
         return claim.energy_kwh
@@ -208,13 +213,13 @@ def claim_of(figures: RunFigures) -> Claim:
         emissions_kgco2e=figures.emissions.value,
         device_hours=hours or None,
         flops=figures.training_compute.value,
-        accelerator=_one(labels[row.name] for row in boards if row.name in labels),
+        accelerator=_single_label(labels[row.name] for row in boards if row.name in labels),
     )
 
 
-def _one(labels: Iterable[str]) -> str:
-    found = set(labels)
-    return found.pop() if len(found) == 1 else ""
+def _single_label(labels: Iterable[str]) -> str:
+    names = set(labels)
+    return names.pop() if len(names) == 1 else ""
 
 
 def problems_of_run(figures: RunFigures) -> list[str]:
@@ -238,23 +243,23 @@ def _cuts(figures: RunFigures) -> Iterator[str]:
 
 def problems_of_inventory(inventory: Inventory) -> list[str]:
     """Return what cannot be right in an inventory: above all a kWh that is in two scopes."""
-    found = []
-    where: dict[str, str] = {}
+    problems = []
+    scope_of_run: dict[str, str] = {}
     for line in inventory.lines:
         for run_id in line.runs:
-            if run_id in where:
-                found.append(
-                    f"run {run_id} is in {where[run_id]} and in {line.scope.name}: the same kWh "
-                    "would be counted twice"
+            if run_id in scope_of_run:
+                problems.append(
+                    f"run {run_id} is in {scope_of_run[run_id]} and in {line.scope.name}: the same "
+                    "kWh would be counted twice"
                 )
-            where[run_id] = line.scope.name
+            scope_of_run[run_id] = line.scope.name
         energy = line.energy.value
         if energy is not None and line.covered_kwh > energy * (1 + 1e-9):
-            found.append(
+            problems.append(
                 f"{line.scope.name}: instruments cover {line.covered_kwh:.4g} kWh of "
                 f"{energy:.4g} kWh"
             )
-    return found
+    return problems
 
 
 def check_exportable(ledger: Ledger, figures: RunFigures) -> None:

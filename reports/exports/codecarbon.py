@@ -54,43 +54,46 @@ def _row(figures: RunFigures) -> dict[str, Any]:
     if emissions is not None and seconds:
         row["emissions_rate"] = emissions / seconds
     row |= _components(figures, seconds)
-    row |= _place(figures)
+    row |= _location(figures)
     return row
 
 
 def _components(figures: RunFigures, seconds: float | None) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     ratio = 1.0
     if figures.energy.value and figures.facility_energy.value:
         ratio = figures.facility_energy.value / figures.energy.value
     for tally in figures.by_component:
         if tally.name in ("cpu", "gpu", "ram"):
-            found[f"{tally.name}_energy"] = kwh_from_mj(tally.energy_mj) * ratio
+            columns[f"{tally.name}_energy"] = kwh_from_mj(tally.energy_mj) * ratio
             if seconds:
-                found[f"{tally.name}_power"] = tally.energy_mj / 1000 / seconds
-    return found
+                columns[f"{tally.name}_power"] = tally.energy_mj / 1000 / seconds
+    return columns
 
 
-def _place(figures: RunFigures) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _location(figures: RunFigures) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
     if figures.factors:
         fact = figures.factors[-1].fact
         country, _, region = fact.zone.partition("-")
-        found |= {
+        columns |= {
             "country_name": fact.zone_name, "country_iso_code": country, "region": region,
             "pue": fact.pue,
         }  # fmt: skip
     if figures.provenance.machines:
         machine = figures.provenance.machines[-1]
-        found |= {
+        columns |= {
             "os": machine.os, "cpu_count": machine.cpu_cores, "cpu_model": machine.cpu,
             "ram_total_size": machine.memory_bytes / 1e9,
         }  # fmt: skip
     boards = {s.device: s.label for s in figures.provenance.sources if s.component == "gpu"}
     if boards:
-        found |= {"gpu_count": len(boards), "gpu_model": ", ".join(dict.fromkeys(boards.values()))}
+        columns |= {
+            "gpu_count": len(boards),
+            "gpu_model": ", ".join(dict.fromkeys(boards.values())),
+        }
     if figures.boundary:
         stated = figures.boundary
-        found["on_cloud"] = "Y" if stated.operation == "cloud" else "N"
-        found |= {"cloud_provider": stated.provider, "cloud_region": stated.region}
-    return found
+        columns["on_cloud"] = "Y" if stated.operation == "cloud" else "N"
+        columns |= {"cloud_provider": stated.provider, "cloud_region": stated.region}
+    return columns

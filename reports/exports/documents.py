@@ -20,13 +20,13 @@ def yaml_text(document: Any) -> str:
     return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
 
 
-def told(figure: Figure, factor: float, unit: str) -> dict[str, Any]:
-    """Return a figure in another unit, with method, sigma and reason.
+def converted(figure: Figure, factor: float, unit: str) -> dict[str, Any]:
+    """Return a figure in another unit, with method, sigma and basis.
 
     Args:
-        figure: what to tell.
+        figure: the figure.
         factor: what one of its unit is in ``unit``.
-        unit: the unit to tell it in.
+        unit: the unit to convert to.
     """
     return {
         "value": None if figure.value is None else figure.value * factor,

@@ -69,32 +69,40 @@ def _table(mapping: str) -> list[dict[str, str]]:
 
 
 def _values(inventory: Inventory) -> dict[str, Value]:
-    own = inventory.line(2)
-    nothing: Value = (0.0, "measured", 0.0, "Nothing of this is stated to be own operations.")
+    own_operations = inventory.line(2)
+    none_stated: Value = (0.0, "measured", 0.0, "Nothing of this is stated to be own operations.")
     unstated = any(line.scope.scope is None for line in inventory.lines)
-    if unstated and own is None:
-        why = "Whose machines it was on is not stated."
-        nothing = (None, "missing", None, why)
-    if own is None:
-        energy = location = market = renewable = rest = nothing
+    if unstated and own_operations is None:
+        basis = "Whose machines it was on is not stated."
+        none_stated = (None, "missing", None, basis)
+    if own_operations is None:
+        energy = location = market = renewable = other_sources = none_stated
     else:
-        energy = _told(own.energy, megawatt_hours)
-        location, market = _told(own.location, tonnes), _told(own.market, tonnes)
-        why = (
+        energy = _converted(own_operations.energy, megawatt_hours)
+        location, market = (
+            _converted(own_operations.location, tonnes),
+            _converted(own_operations.market, tonnes),
+        )
+        basis = (
             "Covered by instruments of renewable sources, with evidence; a grid's mix counts as "
             "none (ESRS E1 AR 32)."
         )
-        renewable = megawatt_hours(own.renewable_kwh), own.energy.method, None, why
-        why = "Instruments do not say of which source the rest of the electricity is."
-        rest = (None, "missing", None, why)
+        renewable = (
+            megawatt_hours(own_operations.renewable_kwh),
+            own_operations.energy.method,
+            None,
+            basis,
+        )
+        basis = "Instruments do not say of which source the rest of the electricity is."
+        other_sources = (None, "missing", None, basis)
     return {
-        "own_energy": energy, "own_fossil": rest, "own_nuclear": rest,
+        "own_energy": energy, "own_fossil": other_sources, "own_nuclear": other_sources,
         "own_renewable": renewable, "scope_2_location": location, "scope_2_market": market,
         "scope_3": _scope_3(inventory), "share_renewable": _share(inventory),
     }  # fmt: skip
 
 
-def _told(figure: Figure, convert: Any) -> Value:
+def _converted(figure: Figure, convert: Any) -> Value:
     value = None if figure.value is None else convert(figure.value)
     sigma = None if figure.sigma is None else convert(figure.sigma)
     return value, figure.method, sigma, figure.basis
@@ -120,8 +128,13 @@ def _scope_3(inventory: Inventory) -> Value:
 
 
 def _share(inventory: Inventory) -> Value:
-    own = inventory.line(2)
-    if own is None or not own.energy.value:
+    own_operations = inventory.line(2)
+    if own_operations is None or not own_operations.energy.value:
         return None, "missing", None, "There is no energy of own operations to take a share of."
-    share = 100 * own.renewable_kwh / own.energy.value
-    return share, own.energy.method, None, "Renewable energy over energy of own operations."
+    share = 100 * own_operations.renewable_kwh / own_operations.energy.value
+    return (
+        share,
+        own_operations.energy.method,
+        None,
+        "Renewable energy over energy of own operations.",
+    )

@@ -45,7 +45,7 @@ def model_card(figures: RunFigures, existing: str = "") -> str:
         message = " ".join(str(error).split())
         raise InputError(f"the model card's front matter is not YAML: {message}.") from error
     if not isinstance(data, dict):
-        raise InputError("the model card's front matter is not a list of keys: mend it first.")
+        raise InputError("the model card's front matter is not a list of keys: fix it first.")
     data[KEY] = card_metadata(figures)
     text = io.StringIO()
     yaml.dump(data, text)
@@ -54,23 +54,23 @@ def model_card(figures: RunFigures, existing: str = "") -> str:
 
 def card_metadata(figures: RunFigures) -> dict[str, Any]:
     """Return the value of ``co2_eq_emissions``; without ``emissions`` where they are missing."""
-    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     if figures.emissions.value is not None:
-        found["emissions"] = grams(figures.emissions.value)
-    found["source"] = (
+        metadata["emissions"] = grams(figures.emissions.value)
+    metadata["source"] = (
         f"carbon-trainer, {figures.emissions.method}; run {figures.run_id}, ledger record "
         f"{figures.head.seq}, SHA-256 {figures.head.sha256}"
     )
     model = figures.provenance.model
     if model is not None:
-        found["training_type"] = "fine-tuning" if model.pretrained else "pre-training"
+        metadata["training_type"] = "fine-tuning" if model.pretrained else "pre-training"
     zones = dict.fromkeys(use.fact.zone_name for use in figures.factors)
     if zones:
-        found["geographical_location"] = ", ".join(zones)
+        metadata["geographical_location"] = ", ".join(zones)
     hardware = _hardware(figures)
     if hardware:
-        found["hardware_used"] = hardware
-    return found
+        metadata["hardware_used"] = hardware
+    return metadata
 
 
 def _hardware(figures: RunFigures) -> str:
@@ -102,7 +102,7 @@ def _with_section(body: str, section: str) -> str:
     if start < 0 or end < start:
         raise InputError(
             f"the model card has only one of the lines {BEGIN} and {END}, or in the wrong order: "
-            "remove it, and the section is written anew."
+            "remove it, and the section is written again."
         )
     return f"{body[:start]}{section}{body[end + len(END) :]}"
 

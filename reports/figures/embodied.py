@@ -39,31 +39,33 @@ def embodied_figure(provenance: Provenance, by_device: Sequence[Tally]) -> Figur
 
     Args:
         provenance: names the boards.
-        by_device: tells for how long the run held each.
+        by_device: for how long the run reserved each.
     """
     labels = {s.device: s.label for s in provenance.sources if s.component == "gpu"}
-    held = [
+    reservations = [
         (labels.get(row.name, "") or row.name, row.recorded_s + row.unrecorded_s)
         for row in by_device
         if row.component == "gpu"
     ]
-    return embodied_of(held)
+    return embodied_of(reservations)
 
 
-def embodied_of(held: Iterable[tuple[str, float]]) -> Figure:
+def embodied_of(reservations: Iterable[tuple[str, float]]) -> Figure:
     """Return the embodied share of boards.
 
     Args:
-        held: their names, as NVML has them, and for how many seconds each was reserved.
+        reservations: their names, as NVML has them, and for how many seconds each was reserved.
     """
     key, label, unit = "embodied", "Embodied share of the accelerators", "kgCO2e"
-    boards, unknown = _boards(held)
+    boards, unknown = _boards(reservations)
     if not boards and not unknown:
-        why = "No accelerator is on record; the rest of the machine has no published figure here."
-        return Figure.missing(key, label, unit, why)
+        reason = (
+            "No accelerator is on record; the rest of the machine has no published figure here."
+        )
+        return Figure.missing(key, label, unit, reason)
     if unknown:
-        why = f"No figure of making is known here for {', '.join(sorted(unknown))}."
-        return Figure.missing(key, label, unit, why)
+        reason = f"No figure of making is known here for {', '.join(sorted(unknown))}."
+        return Figure.missing(key, label, unit, reason)
     low = math.fsum(b.low_kg * b.seconds / (LONG_LIFE_YEARS * SECONDS_PER_YEAR) for b in boards)
     high = math.fsum(b.high_kg * b.seconds / (SHORT_LIFE_YEARS * SECONDS_PER_YEAR) for b in boards)
     terms = "; ".join(dict.fromkeys(_term(board) for board in boards))
@@ -81,18 +83,22 @@ def embodied_of(held: Iterable[tuple[str, float]]) -> Figure:
     )  # fmt: skip
 
 
-def _boards(held: Iterable[tuple[str, float]]) -> tuple[list[_Board], set[str]]:
+def _boards(reservations: Iterable[tuple[str, float]]) -> tuple[list[_Board], set[str]]:
     """Add up the time of boards of a name; and name those of which nothing is known."""
     seconds: dict[str, float] = {}
-    for label, reserved_s in held:
+    for label, reserved_s in reservations:
         seconds[label] = seconds.get(label, 0.0) + reserved_s
     boards, unknown = [], set()
     for label, reserved_s in seconds.items():
-        known = accelerator_of(label)
-        if known is None or known.embodied_kgco2e is None:
+        accelerator = accelerator_of(label)
+        if accelerator is None or accelerator.embodied_kgco2e is None:
             unknown.add(label)
         else:
-            boards.append(_Board(known.name, reserved_s, *known.embodied_kgco2e, known.sources))
+            boards.append(
+                _Board(
+                    accelerator.name, reserved_s, *accelerator.embodied_kgco2e, accelerator.sources
+                )
+            )
     return boards, unknown
 
 

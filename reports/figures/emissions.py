@@ -40,8 +40,8 @@ def emissions_figure(
     """Facility energy times the grid's intensity, each interval by the factor in force."""
     key, label = "emissions", "Emissions (location-based)"
     if total is None or not uses:
-        why = NO_INTERVALS if total is None else _NO_FACTOR
-        return Figure.missing(key, label, "kgCO2e", why)
+        reason = NO_INTERVALS if total is None else _NO_FACTOR
+        return Figure.missing(key, label, "kgCO2e", reason)
     mixed = mixed_kinds(
         (use.fact.accounting, use.emissions_kgco2e) for use in uses if use.energy_mj
     )
@@ -73,7 +73,7 @@ def emissions_figure(
 
 
 def mixed_kinds(parts: Iterable[tuple[str, float]]) -> str:
-    """Say that emissions by different kinds of intensity have no sum; nothing where they have.
+    """Explain that emissions by different kinds of intensity cannot be added; empty if they can.
 
     Args:
         parts: kind of accounting and emissions by it (kgCO2e).
@@ -84,7 +84,7 @@ def mixed_kinds(parts: Iterable[tuple[str, float]]) -> str:
     if len(kinds) < 2:
         return ""
     listed = ", ".join(f"{number_text(kg)} kgCO2e by {kind}" for kind, kg in sorted(kinds.items()))
-    return f"Mixed kinds of intensity have no sum: {listed}."
+    return f"Emissions by different kinds of intensity cannot be added: {listed}."
 
 
 def _emission_term(use: FactorUse) -> str:
@@ -96,8 +96,8 @@ def _emission_term(use: FactorUse) -> str:
 
 
 def _factor_uncertainties(uses: Sequence[FactorUse]) -> str:
-    said = [f"± {use.fact.uncertainty:.0%}: {use.fact.uncertainty_basis}" for use in uses]
-    return "; ".join(list(dict.fromkeys(said))[:MOST_TERMS])
+    statements = [f"± {use.fact.uncertainty:.0%}: {use.fact.uncertainty_basis}" for use in uses]
+    return "; ".join(list(dict.fromkeys(statements))[:MOST_TERMS])
 
 
 def cost_figure(
@@ -111,8 +111,8 @@ def cost_figure(
     if total is None:
         return Figure.missing(key, label, currencies[0], NO_INTERVALS)
     if len(currencies) > 1 or any(use.cost is None and use.energy_mj for use in uses):
-        why = "A part of the run has no price, or one in another currency: it has no single sum."
-        return Figure.missing(key, label, currencies[0], why)
+        reason = "A part of the run has no price, or one in another currency: it has no single sum."
+        return Figure.missing(key, label, currencies[0], reason)
 
     def price(cell: Cell) -> float:
         fact = uses[cell.factor].fact

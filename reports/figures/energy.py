@@ -85,8 +85,8 @@ def facility_figure(
     """Energy times PUE, which is applied here and nowhere else."""
     key, label = "facility-energy", "Energy of the facility"
     if total is None or not uses:
-        why = NO_INTERVALS if total is None else "The ledger has no PUE for this run."
-        return Figure.missing(key, label, "kWh", why)
+        reason = NO_INTERVALS if total is None else "The ledger has no PUE for this run."
+        return Figure.missing(key, label, "kWh", reason)
     sigma = energy_sigma_mj(cells, lambda cell: uses[cell.factor].fact.pue)
     pues = sum_text(
         f"{kwh_from_mj(use.energy_mj):.6g} kWh x PUE {use.fact.pue:g} ({use.fact.pue_method})"
@@ -109,12 +109,12 @@ def facility_figure(
 def coverage_figure(total: Tally | None) -> Figure:
     """The share of the devices' time in segments for which energy was measured."""
     key, label, unit = "coverage", "Time measured", "%"
-    whole = 0.0 if total is None else total.recorded_s + total.unrecorded_s
-    if total is None or not whole:
+    total_s = 0.0 if total is None else total.recorded_s + total.unrecorded_s
+    if total is None or not total_s:
         return Figure.missing(key, label, unit, NO_INTERVALS)
     measured_s = total.seconds_by_method.get(MEASURED, 0.0)
     basis = (
-        f"{number_text(measured_s)} of {number_text(whole)} device-seconds have measured "
+        f"{number_text(measured_s)} of {number_text(total_s)} device-seconds have measured "
         f"intervals; {number_text(total.recorded_s - measured_s)} are estimated, assumed or "
         f"unknown, {number_text(total.unrecorded_s)} have none."
     )
@@ -123,19 +123,19 @@ def coverage_figure(total: Tally | None) -> Figure:
         for method, seconds in total.seconds_by_method.items()
     )
     return replace(
-        Figure.exact(key, label, 100 * measured_s / whole, unit, basis),
+        Figure.exact(key, label, 100 * measured_s / total_s, unit, basis),
         formula="100 x measured / (recorded + not recorded)",
         inputs=(*inputs, Input(name="not recorded", value=total.unrecorded_s, unit="s")),
     )
 
 
 def lost_figure(segments: Sequence[Segment]) -> Figure:
-    """Energy of steps that a later segment did again, as each resumption tells it."""
+    """Energy of steps that a later segment repeated, as each resumption records it."""
     lost_mj = sum(segment.lost_mj for segment in segments)
-    again = sum(segment.repeated_steps for segment in segments)
+    repeated_steps = sum(segment.repeated_steps for segment in segments)
     basis = (
-        f"Energy since the checkpoint that each resumption went on from; {again:,} steps were "
-        "done again. It is part of the energy of the machines."
+        f"Energy since the checkpoint that each resumption continued from; {repeated_steps:,} "
+        "steps were repeated. It is part of the energy of the machines."
     )
     inputs = tuple(
         Input(name=f"lost before segment {s.number}", value=s.lost_mj, unit="mJ")

@@ -1,7 +1,7 @@
-"""What was estimated before the run beside what it took.
+"""The estimate made before a run, compared with the actual figures.
 
-The estimate is of the planned tokens; of a run that ended earlier, or went on, as large a part is
-held against what was measured as tokens were trained.
+The estimate is for the planned tokens. A run that ended earlier, or trained longer, is compared
+with the part of the estimate that its tokens are of the planned ones.
 """
 
 from __future__ import annotations
@@ -15,90 +15,94 @@ from carbon_trainer.reports.record.run_record import RunRecord
 
 SECONDS_PER_HOUR = 3600
 
+_NOUNS = {"hours": "Training hours", "energy": "Energy of the facility"}
+
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """One figure as it was estimated and as it came.
+class Comparison:
+    """One figure, estimated and actual.
 
     Attributes:
-        estimated: before the run, with the interval's ends.
-        came: what the record gives.
-        ratio: what came over what was estimated.
+        estimated: before the run, with the ends of its interval.
+        actual: from the record.
+        ratio: actual over estimated.
     """
 
     estimated: Figure
-    came: Figure
+    actual: Figure
     ratio: Figure
 
     @property
     def is_inside(self) -> bool:
-        """Whether what came lies in the interval."""
-        low, high, came = self.estimated.low, self.estimated.high, self.came.value
-        return None not in (low, high, came) and (low or 0) <= (came or 0) <= (high or 0)
+        """Whether the actual value lies in the interval."""
+        low, high, actual = self.estimated.low, self.estimated.high, self.actual.value
+        return None not in (low, high, actual) and (low or 0) <= (actual or 0) <= (high or 0)
 
 
 @dataclass(frozen=True, slots=True)
-class Foretold:
-    """An estimate that was made before a run, beside what it took.
+class EstimateComparison:
+    """An estimate that was made before a run, compared with the run.
 
     Attributes:
-        fact: what was estimated.
-        tokens: trained, as large a part of the planned ones as is compared.
-        hours: of all devices working side by side.
+        fact: the estimate.
+        tokens: those trained; their share of the planned ones is the share that is compared.
+        hours: of all devices working in parallel.
         energy: of the facility.
     """
 
     fact: EstimateMade
     tokens: float
-    hours: Beside
-    energy: Beside
+    hours: Comparison
+    energy: Comparison
 
     def figures(self) -> tuple[Figure, ...]:
         """Return the figures that are not elsewhere in the report."""
         hours, energy = self.hours, self.energy
-        return (hours.estimated, hours.came, hours.ratio, energy.estimated, energy.ratio)
+        return (hours.estimated, hours.actual, hours.ratio, energy.estimated, energy.ratio)
 
 
-def foretold_of(
+def estimate_comparison_of(
     record: RunRecord, active_time: Figure, facility: Figure, tokens: Figure
-) -> Foretold | None:
-    """Hold a run's first estimate against what it took; None where either is missing."""
-    made = record.of(EstimateMade)
-    if not made or not tokens.value or active_time.value is None or facility.value is None:
+) -> EstimateComparison | None:
+    """Compare a run's first estimate with the run; None where either is missing."""
+    estimates = record.facts_of(EstimateMade)
+    if not estimates or not tokens.value or active_time.value is None or facility.value is None:
         return None
-    seq, fact = made[0].seq, made[0].fact
+    seq, fact = estimates[0].seq, estimates[0].fact
     share = tokens.value / fact.tokens
-    took_h = Figure(
-        key="training-hours", label="Hours of training", unit="h",
+    actual_hours = Figure(
+        key="training-hours", label=_NOUNS["hours"], unit="h",
         value=active_time.value / SECONDS_PER_HOUR, method=active_time.method,
         sigma=None if active_time.sigma is None else active_time.sigma / SECONDS_PER_HOUR,
         basis="Active time in hours.", formula="active time / 3600",
-        inputs=(Input.of(active_time),),
+        inputs=(Input.from_figure(active_time),),
     )  # fmt: skip
     spread = (fact.hours, fact.hours_low, fact.hours_high)
     hours = _estimated("hours", "h", spread, share, fact, seq)
     spread = (fact.energy_kwh, fact.energy_low_kwh, fact.energy_high_kwh)
     energy = _estimated("energy", "kWh", spread, share, fact, seq)
-    return Foretold(
-        fact, tokens.value, _beside(hours, took_h, "Hours"), _beside(energy, facility, "Energy")
+    return EstimateComparison(
+        fact,
+        tokens.value,
+        _comparison(hours, actual_hours, "hours"),
+        _comparison(energy, facility, "energy"),
     )
 
 
 def _estimated(
-    what: str, unit: str, spread: tuple[float, float, float], share: float, fact: EstimateMade,
+    quantity: str, unit: str, spread: tuple[float, float, float], share: float, fact: EstimateMade,
     seq: int,
 ) -> Figure:  # fmt: skip
-    value, low, high = (one * share for one in spread)
-    noun = "Energy of the facility" if what == "energy" else "Hours of training"
-    made_for = (
+    value, low, high = (number * share for number in spread)
+    subject = (
         f"{count_text(fact.accelerators, 'accelerator')} ({fact.accelerator}), "
         f"{fact.parameters:,} parameters, {fact.tokens:,} tokens"
     )
     ends = f"{number_text(low, 3)} to {number_text(high, 3)} {unit}"
     return Figure(
-        key=f"estimated-{what}", label=f"{noun}, estimated before", value=value, unit=unit,
-        method=ESTIMATED, sigma=None, low=low, high=high,
-        basis=f"Made before training for {made_for}: {fact.basis} The {100 * fact.interval:g} % "
+        key=f"estimated-{quantity}", label=f"{_NOUNS[quantity]}, estimated before training",
+        value=value, unit=unit, method=ESTIMATED, sigma=None, low=low, high=high,
+        basis=f"Made before training for {subject}: {fact.basis} The {100 * fact.interval:g} % "
         f"interval is {ends}. For the {number_text(100 * share, 3)} % of the planned tokens that "
         "were trained.",
         formula="estimate x tokens trained / tokens planned",
@@ -109,14 +113,14 @@ def _estimated(
     )  # fmt: skip
 
 
-def _beside(estimated: Figure, came: Figure, what: str) -> Beside:
-    value = (came.value or 0.0) / estimated.value if estimated.value else None
+def _comparison(estimated: Figure, actual: Figure, quantity: str) -> Comparison:
+    value = (actual.value or 0.0) / estimated.value if estimated.value else None
     ratio = Figure(
-        key=f"{what.casefold()}-over-estimate", label=f"{what}, what came over what was estimated",
+        key=f"{quantity}-over-estimate", label=f"{_NOUNS[quantity]}, actual over estimated",
         value=value, unit="times",
-        method=weakest([estimated.method, came.method]) if value is not None else "missing",
-        sigma=None, basis=f"{came.label} / {estimated.label}.",
-        formula="what came / what was estimated",
-        inputs=(Input.of(came), Input.of(estimated)),
+        method=weakest([estimated.method, actual.method]) if value is not None else "missing",
+        sigma=None, basis=f"{actual.label} / {estimated.label}.",
+        formula="actual / estimated",
+        inputs=(Input.from_figure(actual), Input.from_figure(estimated)),
     )  # fmt: skip
-    return Beside(estimated, came, ratio)
+    return Comparison(estimated, actual, ratio)

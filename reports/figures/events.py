@@ -42,7 +42,7 @@ class DataGap:
     Attributes:
         what: what is missing.
         why: the reason.
-        seq: the record that says so; None where the report found it.
+        seq: the record that states it; None where the report found it.
     """
 
     what: str
@@ -52,12 +52,12 @@ class DataGap:
 
 def events_of(record: RunRecord) -> tuple[Event, ...]:
     """List decisions, gaps, interruptions and segments' beginnings and ends by time."""
-    found = []
+    events = []
     for item in record.facts:
         text = _event_text(item.fact)
         if text is not None:
-            found.append(Event(item.time_ns, item.seq, item.fact.kind, text))
-    return tuple(sorted(found, key=lambda event: (event.time_ns, event.seq)))
+            events.append(Event(item.time_ns, item.seq, item.fact.kind, text))
+    return tuple(sorted(events, key=lambda event: (event.time_ns, event.seq)))
 
 
 def _event_text(fact: Fact) -> str | None:
@@ -83,17 +83,17 @@ def data_gaps(
     by_device: Sequence[Tally],
 ) -> tuple[DataGap, ...]:  # fmt: skip
     """List what the record says that it lacks, then what it shows that it lacks."""
-    stated = [DataGap(i.fact.what, i.fact.why, i.seq) for i in record.of(Incomplete)]
-    if record.broken:
-        stated.insert(
-            0, DataGap("record", f"{record.broken}; `carbon-train runs verify` tells which")
+    gaps = [DataGap(i.fact.what, i.fact.why, i.seq) for i in record.facts_of(Incomplete)]
+    if record.problem:
+        gaps.insert(
+            0, DataGap("record", f"{record.problem}; `carbon-train runs verify` names them")
         )
     if total is None:
-        stated.append(DataGap("energy", "the ledger has no interval of this run"))
-    if not record.of(IntensityUsed):
-        stated.append(DataGap("emissions", "the ledger has no emission factor for this run"))
+        gaps.append(DataGap("energy", "the ledger has no interval of this run"))
+    if not record.facts_of(IntensityUsed):
+        gaps.append(DataGap("emissions", "the ledger has no emission factor for this run"))
     return (
-        *stated,
+        *gaps,
         *(gap for row in by_device for gap in _device_gaps(row)),
         *_segment_gaps(segments),
     )
@@ -103,30 +103,32 @@ def _device_gaps(row: Tally) -> list[DataGap]:
     gaps = []
     seconds = unknown_seconds(row)
     if seconds:
-        why = f"unknown for {duration_text(seconds)}, counted as zero: the sum is a lower bound"
-        gaps.append(DataGap(f"energy of {row.name}", why))
+        reason = f"unknown for {duration_text(seconds)}, counted as zero: the sum is a lower bound"
+        gaps.append(DataGap(f"energy of {row.name}", reason))
     if row.unrecorded_s > CONSIDERABLE_GAP * (row.unrecorded_s + row.recorded_s):
         share = 100 * row.unrecorded_s / (row.unrecorded_s + row.recorded_s)
-        why = f"no interval for {duration_text(row.unrecorded_s)} of the run ({share:.1f} %)"
-        gaps.append(DataGap(f"energy of {row.name}", why))
+        reason = f"no interval for {duration_text(row.unrecorded_s)} of the run ({share:.1f} %)"
+        gaps.append(DataGap(f"energy of {row.name}", reason))
     if row.sigma_mj is None:
         gaps.append(DataGap(f"uncertainty of {row.name}", "no source of its energy is described"))
     return gaps
 
 
 def _segment_gaps(segments: Sequence[Segment]) -> list[DataGap]:
-    gaps, booked_mj = [], 0
+    gaps, recorded_mj = [], 0
     for segment in segments:
         before_mj = segment.energy_before_mj or 0
-        if before_mj > booked_mj:
-            kwh = number_text(kwh_from_mj(before_mj - booked_mj))
-            why = (
-                f"segment {segment.number} knows of {kwh} kWh used before it that this ledger does "
+        if before_mj > recorded_mj:
+            kwh = number_text(kwh_from_mj(before_mj - recorded_mj))
+            reason = (
+                f"segment {segment.number} reports {kwh} kWh used before it that this ledger does "
                 "not have; they are in no total here"
             )
-            gaps.append(DataGap("energy of earlier segments", why))
-        booked_mj += segment.energy_mj
+            gaps.append(DataGap("energy of earlier segments", reason))
+        recorded_mj += segment.energy_mj
         if segment.ended == LOST:
-            why = "it ended without a closing record: what it used after its last interval is lost"
-            gaps.append(DataGap(f"end of segment {segment.number}", why))
+            reason = (
+                "it ended without a closing record: what it used after its last interval is lost"
+            )
+            gaps.append(DataGap(f"end of segment {segment.number}", reason))
     return gaps

@@ -20,7 +20,7 @@ MOST_TERMS = 6
 
 @dataclass(frozen=True, slots=True)
 class FactorUse:
-    """An emission factor with what was booked under it.
+    """An emission factor with the energy that was recorded under it.
 
     Attributes:
         seq: its place in the chain.
@@ -42,7 +42,7 @@ class FactorUse:
 def factor_uses(record: RunRecord, cells: Sequence[Cell]) -> tuple[FactorUse, ...]:
     """Split a run's energy by the emission factor in force, in order of the chain."""
     uses = []
-    for number, item in enumerate(record.of(IntensityUsed)):
+    for number, item in enumerate(record.facts_of(IntensityUsed)):
         energy_mj = sum(cell.energy_mj for cell in cells if cell.factor == number)
         fact = item.fact
         facility_kwh = kwh_from_mj(energy_mj) * fact.pue
@@ -77,8 +77,8 @@ def intensity_input(use: FactorUse) -> Input:
     )  # fmt: skip
 
 
-def sum_text(terms: Iterable[str]) -> str:
+def sum_text(texts: Iterable[str]) -> str:
     """Write a sum; of one with very many terms the first ones and how many follow."""
-    every = list(terms)
-    more = f" + {len(every) - MOST_TERMS} more terms" if len(every) > MOST_TERMS else ""
-    return " + ".join(every[:MOST_TERMS]) + more
+    terms = list(texts)
+    suffix = f" + {len(terms) - MOST_TERMS} more terms" if len(terms) > MOST_TERMS else ""
+    return " + ".join(terms[:MOST_TERMS]) + suffix

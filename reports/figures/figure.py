@@ -21,8 +21,8 @@ def weakest(methods: Iterable[str]) -> str:
     What the operator states of their own site (``as given``) counts as an estimate; a word that
     is not known counts as an assumption.
     """
-    found = max(methods, key=lambda method: _WEAKNESS.get(method, 2), default=MISSING)
-    rank = _WEAKNESS.get(found, 2)
+    weakest_method = max(methods, key=lambda method: _WEAKNESS.get(method, 2), default=MISSING)
+    rank = _WEAKNESS.get(weakest_method, 2)
     return (MEASURED, ESTIMATED, ASSUMED, UNKNOWN, MISSING)[rank]
 
 
@@ -36,9 +36,9 @@ class Input:
         unit: its unit; empty for a bare number.
         method: how it is known.
         figure: key of the figure that it is, where it is one.
-        record: number of the ledger's record that it stands in, where it is one of one record.
+        record: number of the ledger's record that states it, where a single record does.
         factor_id: of an emission factor: zone, accounting and vintage.
-        source: who says so.
+        source: who publishes it.
         vintage: of which year or edition.
     """
 
@@ -53,7 +53,7 @@ class Input:
     vintage: str = ""
 
     @classmethod
-    def of(cls, figure: Figure) -> Input:
+    def from_figure(cls, figure: Figure) -> Input:
         """Take another figure as an input."""
         return cls(
             name=figure.label, value=figure.value, unit=figure.unit, method=figure.method,
@@ -73,8 +73,8 @@ class Figure:
         method: ``measured``, ``estimated``, ``assumed``, ``unknown`` or ``missing``.
         sigma: one standard deviation; 0 for a count that is exact, None where not known.
         basis: how it is made, in words: formula, inputs, factor, source, vintage.
-        low: the least that it may be, where a range is known rather than a spread.
-        high: the most.
+        low: the lower end, where a range is known rather than a standard deviation.
+        high: the upper end.
         formula: how it is made from ``inputs``.
         inputs: what it is made from.
     """
@@ -92,10 +92,10 @@ class Figure:
     inputs: tuple[Input, ...] = ()
 
     @classmethod
-    def missing(cls, key: str, label: str, unit: str, why: str) -> Figure:
-        """Make a figure that cannot be told, with the reason."""
+    def missing(cls, key: str, label: str, unit: str, reason: str) -> Figure:
+        """Make a figure whose value is missing, with the reason."""
         return cls(
-            key=key, label=label, value=None, unit=unit, method=MISSING, sigma=None, basis=why
+            key=key, label=label, value=None, unit=unit, method=MISSING, sigma=None, basis=reason
         )
 
     @classmethod

@@ -1,7 +1,7 @@
-"""What the run's plan expected against what came, and what it saved against running at once.
+"""Emissions that a plan expected, compared with the actual ones, and what the plan has saved.
 
-Savings stand in a box of their own: they are held against a case that did not happen, and are
-never subtracted from emissions.
+A saving is reported apart: it is relative to a case that did not happen, and is never subtracted
+from emissions.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from carbon_trainer.reports.figures.text import duration_text, number_text, time
 from carbon_trainer.reports.record.run_record import RunRecord
 
 PLAN = "plan"
-"""What the decision is called that states the first plan."""
+"""The name of the decision that records the first plan."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """A plan and what came of it, from the plan's making on.
+class PlanComparison:
+    """A plan, compared with the run since the plan was made.
 
     Attributes:
-        made_ns: when the plan was made.
-        planned: what it expected to emit.
-        actual: what was emitted since.
-        at_once: what running at once would have emitted.
+        plan_made_ns: when the plan was made.
+        planned: emissions that it expected.
+        actual: emissions since then.
+        at_once: emissions that running at once would have had.
         saving: the difference of the two.
-        planned_finish_ns: when it expected to be done.
-        counterfactual: what the saving is held against, a sentence.
+        planned_finish_ns: when it expected to be finished.
+        counterfactual: what the saving is relative to, a sentence.
     """
 
-    made_ns: int
+    plan_made_ns: int
     planned: Figure
     actual: Figure
     at_once: Figure
@@ -44,21 +44,25 @@ class Outcome:
     planned_finish_ns: int
     counterfactual: str
 
+    def figures(self) -> tuple[Figure, ...]:
+        """Return all of its figures."""
+        return self.planned, self.actual, self.at_once, self.saving
 
-def outcome_of(
+
+def plan_comparison_of(
     record: RunRecord, series: EnergySeries | None, uses: Sequence[FactorUse], emissions: Figure
-) -> Outcome | None:
-    """Hold the run's first plan against what came; None where it had no plan."""
-    plans = [item for item in record.of(Decision) if item.fact.decision == PLAN]
+) -> PlanComparison | None:
+    """Compare the run's first plan with the run; None where it had no plan."""
+    plans = [item for item in record.facts_of(Decision) if item.fact.decision == PLAN]
     if not plans or series is None or emissions.value is None or not uses:
         return None
-    seq, told = plans[0].seq, plans[0].fact.figures
-    made_ns = int(told["made_ns"])
-    before_kg = _emitted_until(series, made_ns)
+    seq, plan = plans[0].seq, plans[0].fact.figures
+    plan_made_ns = int(plan["made_ns"])
+    before_kg = _emitted_until(series, plan_made_ns)
     planned = _figure(
         "planned-emissions",
         "Emissions expected by the plan",
-        float(told["planned_kgco2e"]),
+        float(plan["planned_kgco2e"]),
         seq,
         "By the plan's powers and the forecast that it was made with.",
     )
@@ -70,12 +74,12 @@ def outcome_of(
         "Emissions less those until the plan was made.",
         emissions.relative,
     )
-    at_once_kg, how = _at_once_kg(record, told, uses)
-    hours = (int(told["at_once_finish_ns"]) - int(told["at_once_start_ns"])) / 1e9
+    at_once_kg, intensity_text = _at_once_kg(record, plan, uses)
+    at_once_s = (int(plan["at_once_finish_ns"]) - int(plan["at_once_start_ns"])) / 1e9
     counterfactual = (
-        f"the same work begun at {time_text(int(told['at_once_start_ns']))} without waiting, at "
-        f"full power ({number_text(float(told['at_once_kwh']))} kWh in {duration_text(hours)}), "
-        f"{how}"
+        f"the same work started at {time_text(int(plan['at_once_start_ns']))} without waiting, at "
+        f"full power ({number_text(float(plan['at_once_kwh']))} kWh in "
+        f"{duration_text(at_once_s)}), {intensity_text}"
     )
     at_once = _figure(
         "at-once-emissions",
@@ -90,10 +94,10 @@ def outcome_of(
         basis=f"Emissions of {counterfactual}, less what was emitted since. An estimate: one of "
         "the two did not happen. It is subtracted from nothing.",
         formula="emissions of running at once - emissions since the plan was made",
-        inputs=(Input.of(at_once), Input.of(actual)),
+        inputs=(Input.from_figure(at_once), Input.from_figure(actual)),
     )  # fmt: skip
-    finish_ns = int(told["planned_finish_ns"])
-    return Outcome(made_ns, planned, actual, at_once, saving, finish_ns, counterfactual)
+    finish_ns = int(plan["planned_finish_ns"])
+    return PlanComparison(plan_made_ns, planned, actual, at_once, saving, finish_ns, counterfactual)
 
 
 def _figure(
@@ -115,17 +119,21 @@ def _emitted_until(series: EnergySeries, time_ns: int) -> float:
 
 
 def _at_once_kg(
-    record: RunRecord, told: dict[str, float], uses: Sequence[FactorUse]
+    record: RunRecord, plan: dict[str, float], uses: Sequence[FactorUse]
 ) -> tuple[float, str]:
-    """Spread the energy of running at once over the intensities that were recorded since."""
-    start_ns, end_ns = int(told["at_once_start_ns"]), int(told["at_once_finish_ns"])
-    stamps = [item.time_ns for item in record.of(IntensityUsed)]
-    last_known = max(stamps, default=0)
-    if len(stamps) < 2 or end_ns <= start_ns or last_known < end_ns - 2 * 3600 * 10**9:
-        return float(told["at_once_kgco2e"]), "at the intensities that were forecast"
+    """Spread the energy of running at once over the intensities that were recorded since.
+
+    Where they do not reach to two hours before its end, the forecast that the plan was made with
+    stands in: a mean over a part of the hours would be that of other weather.
+    """
+    start_ns, end_ns = int(plan["at_once_start_ns"]), int(plan["at_once_finish_ns"])
+    stamps = [item.time_ns for item in record.facts_of(IntensityUsed)]
+    last_ns = max(stamps, default=0)
+    if len(stamps) < 2 or end_ns <= start_ns or last_ns < end_ns - 2 * 3600 * 10**9:
+        return float(plan["at_once_kgco2e"]), "at the intensities that were forecast"
     edges = np.clip(np.array([*stamps[1:], end_ns], dtype=np.int64), start_ns, end_ns)
     begins = np.clip(np.append(start_ns, edges[:-1]), start_ns, end_ns)
     values = np.array([use.fact.intensity_gco2e_per_kwh for use in uses])
     mean = float(np.sum((edges - begins) * values) / (end_ns - start_ns))
-    kilograms = float(told["at_once_kwh"]) * mean / 1000
+    kilograms = float(plan["at_once_kwh"]) * mean / 1000
     return kilograms, "at the intensities that were recorded for those hours"

@@ -20,11 +20,14 @@ from carbon_trainer.reports.figures.energy import (
     lost_figure,
     total_figure,
 )
-from carbon_trainer.reports.figures.estimate_comparison import Foretold, foretold_of
+from carbon_trainer.reports.figures.estimate_comparison import (
+    EstimateComparison,
+    estimate_comparison_of,
+)
 from carbon_trainer.reports.figures.events import DataGap, Event, data_gaps, events_of
 from carbon_trainer.reports.figures.factors import FactorUse, factor_uses
 from carbon_trainer.reports.figures.figure import Figure
-from carbon_trainer.reports.figures.plan_comparison import Outcome, outcome_of
+from carbon_trainer.reports.figures.plan_comparison import PlanComparison, plan_comparison_of
 from carbon_trainer.reports.figures.scope2 import InstrumentUse, instrument_uses, market_figure
 from carbon_trainer.reports.figures.series import (
     EnergySeries,
@@ -94,8 +97,8 @@ class RunFigures:
         factors: emission factors with their use.
         budgets: the budgets that were set last.
         instruments: contractual instruments with what they cover.
-        outcome: the plan against what came; None where there was no plan.
-        foretold: what was estimated before the run beside what it took; None where nothing was.
+        plan_comparison: the plan and the actual emissions; None where there was no plan.
+        estimate_comparison: the estimate and the actual figures; None where there was none.
         communication: what ranks spent on it; None where no step was watched.
         boundary: whose machines the run was on; None where that is not stated.
         corrections: what was corrected afterwards; every figure here has it in.
@@ -142,8 +145,8 @@ class RunFigures:
     coverage: Figure
     lost_energy: Figure
     instruments: tuple[InstrumentUse, ...]
-    outcome: Outcome | None
-    foretold: Foretold | None
+    plan_comparison: PlanComparison | None
+    estimate_comparison: EstimateComparison | None
     communication: Communication | None
     boundary: BoundaryStated | None
     corrections: tuple[Correction, ...]
@@ -171,11 +174,10 @@ class RunFigures:
         if self.communication is not None:
             yield from self.communication.figures()
         yield from (self.train_loss, self.validation_loss, self.perplexity)
-        if self.outcome is not None:
-            told = self.outcome
-            yield from (told.planned, told.actual, told.at_once, told.saving)
-        if self.foretold is not None:
-            yield from self.foretold.figures()
+        if self.plan_comparison is not None:
+            yield from self.plan_comparison.figures()
+        if self.estimate_comparison is not None:
+            yield from self.estimate_comparison.figures()
 
 
 def run_figures(ledger: Ledger, run_id: str) -> RunFigures:
@@ -219,7 +221,7 @@ def figures_of(record: RunRecord) -> RunFigures:
         status=OPEN if is_open else segments[-1].ended,
         reason=segments[-1].reason if segments else "the opening record is missing",
         started_ns=segments[0].start_ns if segments else None,
-        ended_ns=segments[-1].end_ns if segments else record.written_ns,
+        ended_ns=segments[-1].end_ns if segments else record.last_event_ns,
         segments=segments,
         intervals=len(record.intervals),
         total=total,
@@ -250,8 +252,8 @@ def figures_of(record: RunRecord) -> RunFigures:
         coverage=coverage_figure(total),
         lost_energy=lost_figure(segments),
         instruments=instruments,
-        outcome=outcome_of(record, series, factors, emissions),
-        foretold=foretold_of(record, active, facility, work["tokens"]),
+        plan_comparison=plan_comparison_of(record, series, factors, emissions),
+        estimate_comparison=estimate_comparison_of(record, active, facility, work["tokens"]),
         communication=communication_of(record, unordered, segments),
         boundary=record.last(BoundaryStated),
         corrections=record.corrections,
@@ -268,8 +270,8 @@ def _cuts(
     """Cut the same energy by component, by device and by phase."""
     by_component: dict[tuple[str, str], float] = {}
     for (component, _), seconds in unrecorded.items():
-        at = (component, component)
-        by_component[at] = by_component.get(at, 0.0) + seconds
+        key = (component, component)
+        by_component[key] = by_component.get(key, 0.0) + seconds
     return (
         tallies(cells, lambda cell: (cell.component, cell.component), by_component),
         tallies(cells, lambda cell: (cell.component, cell.device), unrecorded),
@@ -292,13 +294,13 @@ def _budgets(
 ) -> tuple[BudgetUse, ...]:
     no_cost = Figure.missing("cost", "Cost of electricity", "", "No price is on record.")
     currency = str(config.get("currency", ""))
-    wanted = (
+    limits = (
         ("budget_kwh", "kWh", facility),
         ("budget_kgco2e", "kgCO2e", emissions),
         ("budget_cost", currency, cost or no_cost),
     )
     return tuple(
         BudgetUse(setting, float(config[setting]), unit, figure)
-        for setting, unit, figure in wanted
+        for setting, unit, figure in limits
         if config.get(setting)
     )

@@ -44,29 +44,29 @@ class InstrumentUse:
 
 def instrument_uses(record: RunRecord, facility: Figure) -> tuple[InstrumentUse, ...]:
     """Lay instruments over a run's electricity in the order of their records, then the mix."""
-    held = [(item.seq, item.fact) for item in record.of(InstrumentHeld)]
-    return lay(held, facility.value or 0.0)
+    instruments = [(item.seq, item.fact) for item in record.facts_of(InstrumentHeld)]
+    return allocate(instruments, facility.value or 0.0)
 
 
-def lay(
-    held: Iterable[tuple[int, InstrumentHeld]], facility_kwh: float
+def allocate(
+    instruments: Iterable[tuple[int, InstrumentHeld]], facility_kwh: float
 ) -> tuple[InstrumentUse, ...]:
     """Lay instruments (with their records' numbers) over some electricity."""
-    left_kwh = facility_kwh
+    remaining_kwh = facility_kwh
     uses = []
-    for seq, fact in sorted(held, key=lambda one: one[1].instrument == RESIDUAL):
-        most = math.inf if fact.energy_kwh is None else fact.energy_kwh
-        covered = min(left_kwh, most)
-        left_kwh -= covered
-        kilograms = covered * fact.rate_gco2e_per_kwh / 1000
-        uses.append(InstrumentUse(seq, fact, covered, kilograms))
+    for seq, fact in sorted(instruments, key=lambda numbered: numbered[1].instrument == RESIDUAL):
+        limit_kwh = math.inf if fact.energy_kwh is None else fact.energy_kwh
+        covered_kwh = min(remaining_kwh, limit_kwh)
+        remaining_kwh -= covered_kwh
+        kilograms = covered_kwh * fact.rate_gco2e_per_kwh / 1000
+        uses.append(InstrumentUse(seq, fact, covered_kwh, kilograms))
     return tuple(uses)
 
 
 def market_figure(
     location: Figure, facility: Figure, uses: Sequence[InstrumentUse], *, marginal: bool
 ) -> Figure:
-    """The market-based total; without any instrument it is the location-based one, and says so.
+    """The market-based total; without any instrument it equals the location-based one.
 
     Args:
         location: the location-based figure.
@@ -79,11 +79,11 @@ def market_figure(
     if facility.value is None or location.value is None:
         return Figure.missing(key, label, "kgCO2e", location.basis or facility.basis)
     if marginal:
-        why = "The factor is marginal: it is for scheduling and belongs in no inventory."
-        return Figure.missing(key, label, "kgCO2e", why)
+        reason = "The factor is marginal: it is for scheduling and belongs in no inventory."
+        return Figure.missing(key, label, "kgCO2e", reason)
     covered_kwh = math.fsum(use.covered_kwh for use in uses)
-    share_left = 1 - covered_kwh / facility.value if facility.value else 0.0
-    rest_kg = location.value * share_left
+    uncovered_share = 1 - covered_kwh / facility.value if facility.value else 0.0
+    uncovered_kg = location.value * uncovered_share
     if not uses:
         basis = (
             "Same as location-based: no contractual instruments and no residual mix are on record, "
@@ -91,20 +91,23 @@ def market_figure(
         )
     else:
         terms = " + ".join(_term(use) for use in uses)
-        basis = f"Instruments with evidence: {terms}; the rest, {share_left:.1%} of the energy, by "
-        basis += "the grid's average factor. Instruments carry no uncertainty of their own."
-    from_energy = None
+        basis = (
+            f"Instruments with evidence: {terms}; the rest, {uncovered_share:.1%} of the energy, "
+            "by the grid's average factor. Instruments carry no uncertainty of their own."
+        )
+    sigma_covered_kg = None
     if facility.relative is not None:
-        from_energy = facility.relative * math.fsum(use.emissions_kgco2e for use in uses)
-    from_rest = None if location.relative is None else location.relative * rest_kg
+        sigma_covered_kg = facility.relative * math.fsum(use.emissions_kgco2e for use in uses)
+    sigma_uncovered_kg = None if location.relative is None else location.relative * uncovered_kg
     return Figure(
-        key=key, label=label, value=math.fsum([*(u.emissions_kgco2e for u in uses), rest_kg]),
-        unit="kgCO2e", method=weakest([location.method, facility.method]) if share_left > 0
-        else facility.method, sigma=root_sum_square([from_energy, from_rest]), basis=basis,
+        key=key, label=label, value=math.fsum([*(u.emissions_kgco2e for u in uses), uncovered_kg]),
+        unit="kgCO2e", method=weakest([location.method, facility.method]) if uncovered_share > 0
+        else facility.method,
+        sigma=root_sum_square([sigma_covered_kg, sigma_uncovered_kg]), basis=basis,
         formula="sum of covered energy x rate / 1000 + share left x location-based emissions",
         inputs=(
-            *(part for use in uses for part in _inputs(use)), Input.of(facility),
-            Input(name="share left", value=share_left), Input.of(location),
+            *(part for use in uses for part in _inputs(use)), Input.from_figure(facility),
+            Input(name="share left", value=uncovered_share), Input.from_figure(location),
         ),
     )  # fmt: skip
 

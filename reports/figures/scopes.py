@@ -1,4 +1,4 @@
-"""Which scope of the GHG Protocol a run's emissions fall in, as whoever reports it has stated.
+"""Which scope of the GHG Protocol a run's emissions fall in, as its operator has stated.
 
 Corporate Standard and Scope 3 Standard: electricity for own machines is scope 2; a bought cloud's
 is scope 3, category 1; a leased place's is scope 3, category 8. It is stated by the operator and

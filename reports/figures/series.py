@@ -30,7 +30,7 @@ _WIDTHS_S = (
 
 @dataclass(frozen=True)
 class Timeline:
-    """Recorded time: spans of it, and how much of it came before each.
+    """Recorded time: spans of it, and how much of it lies before each.
 
     Attributes:
         begins_ns: where each span begins (ns, UTC), rising.
@@ -54,9 +54,9 @@ class Timeline:
 
     def recorded(self, time_ns: Ints) -> Ints:
         """Turn instants into recorded time since the start, ns."""
-        at = np.maximum(np.searchsorted(self.begins_ns, time_ns, side="right") - 1, 0)
-        within = np.minimum(time_ns, self.ends_ns[at]) - self.begins_ns[at]
-        return np.asarray(self.before_ns[at] + np.maximum(within, 0), dtype=np.int64)
+        span = np.maximum(np.searchsorted(self.begins_ns, time_ns, side="right") - 1, 0)
+        elapsed_ns = np.minimum(time_ns, self.ends_ns[span]) - self.begins_ns[span]
+        return np.asarray(self.before_ns[span] + np.maximum(elapsed_ns, 0), dtype=np.int64)
 
     @property
     def pauses(self) -> list[tuple[float, float]]:
@@ -73,15 +73,17 @@ def timeline_of(record: RunRecord, segments: Sequence[Segment]) -> Timeline:
     )
     ends = np.append(record.intervals["end_ns"].to_numpy(np.int64), [s.end_ns for s in segments])
     order = np.argsort(starts, kind="stable")
-    starts, reach = starts[order], np.maximum.accumulate(ends[order])
+    starts, latest_end = starts[order], np.maximum.accumulate(ends[order])
     if not len(starts):
-        nothing = np.zeros(0, dtype=np.int64)
-        return Timeline(nothing, nothing, nothing)
-    new = np.flatnonzero(starts[1:] > reach[:-1] + SHORTEST_CUT_NS) + 1
-    begins = starts[np.append(0, new)]
-    finals = reach[np.append(new - 1, len(reach) - 1)]
-    before = np.cumsum(np.append(0, (finals - begins)[:-1]))
-    return Timeline(begins.astype(np.int64), finals.astype(np.int64), before.astype(np.int64))
+        empty = np.zeros(0, dtype=np.int64)
+        return Timeline(empty, empty, empty)
+    first_of_span = np.flatnonzero(starts[1:] > latest_end[:-1] + SHORTEST_CUT_NS) + 1
+    span_starts = starts[np.append(0, first_of_span)]
+    span_ends = latest_end[np.append(first_of_span - 1, len(latest_end) - 1)]
+    before = np.cumsum(np.append(0, (span_ends - span_starts)[:-1]))
+    return Timeline(
+        span_starts.astype(np.int64), span_ends.astype(np.int64), before.astype(np.int64)
+    )
 
 
 @dataclass(frozen=True)
@@ -144,20 +146,20 @@ def energy_series(
     width_ns = _width_ns(timeline.total_ns)
     bins = -(-timeline.total_ns // width_ns)
     row, bin_of, share, covered_ns = _pieces(frame, timeline, width_ns, bins)
-    spread = _Spread(
+    spread = _BinnedEnergy(
         bins, bin_of, cell_of[row], share * frame["energy_mj"].to_numpy(np.float64)[row]
     )
     variance = share * frame["sigma_mj"].to_numpy(np.float64)[row] ** 2
     components = tuple(dict.fromkeys(cell.component for cell in cells))
-    factors = [item.fact for item in record.of(IntensityUsed)]
+    factors = [item.fact for item in record.facts_of(IntensityUsed)]
     to_kwh = np.full(len(cells), 1 / MJ_PER_KWH)
-    energy = np.array([spread.sum(_is(cells, name)) for name in components])
+    energy = np.array([spread.sum(_is_component(cells, name)) for name in components])
     emissions = sigma_e = None
     if factors:
         to_kg = np.array([kg_per_mj(factors[cell.factor]) for cell in cells])
         emissions = _cumulative(spread.sum(to_kg))
         by_factor = [
-            _cumulative(spread.sum(to_kg * _of_factor(cells, n))) * f.uncertainty
+            _cumulative(spread.sum(to_kg * _has_factor(cells, n))) * f.uncertainty
             for n, f in enumerate(factors)
         ]
         sigma_e = spread.sigma(cells, components, to_kg, variance, sum(by_factor))
@@ -180,7 +182,7 @@ def kg_per_mj(factor: IntensityUsed) -> float:
 
 
 @dataclass(frozen=True)
-class _Spread:
+class _BinnedEnergy:
     """Pieces of intervals, each within one bin."""
 
     bins: int
@@ -204,7 +206,7 @@ class _Spread:
         squares = weight[self.cell_of] ** 2 * variance
         total = _cumulative(_per_bin(self.bin_of, squares, self.bins))
         for name in components:
-            total = total + _cumulative(self.sum(gain * _is(cells, name))) ** 2
+            total = total + _cumulative(self.sum(gain * _is_component(cells, name))) ** 2
         return np.asarray(np.sqrt(total + np.square(common)), dtype=np.float64)
 
 
@@ -231,8 +233,8 @@ def _pieces(
 def _covered_s(frame: pd.DataFrame, row: Ints, bin_of: Ints, piece_ns: Ints, bins: int) -> Floats:
     """Seconds of each bin that the best covered device has intervals for."""
     codes, devices = pd.factorize(frame["device"])
-    at = codes[row] * bins + bin_of
-    seconds = _per_bin(at, piece_ns / 1e9, bins * len(devices))
+    device_bin = codes[row] * bins + bin_of
+    seconds = _per_bin(device_bin, piece_ns / 1e9, bins * len(devices))
     return np.asarray(seconds.reshape(len(devices), bins).max(axis=0), dtype=np.float64)
 
 
@@ -252,11 +254,11 @@ def _cumulative(per_bin: Floats) -> Floats:
     return np.concatenate(([0.0], np.cumsum(per_bin)))
 
 
-def _is(cells: Sequence[Cell], component: str) -> Floats:
+def _is_component(cells: Sequence[Cell], component: str) -> Floats:
     return np.array([cell.component == component for cell in cells], dtype=np.float64)
 
 
-def _of_factor(cells: Sequence[Cell], number: int) -> Floats:
+def _has_factor(cells: Sequence[Cell], number: int) -> Floats:
     return np.array([cell.factor == number for cell in cells], dtype=np.float64)
 
 
@@ -279,15 +281,17 @@ class LossSeries:
 
 def loss_series(record: RunRecord, energy: EnergySeries | None) -> LossSeries | None:
     """Place a run's losses on its energy; None where it has neither."""
-    progress = [item.fact for item in record.of(Progress)]
+    progress = [item.fact for item in record.facts_of(Progress)]
     if energy is None or all(p.loss is None and p.validation_loss is None for p in progress):
         return None
     times = np.array([p.time_ns for p in progress], dtype=np.int64)
     at_s = energy.timeline.recorded(times) / 1e9
-    kwh = np.interp(at_s, energy.edges_s, energy.energy_kwh)
+    energy_kwh = np.interp(at_s, energy.edges_s, energy.energy_kwh)
     loss = np.array([np.nan if p.loss is None else p.loss for p in progress])
     validation = np.array(
         [np.nan if p.validation_loss is None else p.validation_loss for p in progress]
     )
-    has, has_validation = ~np.isnan(loss), ~np.isnan(validation)
-    return LossSeries(kwh[has], loss[has], kwh[has_validation], validation[has_validation])
+    has_loss, has_validation = ~np.isnan(loss), ~np.isnan(validation)
+    return LossSeries(
+        energy_kwh[has_loss], loss[has_loss], energy_kwh[has_validation], validation[has_validation]
+    )

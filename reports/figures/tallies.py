@@ -37,7 +37,7 @@ _KEYS = ("component", "device", "phase", "method", "segment", "factor", "machine
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """All intervals that agree in everything that a report tells apart, added up.
+    """All intervals that agree in everything that a report distinguishes, added up.
 
     Attributes:
         segment: number of the segment, from 0; likewise ``factor``; -1 where there is none.
@@ -77,20 +77,20 @@ def energy_cells(record: RunRecord, segments: Sequence[Segment]) -> tuple[list[C
     cell_of = _cell_numbers(frame)
     sums = _sums(frame, cell_of, segments)
     first = frame.loc[~pd.Series(cell_of).duplicated().to_numpy(), list(_KEYS)]
-    known = [source_uncertainties(item.fact) for item in record.of(MachineDescribed)]
+    uncertainties = [source_uncertainties(item.fact) for item in record.facts_of(MachineDescribed)]
     cells = []
     for keys, row in zip(first.to_dict("records"), sums.to_dict("records"), strict=True):
         machine = int(keys["machine"])
-        at = (str(keys["component"]), str(keys["device"]))
+        device_key = (str(keys["component"]), str(keys["device"]))
         cells.append(
             Cell(
-                component=at[0],
-                device=at[1],
+                component=device_key[0],
+                device=device_key[1],
                 phase=str(keys["phase"]),
                 method=str(keys["method"]),
                 segment=int(keys["segment"]),
                 factor=int(keys["factor"]),
-                uncertainty=known[machine].get(at) if machine >= 0 else None,
+                uncertainty=uncertainties[machine].get(device_key) if machine >= 0 else None,
                 energy_mj=int(row["energy_mj"]),
                 timing_var=float(row["timing_var"]),
                 seconds=float(row["ns"]) / 1e9,
@@ -129,11 +129,11 @@ def _sums(frame: pd.DataFrame, cell_of: Ints, segments: Sequence[Segment]) -> pd
 
 def source_uncertainties(machine: MachineDescribed) -> dict[tuple[str, str], float]:
     """Return the gain error of each (component, device); of several sources the largest."""
-    known: dict[tuple[str, str], float] = {}
+    uncertainties: dict[tuple[str, str], float] = {}
     for source in machine.sources:
-        at = (str(source["component"]), str(source["device"]))
-        known[at] = max(known.get(at, 0.0), float(source["uncertainty"]))
-    return known
+        key = (str(source["component"]), str(source["device"]))
+        uncertainties[key] = max(uncertainties.get(key, 0.0), float(source["uncertainty"]))
+    return uncertainties
 
 
 def energy_sigma_mj(
@@ -146,7 +146,7 @@ def energy_sigma_mj(
         weight: what each cell's energy is multiplied with, e.g. PUE x intensity.
 
     Returns:
-        None where a cell's source does not tell its uncertainty.
+        None where a cell's source has no stated uncertainty.
     """
     gains: dict[str, float] = {}
     timing_var = 0.0
@@ -224,8 +224,13 @@ def tallies(
     for cell in cells:
         groups.setdefault(key(cell), []).append(cell)
     return tuple(
-        tally(at[1], group, component=at[0], unrecorded_s=(unrecorded or {}).get(at, 0.0))
-        for at, group in groups.items()
+        tally(
+            name_key[1],
+            group,
+            component=name_key[0],
+            unrecorded_s=(unrecorded or {}).get(name_key, 0.0),
+        )
+        for name_key, group in groups.items()
     )
 
 
@@ -245,10 +250,10 @@ def unrecorded_seconds(
     """
     covered: dict[tuple[int, str, str], float] = {}
     for cell in cells:
-        at = (cell.segment, cell.component, cell.device)
-        covered[at] = covered.get(at, 0.0) + cell.covered_s
+        key = (cell.segment, cell.component, cell.device)
+        covered[key] = covered.get(key, 0.0) + cell.covered_s
     begins = [start.seq for start in record.starts]
-    for item in record.of(MachineDescribed):
+    for item in record.facts_of(MachineDescribed):
         segment = max(0, int(np.searchsorted(begins, item.seq, side="right")) - 1)
         for component, device in source_uncertainties(item.fact):
             covered.setdefault((segment, component, device), 0.0)

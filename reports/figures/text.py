@@ -105,11 +105,11 @@ def duration_text(seconds: float) -> str:
     """Write a length of time: ``2 d 3 h``, ``3 min 12 s``, ``8.4 s``."""
     if seconds < 60:
         return f"{number_text(seconds, 3)} s"
-    whole = round(seconds)
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, rest = divmod(rest, 60)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    total_s = round(seconds)
+    days, remainder = divmod(total_s, 86_400)
+    hours, remainder = divmod(remainder, 3_600)
+    minutes, remainder = divmod(remainder, 60)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (remainder, "s")]
     first = next(i for i, (count, _) in enumerate(parts) if count)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
 

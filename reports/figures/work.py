@@ -26,10 +26,10 @@ from carbon_trainer.reports.record.segments import Segment
 def time_figures(segments: Sequence[Segment], *, is_open: bool) -> tuple[Figure, Figure]:
     """Wall time from the first start to the last end, and the part of it in segments."""
     if not segments:
-        why = "The ledger does not say when the run was opened."
+        reason = "The ledger does not say when the run was opened."
         return (
-            Figure.missing("duration", "Duration", "s", why),
-            Figure.missing("active-time", "Active time", "s", why),
+            Figure.missing("duration", "Duration", "s", reason),
+            Figure.missing("active-time", "Active time", "s", reason),
         )
     until = "the last record (the run is open)" if is_open else "the last closing record"
     if segments[-1].was_killed and not is_open:
@@ -46,19 +46,19 @@ def time_figures(segments: Sequence[Segment], *, is_open: bool) -> tuple[Figure,
 
 def work_figures(record: RunRecord, energy: Figure) -> dict[str, Figure]:
     """Steps, tokens and what they took."""
-    known = [item.fact for item in record.facts if isinstance(item.fact, Progress | RunClosed)]
-    if not known:
-        why = "The ledger has no progress of this run."
-        steps = Figure.missing("steps", "Optimizer steps", "steps", why)
-        tokens = Figure.missing("tokens", "Tokens", "tokens", why)
+    progress = [item.fact for item in record.facts if isinstance(item.fact, Progress | RunClosed)]
+    if not progress:
+        reason = "The ledger has no progress of this run."
+        steps = Figure.missing("steps", "Optimizer steps", "steps", reason)
+        tokens = Figure.missing("tokens", "Tokens", "tokens", reason)
     else:
-        basis = f"Cumulative count in the last {known[-1].kind} record; counted, exact."
-        steps = Figure.exact("steps", "Optimizer steps", known[-1].step, "steps", basis)
-        tokens = Figure.exact("tokens", "Tokens", known[-1].tokens, "tokens", basis)
+        basis = f"Cumulative count in the last {progress[-1].kind} record; counted, exact."
+        steps = Figure.exact("steps", "Optimizer steps", progress[-1].step, "steps", basis)
+        tokens = Figure.exact("tokens", "Tokens", progress[-1].tokens, "tokens", basis)
         corpus = record.last(CorpusDescribed)
         if corpus is not None and corpus.rows is not None:
             tokens = replace(tokens, basis=f"{basis} {ROWS_BASIS}")
-            if _processes(record) > 1:
+            if _process_count(record) > 1:
                 tokens = replace(tokens, method=ESTIMATED, sigma=None)
     return {"steps": steps, "tokens": tokens, **_token_ratios(tokens, energy)}
 
@@ -69,8 +69,8 @@ ROWS_BASIS = (
 )
 
 
-def _processes(record: RunRecord) -> int:
-    """Return how many processes the run was told to have; those of a launcher are not on record."""
+def _process_count(record: RunRecord) -> int:
+    """Return how many processes the settings ask for; those of a launcher are not on record."""
     opened = record.last(RunOpened)
     config = {} if opened is None else opened.config
     return int(config.get("devices") or 1) * int(config.get("nodes") or 1)
@@ -86,8 +86,8 @@ def _token_ratios(tokens: Figure, energy: Figure) -> dict[str, Figure]:
         ),
     }
     if not tokens.value or not energy.value:
-        why = "There are no tokens or no energy on record to divide."
-        return {name: Figure.missing(*label, why) for name, label in labels.items()}
+        reason = "There are no tokens or no energy on record to divide."
+        return {name: Figure.missing(*label, reason) for name, label in labels.items()}
     basis = (
         "Energy of the machines (before PUE), all phases and repeated steps included, and tokens "
         "trained: {}. Relative uncertainty: the energy's."
@@ -103,7 +103,7 @@ def _token_ratios(tokens: Figure, energy: Figure) -> dict[str, Figure]:
         figures[name] = Figure(
             key=key, label=label, value=value, unit=unit, method=energy.method, sigma=sigma,
             basis=basis.format(formula), formula=formula,
-            inputs=(Input.of(tokens), Input.of(energy)),
+            inputs=(Input.from_figure(tokens), Input.from_figure(energy)),
         )  # fmt: skip
     return figures
 
@@ -112,35 +112,38 @@ def power_figures(
     energy: Figure, active: Figure, series: EnergySeries | None
 ) -> tuple[Figure, Figure]:
     """Mean power over the active time, and the highest of a bin."""
-    why = "There is no energy or no time on record."
-    mean = Figure.missing("mean-power", "Mean power", "W", why)
-    peak = Figure.missing("peak-power", "Peak power", "W", why)
+    reason = "There is no energy or no time on record."
+    mean = Figure.missing("mean-power", "Mean power", "W", reason)
+    peak = Figure.missing("peak-power", "Peak power", "W", reason)
     if energy.value is not None and active.value:
         watts = energy.value * 3.6e6 / active.value
         basis = "Energy of the machines (before PUE) / active time; 1 kWh = 3,600,000 J."
-        formula, inputs = "energy x 3600000 / active time", (Input.of(energy), Input.of(active))
-        mean = replace(_like(energy, mean, watts, basis), formula=formula, inputs=inputs)
+        formula, inputs = (
+            "energy x 3600000 / active time",
+            (Input.from_figure(energy), Input.from_figure(active)),
+        )
+        mean = replace(_with_value(energy, mean, watts, basis), formula=formula, inputs=inputs)
     if series is not None and series.peak_w is not None:
         basis = (
             f"Highest mean power of all devices together over {number_text(series.width_s)} s of "
             "recorded time, before PUE. Relative uncertainty: the energy's; shorter peaks are "
             "not resolved."
         )
-        peak = _like(energy, peak, series.peak_w, basis)
+        peak = _with_value(energy, peak, series.peak_w, basis)
     return mean, peak
 
 
-def _like(energy: Figure, shape: Figure, value: float, basis: str) -> Figure:
+def _with_value(energy: Figure, template: Figure, value: float, basis: str) -> Figure:
     sigma = None if energy.relative is None else value * energy.relative
     return Figure(
-        key=shape.key, label=shape.label, value=value, unit=shape.unit, method=energy.method,
-        sigma=sigma, basis=basis,
+        key=template.key, label=template.label, value=value, unit=template.unit,
+        method=energy.method, sigma=sigma, basis=basis,
     )  # fmt: skip
 
 
 def loss_figures(record: RunRecord) -> dict[str, Figure]:
     """The last training loss, the last validation loss and its perplexity."""
-    progress = [item.fact for item in record.of(Progress)]
+    progress = [item.fact for item in record.facts_of(Progress)]
     train = [p for p in progress if p.loss is not None]
     validation = [p for p in progress if p.validation_loss is not None]
     return {
@@ -164,6 +167,6 @@ def _perplexity(validation: Sequence[Progress]) -> Figure:
     key, label = "perplexity", "Perplexity (validation)"
     loss = validation[-1].validation_loss if validation else None
     if loss is None or loss > 700:
-        why = "There is no validation loss on record." if loss is None else "It is above 10^304."
-        return Figure.missing(key, label, "", why)
+        reason = "There is no validation loss on record." if loss is None else "It is above 10^304."
+        return Figure.missing(key, label, "", reason)
     return Figure.exact(key, label, math.exp(loss), "", "exp(last validation loss).")

@@ -39,9 +39,9 @@ def cells_of(ledger: Ledger, runs: Sequence[RunFacts]) -> pd.DataFrame:
         (number of zone and accounting; -1 without a factor), ``kind``, ``facility_kwh``, ``kg``.
     """
     frame = ledger.sums()
-    place = {run.run_id: number for number, run in enumerate(runs)}
+    run_numbers = {run.run_id: index for index, run in enumerate(runs)}
     categories = frame["run_id"].cat.categories
-    of_category = np.array([place.get(run_id, -1) for run_id in categories], dtype=np.int64)
+    of_category = np.array([run_numbers.get(run_id, -1) for run_id in categories], dtype=np.int64)
     codes = of_category[frame["run_id"].cat.codes.to_numpy()] if len(frame) else np.zeros(0, int)
     frame = frame[codes >= 0].assign(run=codes[codes >= 0]).drop(columns=["run_id"])
     frame = frame.reset_index(drop=True).rename(columns={"factor": "factor_seq"})
@@ -57,53 +57,53 @@ def cells_of(ledger: Ledger, runs: Sequence[RunFacts]) -> pd.DataFrame:
 
 def _kinds(frame: pd.DataFrame, runs: Sequence[RunFacts]) -> list[str]:
     """Name the kind of intensity of each row, such as ``average lifecycle``."""
-    known: dict[tuple[int, int], str] = {}
+    accounting: dict[tuple[int, int], str] = {}
     for number, run in enumerate(runs):
-        for place, (seq, fact) in enumerate(run.factors.items()):
-            known[number, seq] = fact.accounting
-            if place == 0:
-                known[number, 0] = fact.accounting
-    at = zip(frame["run"].tolist(), frame["factor_seq"].tolist(), strict=True)
-    return [known.get(key, "without a factor") for key in at]
+        for position, (seq, fact) in enumerate(run.factors.items()):
+            accounting[number, seq] = fact.accounting
+            if position == 0:
+                accounting[number, 0] = fact.accounting
+    keys = zip(frame["run"].tolist(), frame["factor_seq"].tolist(), strict=True)
+    return [accounting.get(key, "without a factor") for key in keys]
 
 
 def _gains(frame: pd.DataFrame, runs: Sequence[RunFacts]) -> Floats:
     """Look up each row's gain error; NaN where no source is described."""
-    known: dict[tuple[int, int, str, str], float] = {}
-    found = np.empty(len(frame))
+    uncertainties: dict[tuple[int, int, str, str], float] = {}
+    gains = np.empty(len(frame))
     rows = zip(
         frame["run"].tolist(), frame["machine"].tolist(), frame["component"].tolist(),
         frame["device"].tolist(), strict=True,
     )  # fmt: skip
-    for at, row in enumerate(rows):
-        share = known.get(row)
+    for index, key in enumerate(rows):
+        share = uncertainties.get(key)
         if share is None:
-            number, machine, component, device = row
+            number, machine, component, device = key
             run = runs[number]
             first = run.machines[0] if run.machines else 0
             share = run.uncertainties.get((machine or first, component, device), float("nan"))
-            known[row] = share
-        found[at] = share
-    return found
+            uncertainties[key] = share
+        gains[index] = share
+    return gains
 
 
 def _factors(frame: pd.DataFrame, runs: Sequence[RunFacts]) -> dict[str, Floats]:
     """Look up each row's emission factor; the first also holds before itself."""
-    rows: dict[tuple[int, int], tuple[float, float, float, float, int]] = {}
+    factors: dict[tuple[int, int], tuple[float, float, float, float, int]] = {}
     zones: dict[tuple[str, str], int] = {}
     for number, run in enumerate(runs):
-        for place, (seq, fact) in enumerate(run.factors.items()):
+        for position, (seq, fact) in enumerate(run.factors.items()):
             zone = zones.setdefault((fact.zone, fact.accounting), len(zones))
             price = float("nan") if fact.price_per_kwh is None else fact.price_per_kwh
-            row = fact.pue, fact.intensity_gco2e_per_kwh, price, fact.uncertainty, zone
-            rows[number, seq] = row
-            if place == 0:
-                rows[number, 0] = row
+            factor = fact.pue, fact.intensity_gco2e_per_kwh, price, fact.uncertainty, zone
+            factors[number, seq] = factor
+            if position == 0:
+                factors[number, 0] = factor
     nan = float("nan")
-    nothing = (nan, nan, nan, nan, -1)
-    at = zip(frame["run"].tolist(), frame["factor_seq"].tolist(), strict=True)
-    found = [rows.get(key, nothing) for key in at]
-    columns = np.array(found, dtype=np.float64).reshape(len(found), 5)
+    no_factor = (nan, nan, nan, nan, -1)
+    keys = zip(frame["run"].tolist(), frame["factor_seq"].tolist(), strict=True)
+    values = [factors.get(key, no_factor) for key in keys]
+    columns = np.array(values, dtype=np.float64).reshape(len(values), 5)
     return {
         "pue": columns[:, 0], "intensity": columns[:, 1], "price": columns[:, 2],
         "factor_sigma": columns[:, 3], "zone": columns[:, 4],

@@ -24,15 +24,15 @@ def portfolio_json(portfolio: Portfolio) -> str:
 
 def portfolio_document(portfolio: Portfolio) -> dict[str, Any]:
     """Return a portfolio as JSON types."""
-    chosen = portfolio.selection
+    selection = portfolio.selection
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "carbon-trainer portfolio",
         "selection": {
-            "project": chosen.project, "user": chosen.user, "purpose": chosen.purpose,
-            "status": chosen.status, "zone": chosen.zone,
-            "first_day": None if chosen.first is None else chosen.first.isoformat(),
-            "last_day": None if chosen.last is None else chosen.last.isoformat(),
+            "project": selection.project, "user": selection.user, "purpose": selection.purpose,
+            "status": selection.status, "zone": selection.zone,
+            "first_day": None if selection.first is None else selection.first.isoformat(),
+            "last_day": None if selection.last is None else selection.last.isoformat(),
         },
         "period": {"start": portfolio.inventory.start, "end": portfolio.inventory.end},
         "runs": len(portfolio.lines),

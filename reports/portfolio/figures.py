@@ -98,15 +98,19 @@ def portfolio_of(ledger: Ledger, selection: Selection) -> Portfolio:
         InputError: if there is no such run.
         LedgerError: if the ledger cannot be read.
     """
-    runs = [run for run in runs_of(ledger) if selection.takes(run)]
+    runs = [run for run in runs_of(ledger) if selection.matches(run)]
     cells = cells_of(ledger, runs)
     cells = cells[selection.days(cells["day"].to_numpy())].reset_index(drop=True)
     if selection.has_period:
         # A run without energy in the period is in it by its start.
-        seen = set(cells["run"].tolist())
-        kept = [n for n, run in enumerate(runs) if n in seen or selection.starts_in(run)]
-        renumber = {old: new for new, old in enumerate(kept)}
-        runs = [runs[n] for n in kept]
+        with_energy = set(cells["run"].tolist())
+        selected = [
+            number
+            for number, run in enumerate(runs)
+            if number in with_energy or selection.starts_in(run)
+        ]
+        renumber = {old: new for new, old in enumerate(selected)}
+        runs = [runs[number] for number in selected]
         cells["run"] = cells["run"].map(renumber)
     if not runs:
         raise InputError(
@@ -188,59 +192,62 @@ def _groups(
     if key is not None:
         for run in runs:
             counts[key(run)] = counts.get(key(run), 0) + 1
-    found = []
-    for name, at in cells.groupby(names.to_numpy(), sort=True).indices.items():
-        part = cells.iloc[at]
+    groups = []
+    for name, rows in cells.groupby(names.to_numpy(), sort=True).indices.items():
+        part = cells.iloc[rows]
         count = counts.pop(str(name), None) or int(part["run"].nunique())
-        found.append(Group(str(name), count, add_up(part)))
+        groups.append(Group(str(name), count, add_up(part)))
     empty = cells.iloc[:0]
-    found += [Group(name, count, add_up(empty)) for name, count in sorted(counts.items())]
-    return tuple(sorted(found, key=lambda group: (-group.sum.energy_mj, group.name)))
+    groups += [Group(name, count, add_up(empty)) for name, count in sorted(counts.items())]
+    return tuple(sorted(groups, key=lambda group: (-group.sum.energy_mj, group.name)))
 
 
 def _inventory(
     runs: Sequence[RunFacts], lines: Sequence[Line], cells: pd.DataFrame,
     period: tuple[str, str], embodied: Figure, source: str,
 ) -> Inventory:  # fmt: skip
-    found = []
+    inventory_lines = []
     operations = [run.boundary.operation if run.boundary else "" for run in runs]
     for operation in ("own", "cloud", "colocation", ""):
-        chosen = [n for n, name in enumerate(operations) if name == operation]
-        if not chosen:
+        run_numbers = [number for number, name in enumerate(operations) if name == operation]
+        if not run_numbers:
             continue
-        part = cells[cells["run"].isin(chosen)].reset_index(drop=True)
-        mine = [lines[n] for n in chosen]
+        part = cells[cells["run"].isin(run_numbers)].reset_index(drop=True)
+        scope_lines = [lines[number] for number in run_numbers]
         total = add_up(part)
         location = emissions_total(part, total, "emissions", "Emissions (location-based)")
-        uses = [use for line in mine for use in line.instruments]
-        found.append(
+        uses = [use for line in scope_lines for use in line.instruments]
+        inventory_lines.append(
             InventoryLine(
-                scope=scope_of(runs[chosen[0]].boundary),
+                scope=scope_of(runs[run_numbers[0]].boundary),
                 energy=facility_total(total),
                 location=location,
-                market=market_total(mine, location, part),
+                market=market_total(scope_lines, location, part),
                 renewable_kwh=sum(use.covered_kwh for use in uses if use.is_renewable),
                 covered_kwh=sum(u.covered_kwh for u in uses if u.fact.energy_kwh is not None),
-                runs={line.run.run_id: line.sum.facility_kwh for line in mine},
-                zones=tuple(sorted({zone for line in mine for zone in line.run.zones})),
+                runs={line.run.run_id: line.sum.facility_kwh for line in scope_lines},
+                zones=tuple(sorted({zone for line in scope_lines for zone in line.run.zones})),
             )
         )
     names = sorted({r.boundary.organisation for r in runs if r.boundary} - {""})
     return Inventory(
-        title=count_text(len(runs), "run"), start=period[0], end=period[1], lines=tuple(found),
-        embodied=embodied, source=source, organisation=", ".join(names),
+        title=count_text(len(runs), "run"), start=period[0], end=period[1],
+        lines=tuple(inventory_lines), embodied=embodied, source=source,
+        organisation=", ".join(names),
     )  # fmt: skip
 
 
 def _gaps(runs: Sequence[RunFacts], total: Sum) -> Iterator[str]:
-    say = partial(_names, runs)
-    yield from say(lambda run: run.status == OPEN, "still open: their figures may grow")
-    yield from say(lambda run: not run.factors, "without an emission factor")
-    yield from say(
+    gap_text = partial(_gap_text, runs)
+    yield from gap_text(lambda run: run.status == OPEN, "still open: their figures may grow")
+    yield from gap_text(lambda run: not run.factors, "without an emission factor")
+    yield from gap_text(
         lambda run: "world" in run.zones, "without a zone: the world's average is assumed"
     )
-    yield from say(lambda run: run.gaps > 0, "with a gap in the record, named in their reports")
-    yield from say(
+    yield from gap_text(
+        lambda run: run.gaps > 0, "with a gap in the record, named in their reports"
+    )
+    yield from gap_text(
         lambda run: run.boundary is None,
         "for which it is not stated whose machines they were on: they are in no scope",
     )
@@ -248,8 +255,10 @@ def _gaps(runs: Sequence[RunFacts], total: Sum) -> Iterator[str]:
         yield f"{number_text(total.unknown_seconds)} device-seconds of unknown energy count as zero"
 
 
-def _names(runs: Sequence[RunFacts], lacks: Callable[[RunFacts], bool], what: str) -> Iterator[str]:
-    found = [run.run_id for run in runs if lacks(run)]
-    if found:
-        more = f" and {len(found) - 3:,} more" if len(found) > 3 else ""
-        yield f"{count_text(len(found), 'run')} {what} ({', '.join(found[:3])}{more})"
+def _gap_text(
+    runs: Sequence[RunFacts], has_gap: Callable[[RunFacts], bool], description: str
+) -> Iterator[str]:
+    run_ids = [run.run_id for run in runs if has_gap(run)]
+    if run_ids:
+        suffix = f" and {len(run_ids) - 3:,} more" if len(run_ids) > 3 else ""
+        yield f"{count_text(len(run_ids), 'run')} {description} ({', '.join(run_ids[:3])}{suffix})"

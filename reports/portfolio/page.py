@@ -9,7 +9,7 @@ from carbon_trainer.reports.render.templating import html_environment, markdown_
 
 _CONTENTS = (
     ("charts", "Charts"),
-    ("cuts", "Who used it, when and how it ended"),
+    ("cuts", "Energy by project, user, month and outcome"),
     ("scopes", "Scopes"),
     ("runs", "Runs"),
     ("how", "How each figure is made"),

@@ -35,13 +35,13 @@ class Selection:
     first: date | None = None
     last: date | None = None
 
-    def takes(self, run: RunFacts) -> bool:
+    def matches(self, run: RunFacts) -> bool:
         """Say whether a run is one of those that are meant, the period aside."""
-        wanted = (
+        criteria = (
             (self.project, run.project), (self.user, run.user), (self.purpose, run.purpose),
             (self.status, run.status),
         )  # fmt: skip
-        if any(want is not None and want != is_ for want, is_ in wanted):
+        if any(required is not None and required != value for required, value in criteria):
             return False
         return self.zone is None or self.zone in run.zones
 

@@ -47,7 +47,7 @@ def facility_total(total: Sum) -> Figure:
     return Figure(
         key=key, label=label, value=total.facility_kwh, unit="kWh", method=total.method,
         sigma=total.facility_sigma_kwh,
-        basis="Each run's energy x the PUE that it was booked with. PUE is applied once, here.",
+        basis="Each run's energy x the PUE that it was recorded with. PUE is applied once, here.",
         formula="sum of energy x PUE",
     )  # fmt: skip
 
@@ -58,12 +58,14 @@ def emissions_total(cells: pd.DataFrame, total: Sum, key: str, label: str) -> Fi
     if total.kg is None:
         return Figure.missing(key, label, unit, "A run has no emission factor, or no interval.")
     kinds = cells.groupby("kind", observed=True)[["energy_mj", "kg"]].sum()
-    mixed = mixed_kinds((str(k), float(r["kg"])) for k, r in kinds.iterrows() if r["energy_mj"])
+    mixed = mixed_kinds(
+        (str(kind), float(row["kg"])) for kind, row in kinds.iterrows() if row["energy_mj"]
+    )
     if mixed:
         return Figure.missing(key, label, unit, mixed)
     names = [str(name) for name in kinds.index]
     return Figure(
-        key=key, label=label, value=total.kg, unit=unit, method=_worse(total.method),
+        key=key, label=label, value=total.kg, unit=unit, method=_with_factor(total.method),
         sigma=total.kg_sigma,
         basis=f"Each interval's energy x PUE x the factor in force ({', '.join(names)}). "
         f"{CORRELATION}",
@@ -71,7 +73,7 @@ def emissions_total(cells: pd.DataFrame, total: Sum, key: str, label: str) -> Fi
     )  # fmt: skip
 
 
-def _worse(method: str) -> str:
+def _with_factor(method: str) -> str:
     """A factor is an estimate at best."""
     return "estimated" if method == MEASURED else method
 
@@ -82,14 +84,14 @@ def market_total(lines: Sequence[Line], location: Figure, cells: pd.DataFrame) -
     if location.value is None:
         return Figure.missing(key, label, unit, location.basis)
     if any(str(kind).startswith("marginal") for kind in cells["kind"].unique()):
-        why = "The factor is marginal: it is for scheduling and belongs in no inventory."
-        return Figure.missing(key, label, unit, why)
+        reason = "The factor is marginal: it is for scheduling and belongs in no inventory."
+        return Figure.missing(key, label, unit, reason)
     kilograms = sum(market_kg(line) for line in lines)
-    held = sum(1 for line in lines if line.instruments)
+    run_count = sum(1 for line in lines if line.instruments)
     basis = (
-        f"{count_text(held, 'run')} with instruments and their evidence; all else by the grid's "
-        "average factor (Scope 2 Guidance, ch. 6)."
-        if held
+        f"{count_text(run_count, 'run')} with instruments and their evidence; all else by the "
+        "grid's average factor (Scope 2 Guidance, ch. 6)."
+        if run_count
         else "Same as location-based: no contractual instruments and no residual mix are on "
         "record, so the grid's average factor stands in (Scope 2 Guidance, ch. 6)."
     )
@@ -97,7 +99,7 @@ def market_total(lines: Sequence[Line], location: Figure, cells: pd.DataFrame) -
     return Figure(
         key=key, label=label, value=kilograms, unit=unit, method=location.method, sigma=sigma,
         basis=basis, formula="sum of covered energy x rate / 1000 + the rest's location-based",
-        inputs=(Input.of(location),),
+        inputs=(Input.from_figure(location),),
     )  # fmt: skip
 
 
@@ -110,8 +112,10 @@ def cost_total(runs: Sequence[RunFacts], total: Sum) -> Figure | None:
         return None
     key, label, unit = "cost", "Cost of electricity", min(currencies)
     if total.cost is None or len(currencies) > 1:
-        why = "A part of the runs has no price, or one in another currency: there is no single sum."
-        return Figure.missing(key, label, unit, why)
+        reason = (
+            "A part of the runs has no price, or one in another currency: there is no single sum."
+        )
+        return Figure.missing(key, label, unit, reason)
     return Figure(
         key=key, label=label, value=total.cost, unit=unit, method=total.method, sigma=None,
         basis="Facility energy x price as given.", formula="sum of energy x PUE x price",
@@ -120,25 +124,25 @@ def cost_total(runs: Sequence[RunFacts], total: Sum) -> Figure | None:
 
 def tokens_total(runs: Sequence[RunFacts]) -> Figure:
     """Return the tokens trained on."""
-    known = [run.tokens for run in runs if run.tokens is not None]
+    counts = [run.tokens for run in runs if run.tokens is not None]
     label = "Tokens"
-    if not known:
+    if not counts:
         return Figure.missing("tokens", label, "tokens", "No run has any on record.")
-    basis = f"Counted in {len(known):,} of {len(runs):,} runs, over the whole of each."
+    basis = f"Counted in {len(counts):,} of {len(runs):,} runs, over the whole of each."
     return Figure(
-        key="tokens", label=label, value=float(sum(known)), unit="tokens", method=MEASURED,
+        key="tokens", label=label, value=float(sum(counts)), unit="tokens", method=MEASURED,
         sigma=0.0, basis=basis,
     )  # fmt: skip
 
 
 def lost_total(runs: Sequence[RunFacts]) -> Figure:
-    """Return the energy of steps that were done again."""
+    """Return the energy of steps that were repeated."""
     lost_mj = sum(run.lost_mj for run in runs)
     return Figure(
         key="lost-energy", label="Energy of lost work", value=kwh_from_mj(lost_mj), unit="kWh",
         method="estimated" if lost_mj else MEASURED, sigma=None if lost_mj else 0.0,
-        basis="Energy since the checkpoint that each resumption went on from, for steps that were "
-        "done again; over the whole of each run. It is part of the energy.",
+        basis="Energy since the checkpoint that each resumption continued from, for steps that "
+        "were repeated; over the whole of each run. It is part of the energy.",
         formula="sum of lost energy",
     )  # fmt: skip
 
@@ -147,12 +151,12 @@ def final_factor_total(runs: Sequence[RunFacts], cells: pd.DataFrame) -> Figure:
     """Return how much more all runs used than those stated to be final."""
     key, label = "final-factor", "All runs over final runs"
     final = np.array([run.purpose == "final" for run in runs], dtype=bool)
-    at = final[cells["run"].to_numpy(np.int64)] if len(cells) else np.zeros(0, dtype=bool)
+    is_final = final[cells["run"].to_numpy(np.int64)] if len(cells) else np.zeros(0, dtype=bool)
     energy = cells["energy_mj"].to_numpy(np.int64)
-    final_mj = int(energy[at].sum())
+    final_mj = int(energy[is_final].sum())
     if not final_mj:
-        why = "No run is stated to be final (--purpose final)."
-        return Figure.missing(key, label, "times", why)
+        reason = "No run is stated to be final (--purpose final)."
+        return Figure.missing(key, label, "times", reason)
     return Figure(
         key=key, label=label, value=float(energy.sum() / final_mj), unit="times", method=MEASURED,
         sigma=None, basis="Energy of all runs over the energy of runs stated to be final.",
@@ -164,9 +168,13 @@ def embodied_total(runs: Sequence[RunFacts], cells: pd.DataFrame) -> Figure:
     """Return the accelerators' embodied share."""
     boards = cells[cells["component"] == "gpu"]
     seconds = boards.groupby(["run", "device"], observed=True)["seconds"].sum()
-    labels = {(n, d): label for n, run in enumerate(runs) for d, label in run.accelerators}
-    held = [
-        (labels.get((int(n), str(device)), "") or str(device), float(reserved))
-        for n, device, reserved in seconds.reset_index().itertuples(index=False)
+    labels = {
+        (number, device): label
+        for number, run in enumerate(runs)
+        for device, label in run.accelerators
+    }
+    reservations = [
+        (labels.get((int(number), str(device)), "") or str(device), float(reserved))
+        for number, device, reserved in seconds.reset_index().itertuples(index=False)
     ]
-    return embodied_of(held)
+    return embodied_of(reservations)

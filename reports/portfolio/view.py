@@ -62,10 +62,10 @@ class PortfolioView:
 
 def portfolio_view(portfolio: Portfolio) -> PortfolioView:
     """Put a portfolio into words."""
-    begun, ended = portfolio.inventory.start[:10], portfolio.inventory.end[:10]
+    start, end = portfolio.inventory.start[:10], portfolio.inventory.end[:10]
     return PortfolioView(
         title=f"Energy and emissions of {count_text(len(portfolio.lines), 'training run')}",
-        period=f"{begun} to {ended}",
+        period=f"{start} to {end}",
         lead=_lead(portfolio),
         tiles=_tiles(portfolio),
         gaps=tuple(f"{gap[:1].upper()}{gap[1:]}." for gap in portfolio.gaps),
@@ -86,11 +86,13 @@ def _lead(portfolio: Portfolio) -> str:
     counts: dict[str, int] = {}
     for line in portfolio.lines:
         counts[line.run.status] = counts.get(line.run.status, 0) + 1
-    ended = ", ".join(f"{count:,} {status_text(name)}" for name, count in sorted(counts.items()))
-    chosen = portfolio.selection.text
-    which = "All runs of the ledger" if chosen == "at all" else f"The ledger's runs {chosen}"
+    statuses = ", ".join(f"{count:,} {status_text(name)}" for name, count in sorted(counts.items()))
+    selection = portfolio.selection.text
+    subject = (
+        "All runs of the ledger" if selection == "at all" else f"The ledger's runs {selection}"
+    )
     return (
-        f"{which}: {ended}. Failed, interrupted and development runs count like any other; "
+        f"{subject}: {statuses}. Failed, interrupted and development runs count like any other; "
         "energy counts on the day on which it was used."
     )
 
@@ -112,8 +114,10 @@ def _tiles(portfolio: Portfolio) -> tuple[Tile, ...]:
 def _cut(key: str, caption: str, groups: Sequence[Group], portfolio: Portfolio) -> Table:
     total_mj = sum(group.sum.energy_mj for group in groups)
     rows = tuple(_group_row(group, total_mj, portfolio) for group in groups[:MOST_GROUPS])
-    left = len(groups) - len(rows)
-    note = f"{left:,} smaller ones are left out here; the workbook has all." if left > 0 else ""
+    omitted = len(groups) - len(rows)
+    note = (
+        f"{omitted:,} smaller ones are left out here; the workbook has all." if omitted > 0 else ""
+    )
     columns = (caption.removeprefix("By ").capitalize(), "Runs", "Energy", "Share", "Method",
                "Emissions")  # fmt: skip
     return Table(f"by-{key}", caption, columns, rows, frozenset({1, 2, 3, 5}), note)
@@ -123,13 +127,13 @@ def _group_row(group: Group, total_mj: int, portfolio: Portfolio) -> tuple[str, 
     total = group.sum
     share = total.energy_mj / total_mj if total_mj else None
     sigma = None if total.energy_sigma_mj is None else kwh_from_mj(total.energy_sigma_mj)
-    energy = _shown(kwh_from_mj(total.energy_mj), sigma, "kWh", portfolio.energy)
-    kg = _shown(total.kg, total.kg_sigma, "kgCO2e", portfolio.emissions)
+    energy = _value_text(kwh_from_mj(total.energy_mj), sigma, "kWh", portfolio.energy)
+    kg = _value_text(total.kg, total.kg_sigma, "kgCO2e", portfolio.emissions)
     name = status_text(group.name)
     return (name, f"{group.runs:,}", energy, percent_text(share), total.method, kg)
 
 
-def _shown(value: float | None, sigma: float | None, unit: str, like: Figure | None) -> str:
+def _value_text(value: float | None, sigma: float | None, unit: str, like: Figure | None) -> str:
     figure = Figure(
         key="", label="", value=value, unit=unit, method="", sigma=sigma, basis=""
     )  # fmt: skip
@@ -150,7 +154,7 @@ def _inventory(portfolio: Portfolio) -> Table:
         "Scope", "Runs", "Electricity", "Location-based", "Market-based", "Covered by instruments",
     )  # fmt: skip
     note = (
-        "A contribution to an inventory. Each kWh stands in one line only. The embodied share of "
+        "A contribution to an inventory. Each kWh is in one line only. The embodied share of "
         "accelerators, offsets and savings are in none."
     )
     return Table("inventory", "By scope of the GHG Protocol", columns, tuple(rows),
@@ -158,11 +162,11 @@ def _inventory(portfolio: Portfolio) -> Table:
 
 
 def _pages(portfolio: Portfolio) -> tuple[Table, ...]:
-    chosen = sorted(portfolio.lines, key=lambda line: (-line.sum.energy_mj, line.run.run_id))
-    chosen = chosen[:MOST_RUNS]
+    lines = sorted(portfolio.lines, key=lambda line: (-line.sum.energy_mj, line.run.run_id))
+    lines = lines[:MOST_RUNS]
     pages = []
-    for first in range(0, len(chosen), PAGE):
-        part = chosen[first : first + PAGE]
+    for first in range(0, len(lines), PAGE):
+        part = lines[first : first + PAGE]
         caption = f"Runs {first + 1:,} to {first + len(part):,} by energy"
         rows = tuple(_run_row(line) for line in part)
         columns = ("Run", "Name", "Project", "User", "Purpose", "Ended", "Started (UTC)", "Energy",
@@ -180,16 +184,16 @@ def _run_row(line: Line) -> tuple[str, ...]:
         time_text(run.started_ns).removesuffix(" UTC"),
         f"{number_text(energy_kwh / factor, 3)} {unit}",
         total.method,
-        _shown(total.kg, 0.0 if total.kg is not None else None, "kgCO2e", None),
+        _value_text(total.kg, 0.0 if total.kg is not None else None, "kgCO2e", None),
     )  # fmt: skip
 
 
 def _runs_note(portfolio: Portfolio) -> str:
-    left = len(portfolio.lines) - MOST_RUNS
-    if left <= 0:
+    omitted = len(portfolio.lines) - MOST_RUNS
+    if omitted <= 0:
         return ""
     return (
-        f"The {MOST_RUNS:,} runs that used most; {left:,} more are in the workbook and the JSON "
+        f"The {MOST_RUNS:,} runs that used most; {omitted:,} more are in the workbook and the JSON "
         "report, and in every total here."
     )
 

@@ -1,4 +1,4 @@
-"""With what a run was made: corpus, model, machines, sources of energy figures, settings."""
+"""What a run was made with: corpus, model, machines, sources of energy figures, settings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SourceUse:
 
 @dataclass(frozen=True)
 class Provenance:
-    """With what a run was made; None or empty where the ledger does not tell.
+    """What a run was made with; None or empty where the ledger does not say.
 
     Attributes:
         dataset: what the run has prepared, if that was what it did.
@@ -68,14 +68,14 @@ class Provenance:
 def provenance_of(record: RunRecord) -> Provenance:
     """Collect what a run's records say about what it was made with."""
     opened = record.last(RunOpened)
-    machines = tuple(item.fact for item in record.of(MachineDescribed))
+    machines = tuple(item.fact for item in record.facts_of(MachineDescribed))
     return Provenance(
         corpus=record.last(CorpusDescribed),
         dataset=record.last(DatasetPrepared),
         model=record.last(ModelDescribed),
         machines=machines,
         sources=_sources(machines),
-        checkpoints=tuple(item.fact for item in record.of(CheckpointSaved)),
+        checkpoints=tuple(item.fact for item in record.facts_of(CheckpointSaved)),
         software=dict(sorted(opened.software.items())) if opened else {},
         config=_config(record),
     )
@@ -83,7 +83,7 @@ def provenance_of(record: RunRecord) -> Provenance:
 
 def _sources(machines: Sequence[MachineDescribed]) -> tuple[SourceUse, ...]:
     """All sources that any machine description names; of equal ones the last counts."""
-    found: dict[tuple[str, ...], SourceUse] = {}
+    sources: dict[tuple[str, ...], SourceUse] = {}
     for machine in machines:
         for source in machine.sources:
             use = SourceUse(
@@ -96,16 +96,16 @@ def _sources(machines: Sequence[MachineDescribed]) -> tuple[SourceUse, ...]:
                 refresh_s=source.get("refresh_s"),
                 note=str(source.get("note", "")),
             )
-            found[use.component, use.device, use.label, use.name, use.method] = use
-    return tuple(found.values())
+            sources[use.component, use.device, use.label, use.name, use.method] = use
+    return tuple(sources.values())
 
 
 def _config(record: RunRecord) -> dict[str, Any]:
-    held: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     for item in record.starts:
         if isinstance(item.fact, RunOpened | Resumed) and item.fact.config:
-            held = item.fact.config
-    return {key: without_credentials(value) for key, value in sorted(held.items())}
+            config = item.fact.config
+    return {key: without_credentials(value) for key, value in sorted(config.items())}
 
 
 def without_credentials(value: Any) -> Any:

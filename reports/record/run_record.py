@@ -1,4 +1,4 @@
-"""What the ledger knows of one run, read once and up to one record."""
+"""What the ledger records of one run, read once and up to one record."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Stamped(Generic[F]):
+class Record(Generic[F]):
     """A fact with its place in the chain and the time at which it was written (ns, UTC)."""
 
     seq: int
@@ -74,7 +74,7 @@ class RunRecord:
         head: the last record that was read; later ones do not count.
         facts: all facts but the intervals, in order, each as corrected.
         corrections: what was corrected.
-        broken: what a quick look shows to be wrong with the record; empty where it shows nothing.
+        problem: what a quick check finds wrong with the record; empty where it finds nothing.
         intervals: a row per interval, columns as ``Interval``'s fields and ``segment``,
             ``factor``, ``machine``: the number of the run_opened/resumed, the intensity_used and
             the machine_described in force at its place in the chain. The first also holds before
@@ -83,32 +83,32 @@ class RunRecord:
 
     run_id: str
     head: ChainHead
-    facts: tuple[Stamped[Fact], ...]
+    facts: tuple[Record[Fact], ...]
     intervals: pd.DataFrame
     corrections: tuple[Correction, ...] = ()
-    broken: str = ""
+    problem: str = ""
 
-    def of(self, kind: type[F]) -> list[Stamped[F]]:
+    def facts_of(self, kind: type[F]) -> list[Record[F]]:
         """Return the facts of one kind in order."""
-        return _of(self.facts, kind)
+        return _of_kind(self.facts, kind)
 
     def last(self, kind: type[F]) -> F | None:
         """Return the last fact of a kind, or None."""
-        found = self.of(kind)
-        return found[-1].fact if found else None
+        facts = self.facts_of(kind)
+        return facts[-1].fact if facts else None
 
     @property
-    def starts(self) -> list[Stamped[Fact]]:
+    def starts(self) -> list[Record[Fact]]:
         """The records that begin a segment: run_opened and each resumed."""
         return _starts(self.facts)
 
     @property
-    def written_ns(self) -> int:
-        """When the last thing of which the record knows happened (ns, UTC)."""
+    def last_event_ns(self) -> int:
+        """Time of the last event on record (ns, UTC)."""
         ends = self.intervals["end_ns"]
-        lived = (item.time_ns for item in self.facts if not isinstance(item.fact, Amendment))
-        last_fact = max(lived, default=0)
-        return max(last_fact, int(ends.max()) if len(ends) else 0)
+        event_times = (item.time_ns for item in self.facts if not isinstance(item.fact, Amendment))
+        last_event = max(event_times, default=0)
+        return max(last_event, int(ends.max()) if len(ends) else 0)
 
 
 def read_run(ledger: Ledger, run_id: str, until: ChainHead | None = None) -> RunRecord:
@@ -128,67 +128,67 @@ def read_run(ledger: Ledger, run_id: str, until: ChainHead | None = None) -> Run
         raise InputError(f"there is no run {run_id!r} in the ledger {ledger.name}.")
     # The head is read first: what a run that is still going on appends meanwhile is left out.
     facts = tuple(
-        Stamped(stored.seq, stored.time_ns, stored.fact())
+        Record(stored.seq, stored.time_ns, stored.fact())
         for stored in ledger.facts(run_id)
         if stored.seq <= head.seq
     )
-    facts, corrections = corrected(facts)
-    frame = ledger.intervals(run_id, _COLUMNS)
-    if len(frame) and int(frame["seq"].iloc[-1]) > head.seq:
-        frame = frame[frame["seq"] <= head.seq].reset_index(drop=True)
-    seqs = frame["seq"].to_numpy(np.int64)
-    frame = frame.assign(
+    facts, corrections = apply_corrections(facts)
+    intervals = ledger.intervals(run_id, _COLUMNS)
+    if len(intervals) and int(intervals["seq"].iloc[-1]) > head.seq:
+        intervals = intervals[intervals["seq"] <= head.seq].reset_index(drop=True)
+    seqs = intervals["seq"].to_numpy(np.int64)
+    intervals = intervals.assign(
         segment=_in_force(seqs, _starts(facts)),
-        factor=_in_force(seqs, _of(facts, IntensityUsed)),
-        machine=_in_force(seqs, _of(facts, MachineDescribed)),
+        factor=_in_force(seqs, _of_kind(facts, IntensityUsed)),
+        machine=_in_force(seqs, _of_kind(facts, MachineDescribed)),
     )
-    broken = _look(head, facts, frame)
-    return RunRecord(run_id, head, facts, frame, corrections, broken)
+    problem = _missing_records(head, facts, intervals)
+    return RunRecord(run_id, head, facts, intervals, corrections, problem)
 
 
-def _look(head: ChainHead, facts: Sequence[Stamped[Fact]], frame: pd.DataFrame) -> str:
-    """Look for records that are gone, as far as that is cheap; ``verify`` finds all that is."""
+def _missing_records(head: ChainHead, facts: Sequence[Record[Fact]], frame: pd.DataFrame) -> str:
+    """Count missing records, which is cheap; ``verify`` finds every manipulation."""
     missing = head.seq - len(facts) - len(frame)
     if missing > 0:
         return f"{missing:,} of {head.seq:,} records are missing"
     return ""
 
 
-def corrected(
-    facts: Sequence[Stamped[Fact]],
-) -> tuple[tuple[Stamped[Fact], ...], tuple[Correction, ...]]:
+def apply_corrections(
+    facts: Sequence[Record[Fact]],
+) -> tuple[tuple[Record[Fact], ...], tuple[Correction, ...]]:
     """Put corrections in place of what they correct, in the order in which they were made."""
     by_seq = {item.seq: item for item in facts}
-    done = []
+    corrections = []
     for item in facts:
         if isinstance(item.fact, Corrected) and item.fact.of_seq in by_seq:
-            wrong = by_seq[item.fact.of_seq]
-            fields = wrong.fact.body()
+            target = by_seq[item.fact.of_seq]
+            fields = target.fact.body()
             after = {name: value for name, value in item.fact.changes.items() if name in fields}
-            right = dataclasses.replace(wrong.fact, **after)
-            by_seq[wrong.seq] = Stamped(wrong.seq, wrong.time_ns, right)
+            replacement = dataclasses.replace(target.fact, **after)
+            by_seq[target.seq] = Record(target.seq, target.time_ns, replacement)
             before = {name: fields[name] for name in after}
-            done.append(
+            corrections.append(
                 Correction(
-                    item.seq, item.time_ns, wrong.seq, wrong.fact.kind, before, after,
+                    item.seq, item.time_ns, target.seq, target.fact.kind, before, after,
                     item.fact.reason, item.fact.by,
                 )
             )  # fmt: skip
-    return tuple(by_seq[item.seq] for item in facts), tuple(done)
+    return tuple(by_seq[item.seq] for item in facts), tuple(corrections)
 
 
-def _of(facts: Sequence[Stamped[Fact]], kind: type[F]) -> list[Stamped[F]]:
+def _of_kind(facts: Sequence[Record[Fact]], kind: type[F]) -> list[Record[F]]:
     return [
-        Stamped(item.seq, item.time_ns, item.fact) for item in facts if isinstance(item.fact, kind)
+        Record(item.seq, item.time_ns, item.fact) for item in facts if isinstance(item.fact, kind)
     ]
 
 
-def _starts(facts: Sequence[Stamped[Fact]]) -> list[Stamped[Fact]]:
+def _starts(facts: Sequence[Record[Fact]]) -> list[Record[Fact]]:
     return [item for item in facts if isinstance(item.fact, RunOpened | Resumed)]
 
 
-def _in_force(seqs: Ints, facts: Sequence[Stamped[F]]) -> Ints:
+def _in_force(seqs: Ints, facts: Sequence[Record[F]]) -> Ints:
     if not facts:
         return np.full(len(seqs), -1, dtype=np.int64)
-    at = np.searchsorted(np.array([fact.seq for fact in facts]), seqs, side="right") - 1
-    return np.maximum(at, 0).astype(np.int64)
+    positions = np.searchsorted(np.array([fact.seq for fact in facts]), seqs, side="right") - 1
+    return np.maximum(positions, 0).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A run's charts as inline SVG whose colours come from the page, with their data beside them."""
+"""A run's charts as inline SVG whose colours come from the page, with their data as tables."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _has_unknown(figures: RunFigures) -> bool:
 def _power_chart(series: EnergySeries | None, *, unknown: bool) -> Chart:
     key, title = "chart-power", "Power over time"
     if series is None:
-        return Chart(key, title, "There is no power to draw: no energy is on record.")
+        return Chart(key, title, "No power to draw: no energy is on record.")
     power = series.power_w
     divisor, unit = _time_unit(series.timeline.total_ns / 1e9)
     edges = series.edges_s / divisor
@@ -109,7 +109,7 @@ def _power_chart(series: EnergySeries | None, *, unknown: bool) -> Chart:
     if unknown:
         desc += " Where a device's energy is unknown it is drawn as nothing."
     names = [component_text(name) for name in series.components]
-    at = _pick(len(series.covered_s))
+    row_indices = _even_indices(len(series.covered_s))
     return Chart(
         key, title, desc + _pauses_text(series), draw_svg(key, title, desc, draw, panels=1),
         tuple(
@@ -117,7 +117,9 @@ def _power_chart(series: EnergySeries | None, *, unknown: bool) -> Chart:
             for name in series.components
         ),
         (f"Recorded time, {unit}", *(f"{name}, W" for name in names)),
-        tuple((number_text(edges[i], 3), *(_cell(p) for p in power[:, i])) for i in at),
+        tuple(
+            (number_text(edges[i], 3), *(_value_text(p) for p in power[:, i])) for i in row_indices
+        ),
     )  # fmt: skip
 
 
@@ -134,13 +136,13 @@ def _cumulative_chart(series: EnergySeries | None) -> Chart:
 
     def draw(axes: list[Axes]) -> None:
         for ax, (name, value, sigma, base_unit, colour) in zip(axes, panels, strict=True):
-            scale, shown = unit_for(float(value[-1]), base_unit)
+            scale, unit_text = unit_for(float(value[-1]), base_unit)
             if sigma is not None:
                 low, high = (value - sigma) / scale, (value + sigma) / scale
                 ax.fill_between(hours, low, high, color=colour, alpha=0.22, linewidth=0)
             ax.plot(hours, value / scale, color=colour, linewidth=1.6)
             ax.set_ylim(bottom=0)
-            ax.set_title(f"{name}, {shown}")
+            ax.set_title(f"{name}, {unit_text}")
             _time_axis(ax, series, divisor, unit)
 
     desc = "Cumulative; the band is one standard deviation either side."
@@ -148,13 +150,16 @@ def _cumulative_chart(series: EnergySeries | None) -> Chart:
         desc = "Cumulative; the uncertainty is missing, so there is no band."
     if series.emissions_kgco2e is None:
         desc += " Emissions are missing: no emission factor is on record."
-    at = _pick(len(hours))
+    row_indices = _even_indices(len(hours))
     svg = draw_svg(key, title, desc, draw, panels=len(panels))
     return Chart(
         key, title, desc + _pauses_text(series), svg,
         tuple(Legend(CSS[colour], name) for name, _, _, _, colour in panels),
         (f"Recorded time, {unit}", *(f"{name}, {u}" for name, _, _, u, _ in panels)),
-        tuple((number_text(hours[i], 3), *(_cell(p[1][i]) for p in panels)) for i in at),
+        tuple(
+            (number_text(hours[i], 3), *(_value_text(p[1][i]) for p in panels))
+            for i in row_indices
+        ),
     )  # fmt: skip
 
 
@@ -162,38 +167,38 @@ def _loss_chart(losses: LossSeries | None) -> Chart:
     key, title = "chart-loss", "Loss against energy"
     if losses is None:
         return Chart(key, title, "There is no loss to draw: none is on record, or no energy.")
-    most = max([*losses.energy_kwh[-1:], *losses.validation_energy_kwh[-1:]])
-    scale, shown = unit_for(float(most), "kWh")
+    max_kwh = max([*losses.energy_kwh[-1:], *losses.validation_energy_kwh[-1:]])
+    scale, unit = unit_for(float(max_kwh), "kWh")
 
     def draw(axes: list[Axes]) -> None:
         ax = axes[0]
-        thin = np.arange(0, len(losses.loss), max(1, -(-len(losses.loss) // MAX_DOTS)))
+        dots = np.arange(0, len(losses.loss), max(1, -(-len(losses.loss) // MAX_DOTS)))
         ax.plot(
-            losses.energy_kwh[thin] / scale, losses.loss[thin], ".", color=TRAIN, alpha=0.35,
+            losses.energy_kwh[dots] / scale, losses.loss[dots], ".", color=TRAIN, alpha=0.35,
             markersize=3, markeredgewidth=0,
         )  # fmt: skip
-        x, y = _smooth(losses.energy_kwh / scale, losses.loss)
-        ax.plot(x, y, color=TRAIN, linewidth=1.6)
+        smooth_energy, smooth_loss = _smooth(losses.energy_kwh / scale, losses.loss)
+        ax.plot(smooth_energy, smooth_loss, color=TRAIN, linewidth=1.6)
         ax.plot(
             losses.validation_energy_kwh / scale, losses.validation_loss, "D-", color=VALIDATION,
             markersize=3.5, linewidth=1,
         )  # fmt: skip
         ax.set_xlim(left=0)
         ax.set_title("Loss, nats per token")
-        ax.set_xlabel(f"Energy of the machines, {shown}")
+        ax.set_xlabel(f"Energy of the machines, {unit}")
 
     desc = (
         "Training loss: dots as recorded, line the mean of a thirtieth of the points; validation "
         "loss: diamonds."
     )
-    rows = [(e, number_text(v), "") for e, v in _thinned(losses.energy_kwh, losses.loss)]
-    checks = _thinned(losses.validation_energy_kwh, losses.validation_loss)
-    rows += [(e, "", number_text(v)) for e, v in checks]
+    rows = [(e, number_text(v), "") for e, v in _even_points(losses.energy_kwh, losses.loss)]
+    validation_rows = _even_points(losses.validation_energy_kwh, losses.validation_loss)
+    rows += [(e, "", number_text(v)) for e, v in validation_rows]
     return Chart(
         key, title, desc, draw_svg(key, title, desc, draw, panels=1),
         (Legend(CSS[TRAIN], "training"), Legend(CSS[VALIDATION], "validation")),
         ("Energy, kWh", "Training loss", "Validation loss"),
-        tuple((number_text(e), train, check) for e, train, check in sorted(rows)),
+        tuple((number_text(row[0]), *row[1:]) for row in sorted(rows)),
     )  # fmt: skip
 
 
@@ -218,8 +223,8 @@ def _pauses_text(series: EnergySeries) -> str:
 
 
 def _time_unit(seconds: float) -> tuple[float, str]:
-    for most, divisor, unit in ((300, 1, "s"), (10_800, 60, "min"), (259_200, 3600, "h")):
-        if seconds <= most:
+    for max_s, divisor, unit in ((300, 1, "s"), (10_800, 60, "min"), (259_200, 3600, "h")):
+        if seconds <= max_s:
             return divisor, unit
     return 86_400, "d"
 
@@ -233,14 +238,16 @@ def _smooth(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return np.convolve(x, kernel, "valid"), np.convolve(y, kernel, "valid")
 
 
-def _pick(count: int) -> list[int]:
+def _even_indices(count: int) -> list[int]:
     """Indices of at most TABLE_ROWS evenly spaced ones of ``count``, both ends included."""
-    return sorted({int(i) for i in np.linspace(0, count - 1, min(count, TABLE_ROWS)).round()})
+    return sorted(
+        {int(index) for index in np.linspace(0, count - 1, min(count, TABLE_ROWS)).round()}
+    )
 
 
-def _thinned(x: Floats, y: Floats) -> list[tuple[float, float]]:
-    return [(float(x[i]), float(y[i])) for i in _pick(len(y))]
+def _even_points(x: Floats, y: Floats) -> list[tuple[float, float]]:
+    return [(float(x[i]), float(y[i])) for i in _even_indices(len(y))]
 
 
-def _cell(value: float) -> str:
+def _value_text(value: float) -> str:
     return "nothing recorded" if np.isnan(value) else number_text(float(value))

@@ -21,19 +21,19 @@ def pdf(html: str) -> bytes:
             "PDF needs WeasyPrint and Pango: pip install 'carbon-trainer[pdf]', and libpango of "
             "the system; or print the HTML report from a browser."
         ) from error
-    return bytes(HTML(string=_with_colours(html), url_fetcher=_nothing).write_pdf())
+    return bytes(HTML(string=_with_colours(html), url_fetcher=_refuse_fetch).write_pdf())
 
 
 def _with_colours(html: str) -> str:
     """Put the page's light colours into its drawings: WeasyPrint knows no variables in SVG."""
-    known = dict(re.findall(r"(--[\w-]+):\s*([^;}]+)", html[: html.find("}")]))
+    colours = dict(re.findall(r"(--[\w-]+):\s*([^;}]+)", html[: html.find("}")]))
 
     def drawing(match: re.Match[str]) -> str:
-        return re.sub(r"var\((--[\w-]+)\)", lambda m: known.get(m[1], "currentColor"), match[0])
+        return re.sub(r"var\((--[\w-]+)\)", lambda m: colours.get(m[1], "currentColor"), match[0])
 
     return re.sub(r"<svg.*?</svg>", drawing, html, flags=re.DOTALL)
 
 
-def _nothing(url: str, **_: object) -> dict[str, object]:
+def _refuse_fetch(url: str, **_: object) -> dict[str, object]:
     """Refuse to fetch: a report asks for nothing but itself."""
     raise ValueError(f"a report does not ask for {url}")

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from typing import Any
 
-from carbon_trainer.reports.figures.estimate_comparison import Foretold
+from carbon_trainer.reports.figures.estimate_comparison import EstimateComparison
 from carbon_trainer.reports.figures.factors import FactorUse
-from carbon_trainer.reports.figures.plan_comparison import Outcome
+from carbon_trainer.reports.figures.plan_comparison import PlanComparison
 from carbon_trainer.reports.figures.run_figures import BudgetUse, RunFigures
 from carbon_trainer.reports.figures.scope2 import InstrumentUse
 from carbon_trainer.reports.figures.scopes import scope_of
@@ -32,9 +32,9 @@ def run_json(figures: RunFigures) -> str:
 
 def run_document(figures: RunFigures) -> dict[str, Any]:
     """Return a run's report as JSON types."""
-    made = figures.provenance
+    provenance = figures.provenance
     return {
-        **_estimate(figures.foretold),
+        **_estimate(figures.estimate_comparison),
         "schema_version": SCHEMA_VERSION,
         "kind": "carbon-trainer run report",
         "run": _run(figures),
@@ -44,20 +44,20 @@ def run_document(figures: RunFigures) -> dict[str, Any]:
         "factors": [_factor(use) for use in figures.factors],
         "instruments": [_instrument(use) for use in figures.instruments],
         "boundary": _boundary(figures),
-        "outcome": _outcome(figures.outcome),
+        "outcome": _plan(figures.plan_comparison),
         "corrections": [
-            {**dataclasses.asdict(one), "time": time_iso(one.time_ns)}
-            for one in figures.corrections
+            {**dataclasses.asdict(correction), "time": time_iso(correction.time_ns)}
+            for correction in figures.corrections
         ],
         "budgets": [_budget(budget) for budget in figures.budgets],
-        "corpus": None if made.corpus is None else made.corpus.body(),
-        **({} if made.dataset is None else {"dataset": made.dataset.body()}),
-        "model": None if made.model is None else made.model.body(),
-        "machines": [dataclasses.asdict(machine) for machine in made.machines],
-        "sources": [dataclasses.asdict(source) for source in made.sources],
-        "software": made.software,
-        "config": made.config,
-        "checkpoints": [dataclasses.asdict(checkpoint) for checkpoint in made.checkpoints],
+        "corpus": None if provenance.corpus is None else provenance.corpus.body(),
+        **({} if provenance.dataset is None else {"dataset": provenance.dataset.body()}),
+        "model": None if provenance.model is None else provenance.model.body(),
+        "machines": [dataclasses.asdict(machine) for machine in provenance.machines],
+        "sources": [dataclasses.asdict(source) for source in provenance.sources],
+        "software": provenance.software,
+        "config": provenance.config,
+        "checkpoints": [dataclasses.asdict(checkpoint) for checkpoint in provenance.checkpoints],
         "gaps": [dataclasses.asdict(gap) for gap in figures.gaps],
         "events": [
             {**dataclasses.asdict(event), "time": time_iso(event.time_ns)}
@@ -142,32 +142,36 @@ def _boundary(figures: RunFigures) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _outcome(outcome: Outcome | None) -> dict[str, Any] | None:
-    if outcome is None:
+def _plan(comparison: PlanComparison | None) -> dict[str, Any] | None:
+    if comparison is None:
         return None
     return {
-        "plan_made": time_iso(outcome.made_ns),
-        "planned_finish": time_iso(outcome.planned_finish_ns),
-        "counterfactual": outcome.counterfactual,
-        "saving": outcome.saving.key,
+        "plan_made": time_iso(comparison.plan_made_ns),
+        "planned_finish": time_iso(comparison.planned_finish_ns),
+        "counterfactual": comparison.counterfactual,
+        "saving": comparison.saving.key,
         "subtracted_from": [],
     }
 
 
-def _estimate(foretold: Foretold | None) -> dict[str, Any]:
+def _estimate(comparison: EstimateComparison | None) -> dict[str, Any]:
     """Return the part on the estimate, which only runs have that were estimated before."""
-    if foretold is None:
+    if comparison is None:
         return {}
-    beside = {"hours": foretold.hours, "energy": foretold.energy}
-    told = {
-        what: {
-            "estimated": one.estimated.key, "came": one.came.key, "ratio": one.ratio.key,
-            "inside": one.is_inside,
+    quantities = {
+        quantity: {
+            "estimated": row.estimated.key, "came": row.actual.key, "ratio": row.ratio.key,
+            "inside": row.is_inside,
         }
-        for what, one in beside.items()
+        for quantity, row in (("hours", comparison.hours), ("energy", comparison.energy))
     }  # fmt: skip
-    return {"estimate": {**dataclasses.asdict(foretold.fact), "tokens_trained": foretold.tokens,
-                         "beside": told}}  # fmt: skip
+    return {
+        "estimate": {
+            **dataclasses.asdict(comparison.fact),
+            "tokens_trained": comparison.tokens,
+            "beside": quantities,
+        }
+    }
 
 
 def _budget(budget: BudgetUse) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def run_markdown(figures: RunFigures) -> str:
         *view.energy_tables, view.results, view.budget, view.boundary, view.factor,
         *(
             extra
-            for extra in (view.instruments, view.corrections, view.outcome, view.foretold)
+            for extra in (view.instruments, view.corrections, view.plan, view.estimate)
             if extra.rows
         ),
         view.segments, *view.about, view.events, view.chain,

@@ -1,4 +1,4 @@
-"""A run's raw intervals as Parquet, for whoever wants to recompute with tools of their own."""
+"""A run's raw intervals as Parquet, to recompute figures with other tools."""
 
 from __future__ import annotations
 

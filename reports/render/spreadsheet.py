@@ -28,28 +28,28 @@ _EPOCH = datetime(1980, 1, 1, tzinfo=UTC)
 def run_workbook(figures: RunFigures) -> bytes:
     """Write a run's report as a workbook; the same figures give the same bytes."""
     document = run_document(figures)
-    shown = list(document["figures"].values())
-    inputs = [
-        {"figure": figure["key"], "made by": figure["formula"], **_input(one)}
-        for figure in shown
-        for one in figure["inputs"]
+    figure_rows = list(document["figures"].values())
+    input_rows = [
+        {"figure": figure["key"], "made by": figure["formula"], **_input(figure_input)}
+        for figure in figure_rows
+        for figure_input in figure["inputs"]
     ]
-    energy = [
+    energy_rows = [
         {"cut": cut, **row}
         for cut in ("by_component", "by_device", "by_phase")
         for row in document["energy"][cut]
     ]
-    about = [
+    run_rows = [
         {"what": name, "value": value} for name, value in {**document["run"],
          "chain_seq": document["chain"]["seq"], "chain_sha256": document["chain"]["sha256"],
          "correlation": document["correlation"]}.items()
     ]  # fmt: skip
     return workbook(
         {
-            "Run": about,
-            "Figures": [{name: row[name] for name in _FIGURE_COLUMNS} for row in shown],
-            "Derivations": inputs,
-            "Energy": energy,
+            "Run": run_rows,
+            "Figures": [{name: row[name] for name in _FIGURE_COLUMNS} for row in figure_rows],
+            "Derivations": input_rows,
+            "Energy": energy_rows,
             "Factors": document["factors"],
             "Instruments": document["instruments"],
             "Segments": document["segments"],
@@ -90,9 +90,9 @@ def _sheet(book: Workbook, name: str, rows: Rows) -> None:
         sheet.set_column(number, number, _width(column, rows[:200]))
     if not columns:
         sheet.write_string(0, 0, "Nothing of this is on record.")
-    for at, row in enumerate(rows[:MOST_ROWS], start=1):
+    for row_number, row in enumerate(rows[:MOST_ROWS], start=1):
         for number, column in enumerate(columns):
-            _write(sheet, at, number, row.get(column))
+            _write(sheet, row_number, number, row.get(column))
     if columns:
         sheet.freeze_panes(1, 0)
         sheet.autofilter(0, 0, max(1, min(len(rows), MOST_ROWS)), len(columns) - 1)
@@ -120,5 +120,5 @@ def _width(column: str, rows: Iterable[Mapping[str, Any]]) -> float:
     return float(min(60, longest + 2))
 
 
-def _input(one: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in one.items() if value not in (None, "")}
+def _input(figure_input: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in figure_input.items() if value not in (None, "")}

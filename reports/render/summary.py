@@ -38,12 +38,14 @@ def summary_rows(figures: RunFigures) -> tuple[SummaryRow, ...]:
         for figure in figures.component_figures
     ]
     rows.append(SummaryRow(energy.label, figure_text(energy), energy.method, is_total=True))
-    rest: list[Figure] = []
+    other_figures: list[Figure] = []
     if figures.facility_energy.value != energy.value:
-        rest.append(figures.facility_energy)
-    rest.append(figures.emissions)
+        other_figures.append(figures.facility_energy)
+    other_figures.append(figures.emissions)
     if figures.cost is not None:
-        rest.append(figures.cost)
-    rest.append(figures.tokens_per_kwh)
-    rows += [SummaryRow(figure.label, figure_text(figure), figure.method) for figure in rest]
+        other_figures.append(figures.cost)
+    other_figures.append(figures.tokens_per_kwh)
+    rows += [
+        SummaryRow(figure.label, figure_text(figure), figure.method) for figure in other_figures
+    ]
     return tuple(rows)

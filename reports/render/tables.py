@@ -98,19 +98,19 @@ def _energy_row(name: str, row: Tally, figures: RunFigures) -> tuple[str, ...]:
         sigma=sigma, basis="",
     )  # fmt: skip
     seconds = row.seconds_by_method
-    known = {MEASURED: seconds.get(MEASURED, 0.0)}
-    known[ESTIMATED] = seconds.get(ESTIMATED, 0.0) + seconds.get(ASSUMED, 0.0)
-    unknown = row.recorded_s - known[MEASURED] - known[ESTIMATED]
-    whole = row.recorded_s + row.unrecorded_s
-    parts = (known[MEASURED], known[ESTIMATED], unknown, row.unrecorded_s)
-    times = tuple(_part_text(part, whole) for part in parts)
+    seconds_shown = {MEASURED: seconds.get(MEASURED, 0.0)}
+    seconds_shown[ESTIMATED] = seconds.get(ESTIMATED, 0.0) + seconds.get(ASSUMED, 0.0)
+    unknown = row.recorded_s - seconds_shown[MEASURED] - seconds_shown[ESTIMATED]
+    total_s = row.recorded_s + row.unrecorded_s
+    parts = (seconds_shown[MEASURED], seconds_shown[ESTIMATED], unknown, row.unrecorded_s)
+    times = tuple(_part_text(part, total_s) for part in parts)
     return (name, figure_text(figure, like=figures.energy), percent_text(share), row.method, *times)
 
 
-def _part_text(seconds: float, whole: float) -> str:
-    if seconds < 1e-6 or not whole:
+def _part_text(seconds: float, total_s: float) -> str:
+    if seconds < 1e-6 or not total_s:
         return "none"
-    return f"{duration_text(seconds)} ({percent_text(seconds / whole)})"
+    return f"{duration_text(seconds)} ({percent_text(seconds / total_s)})"
 
 
 def segment_table(figures: RunFigures) -> Table:
@@ -120,22 +120,22 @@ def segment_table(figures: RunFigures) -> Table:
         energy = figures.energy
         text = "none"
         if energy.value is not None:
-            shown = Figure(
+            segment_energy = Figure(
                 key="", label="", value=kwh_from_mj(segment.energy_mj), unit="kWh", method="",
                 sigma=0.0, basis="",
             )  # fmt: skip
-            text = figure_text(shown, like=energy)
+            text = figure_text(segment_energy, like=energy)
         last = "?" if segment.last_step is None else f"{segment.last_step:,}"
         steps = f"{segment.first_step:,} to {last}"
         if segment.repeated_steps or segment.lost_mj:
-            steps += f" ({segment.repeated_steps:,} done again"
+            steps += f" ({segment.repeated_steps:,} repeated"
             steps += f", {energy_text(kwh_from_mj(segment.lost_mj))} lost)"
         rows.append((
             str(segment.number), time_text(segment.start_ns), time_text(segment.end_ns),
             duration_text(segment.seconds), text, steps, f"{segment.ended}: {segment.reason}",
         ))  # fmt: skip
     columns = ("Segment", "Start", "End", "Length", "Energy", "Steps", "Why it ended")
-    note = "The end of an open segment is the last thing that the ledger knows of it."
+    note = "The end of an open segment is the last time on record for it."
     return Table(
         "segments", "Segments", columns, tuple(rows), frozenset({3, 4, 5}), note if rows else ""
     )
@@ -158,18 +158,22 @@ def budget_table(figures: RunFigures) -> Table:
 
 
 def factor_table(figures: RunFigures) -> Table:
-    """Emission factors, with what was booked under each: a column each, if many a row each."""
-    named = [_factor_cells(use) for use in figures.factors]
+    """Emission factors, with the energy under each: in columns, in rows where there are many."""
+    cells_by_factor = [_factor_cells(use) for use in figures.factors]
     titles = [f"From record {use.seq} on" for use in figures.factors]
     caption = "Emission factor, PUE and price"
-    if len(named) <= MOST_FACTOR_COLUMNS:
-        names = list(named[0]) if named else []
-        rows = [(name, *(cells[name] for cells in named)) for name in names]
+    if len(cells_by_factor) <= MOST_FACTOR_COLUMNS:
+        names = list(cells_by_factor[0]) if cells_by_factor else []
+        rows = [(name, *(cells[name] for cells in cells_by_factor)) for name in names]
         return Table("factor", caption, ("What", *titles), tuple(rows))
-    rows = [(title, *cells.values()) for title, cells in zip(titles, named, strict=True)]
-    left = len(rows) - MOST_EVENTS
-    note = f"{left:,} later ones are left out here; the JSON report has all." if left > 0 else ""
-    return Table("factor", caption, ("Factor", *named[0]), tuple(rows[:MOST_EVENTS]), note=note)
+    rows = [(title, *cells.values()) for title, cells in zip(titles, cells_by_factor, strict=True)]
+    omitted = len(rows) - MOST_EVENTS
+    note = (
+        f"{omitted:,} later ones are left out here; the JSON report has all." if omitted > 0 else ""
+    )
+    return Table(
+        "factor", caption, ("Factor", *cells_by_factor[0]), tuple(rows[:MOST_EVENTS]), note=note
+    )
 
 
 def _factor_cells(use: FactorUse) -> dict[str, str]:
@@ -213,50 +217,51 @@ def instrument_table(figures: RunFigures) -> Table:
     return Table("instruments", "Instruments", columns, rows, frozenset({5, 6, 7}))
 
 
-def outcome_table(figures: RunFigures) -> Table:
-    """The plan against what came, and the saving against a case that did not happen."""
-    told = figures.outcome
-    if told is None:
+def plan_table(figures: RunFigures) -> Table:
+    """The plan compared with the run, and the saving relative to a case that did not happen."""
+    comparison = figures.plan_comparison
+    if comparison is None:
         return Table("outcome", "Plan and outcome", ("What", "Value"), ())
-    shown = (told.planned, told.actual, told.at_once, told.saving)
-    rows = [(figure.label, figure_text(figure)) for figure in shown]
+    rows = [(figure.label, figure_text(figure)) for figure in comparison.figures()]
     rows += [
-        ("Plan made", time_text(told.made_ns)),
-        ("Planned to be done", time_text(told.planned_finish_ns)),
-        ("Done", "not yet" if figures.is_open else time_text(figures.ended_ns)),
+        ("Plan made", time_text(comparison.plan_made_ns)),
+        ("Planned finish", time_text(comparison.planned_finish_ns)),
+        ("Finished", "not yet" if figures.is_open else time_text(figures.ended_ns)),
     ]
     note = (
-        f"The saving is an estimate against {told.counterfactual}. It is in no total of this "
-        "report."
+        f"The saving is an estimate relative to {comparison.counterfactual}. It is in no total of "
+        "this report."
     )
-    keys = tuple(figure.key for figure in shown)
+    keys = tuple(figure.key for figure in comparison.figures())
     return Table(
         "outcome", "Plan, outcome and saving", ("What", "Value"), tuple(rows), frozenset({1}), note,
         (*keys, "", "", ""),
     )  # fmt: skip
 
 
-def foretold_table(figures: RunFigures) -> Table:
-    """What was estimated before the run beside what it took."""
-    told = figures.foretold
-    columns = ("What", "Estimated before", "Interval", "Came", "Ratio", "In the interval")
-    if told is None:
+def estimate_table(figures: RunFigures) -> Table:
+    """The estimate made before the run compared with the actual figures."""
+    comparison = figures.estimate_comparison
+    columns = ("What", "Estimated", "Interval", "Actual", "Ratio", "In the interval")
+    if comparison is None:
         return Table("foretold", "Estimate and outcome", columns, ())
     rows, keys = [], []
-    for one in (told.hours, told.energy):
-        middle = dataclasses.replace(one.estimated, low=None, high=None, sigma=0.0)
-        inside = "yes" if one.is_inside else "no"
-        ratio = "missing" if one.ratio.value is None else number_text(one.ratio.value, 3)
+    for row in (comparison.hours, comparison.energy):
+        middle = dataclasses.replace(row.estimated, low=None, high=None, sigma=0.0)
+        inside = "yes" if row.is_inside else "no"
+        ratio = "missing" if row.ratio.value is None else number_text(row.ratio.value, 3)
         rows.append((
-            one.came.label, figure_text(middle), figure_text(one.estimated),
-            f"{figure_text(one.came)} ({one.came.method})", ratio, inside,
+            row.actual.label, figure_text(middle), figure_text(row.estimated),
+            f"{figure_text(row.actual)} ({row.actual.method})", ratio, inside,
         ))  # fmt: skip
-        keys.append(one.estimated.key)
-    part = percent_text(told.tokens / told.fact.tokens)
+        keys.append(row.estimated.key)
+    fact = comparison.fact
     note = (
-        f"The estimate is for {told.fact.accelerators:,} x {told.fact.accelerator}, with "
-        f"{100 * told.fact.interval:g} % intervals, for the {part} of the planned tokens that were "
-        "trained. What came has preparing the data and validation in; the estimate has not."
+        f"The estimate is for {fact.accelerators:,} x {fact.accelerator}, with "
+        f"{100 * fact.interval:g} % intervals, for the "
+        f"{percent_text(comparison.tokens / fact.tokens)} of the planned tokens that "
+        "were trained. The actual figures include data preparation and validation; the estimate "
+        "does not."
     )
     return Table(
         "foretold", "Estimate and outcome", columns, tuple(rows), frozenset({1, 2, 3, 4}), note,
@@ -268,14 +273,14 @@ def correction_table(figures: RunFigures) -> Table:
     """What was corrected afterwards."""
     rows = tuple(
         (
-            str(one.seq),
-            f"{one.of_seq} ({one.kind.replace('_', ' ')})",
-            ", ".join(f"{name}: {_setting(value)}" for name, value in one.before.items()),
-            ", ".join(f"{name}: {_setting(value)}" for name, value in one.after.items()),
-            one.reason,
-            f"{one.by}, {time_text(one.time_ns)}",
+            str(correction.seq),
+            f"{correction.of_seq} ({correction.kind.replace('_', ' ')})",
+            ", ".join(f"{name}: {_setting(value)}" for name, value in correction.before.items()),
+            ", ".join(f"{name}: {_setting(value)}" for name, value in correction.after.items()),
+            correction.reason,
+            f"{correction.by}, {time_text(correction.time_ns)}",
         )
-        for one in figures.corrections
+        for correction in figures.corrections
     )
     columns = ("Record", "Corrects", "Before", "Now", "Reason", "By")
     note = "Every figure of this report has them in; the records before are unchanged."
@@ -329,7 +334,7 @@ def subject_table(figures: RunFigures) -> Table:
             ("Training tokens", f"{corpus.train_tokens:,}, {_items(corpus)}"),
             ("Validation tokens", f"{corpus.validation_tokens:,}"),
         ]
-        rows += [("Prepared dataset", _prepared_text(one)) for one in corpus.prepared or ()]
+        rows += [("Prepared dataset", _prepared_text(dataset)) for dataset in corpus.prepared or ()]
     return Table("subject", "Corpus and model", ("What", "Value"), tuple(rows))
 
 
@@ -345,16 +350,17 @@ def _dataset_table(dataset: DatasetPrepared) -> Table:
     return Table("subject", "Prepared dataset", ("What", "Value"), rows)
 
 
-def _prepared_text(one: JsonDict) -> str:
+def _prepared_text(dataset: JsonDict) -> str:
     """Cite a dataset's preparation: its energy is its own run's, and never counted twice."""
     energy = "an amount of energy that is not known"
-    if one["energy_kwh"] is not None:
-        sigma = "" if one["sigma_kwh"] is None else f" ± {energy_text(one['sigma_kwh'])}"
-        energy = f"{energy_text(one['energy_kwh'])}{sigma} ({one['method']})"
+    if dataset["energy_kwh"] is not None:
+        sigma = "" if dataset["sigma_kwh"] is None else f" ± {energy_text(dataset['sigma_kwh'])}"
+        energy = f"{energy_text(dataset['energy_kwh'])}{sigma} ({dataset['method']})"
     return (
-        f"{one['name']}: {one['documents']:,} of {one['documents_read']:,} documents, left out: "
-        f"{_counts_text(one['removed'])}. Prepared by run {one['run_id']}, which by the datasheet "
-        f"used {energy}; that is not counted above. Datasheet SHA-256 {one['datasheet_sha256']}"
+        f"{dataset['name']}: {dataset['documents']:,} of {dataset['documents_read']:,} documents, "
+        f"left out: {_counts_text(dataset['removed'])}. Prepared by run {dataset['run_id']}, which "
+        f"by the datasheet used {energy}; that is not counted above. Datasheet SHA-256 "
+        f"{dataset['datasheet_sha256']}"
     )
 
 
@@ -364,8 +370,8 @@ def _counts_text(counts: JsonDict) -> str:
 
 def _start(model: ModelDescribed) -> str:
     if model.trained_parameters is not None:
-        return f"{model.trained_parameters:,} of them trained beside pretrained weights"
-    return "trained on from pretrained weights" if model.pretrained else "trained from scratch"
+        return f"{model.trained_parameters:,} of them trained on top of frozen pretrained weights"
+    return "continued from pretrained weights" if model.pretrained else "trained from scratch"
 
 
 def _items(corpus: CorpusDescribed) -> str:
@@ -380,19 +386,19 @@ def _items(corpus: CorpusDescribed) -> str:
 
 def machine_table(figures: RunFigures) -> Table:
     """Machines and software."""
-    made = figures.provenance
+    provenance = figures.provenance
     rows: list[tuple[str, str]] = []
-    seen = dict.fromkeys(
+    machines = dict.fromkeys(
         (m.host, f"{m.cpu}, {m.cpu_cores} cores, {bytes_text(m.memory_bytes)}, {m.os}")
-        for m in made.machines
+        for m in provenance.machines
     )
-    rows += [(f"Machine {host}", text) for host, text in seen] or [("Machine", "missing")]
-    rows += [(name, str(version)) for name, version in made.software.items()] or [
+    rows += [(f"Machine {host}", text) for host, text in machines] or [("Machine", "missing")]
+    rows += [(name, str(version)) for name, version in provenance.software.items()] or [
         ("Software", "missing")
     ]
-    if made.checkpoints:
-        last = made.checkpoints[-1]
-        text = f"{len(made.checkpoints)}; the last at step {last.step:,}: {last.path}"
+    if provenance.checkpoints:
+        last = provenance.checkpoints[-1]
+        text = f"{len(provenance.checkpoints)}; the last at step {last.step:,}: {last.path}"
         rows.append(("Checkpoints", text))
     return Table("machine", "Machine and software", ("What", "Value"), tuple(rows))
 
@@ -404,8 +410,8 @@ def event_table(figures: RunFigures) -> Table:
         (time_text(event.time_ns), str(event.seq), event.kind.replace("_", " "), event.text)
         for event in shown
     )
-    left = len(figures.events) - len(shown)
-    note = f"{left:,} later ones are left out here; the JSON report has all." if left else ""
+    omitted = len(figures.events) - len(shown)
+    note = f"{omitted:,} later ones are left out here; the JSON report has all." if omitted else ""
     columns = ("Time", "Record", "Kind", "What")
     return Table("events", "Events", columns, rows, frozenset({1}), note)
 

@@ -93,8 +93,8 @@ class View:
     boundary: Table
     factor: Table
     instruments: Table
-    outcome: Table
-    foretold: Table
+    plan: Table
+    estimate: Table
     corrections: Table
     results: Table
     budget: Table
@@ -128,8 +128,8 @@ def view_of(figures: RunFigures) -> View:
         boundary=_boundary(figures),
         factor=tables.factor_table(figures),
         instruments=tables.instrument_table(figures),
-        outcome=tables.outcome_table(figures),
-        foretold=tables.foretold_table(figures),
+        plan=tables.plan_table(figures),
+        estimate=tables.estimate_table(figures),
         corrections=tables.correction_table(figures),
         results=_results(figures),
         budget=tables.budget_table(figures),
@@ -150,22 +150,32 @@ def view_of(figures: RunFigures) -> View:
 
 def derivation_of(figure: Figure) -> Derivation:
     """Put into words how a figure is made."""
-    shown = tuple(_input_row(one) for one in figure.inputs[:MOST_INPUTS])
+    inputs = tuple(_input_row(figure_input) for figure_input in figure.inputs[:MOST_INPUTS])
     return Derivation(
         figure.key, figure.label, figure_text(figure), figure.method, figure.basis, figure.formula,
-        shown,
+        inputs,
     )  # fmt: skip
 
 
-def _input_row(one: Input) -> InputRow:
-    value = one.value
+def _input_row(figure_input: Input) -> InputRow:
+    value = figure_input.value
     text = (
         "missing" if value is None else value if isinstance(value, str) else number_text(value, 6)
     )
-    record = "" if one.record is None else f"record {one.record}"
-    vintage = f"vintage {one.vintage}" if one.vintage else ""
-    origin = "; ".join(part for part in (record, one.factor_id or "", one.source, vintage) if part)
-    return InputRow(one.name, f"{text} {one.unit}".strip(), one.method, origin, one.figure)
+    record = "" if figure_input.record is None else f"record {figure_input.record}"
+    vintage = f"vintage {figure_input.vintage}" if figure_input.vintage else ""
+    origin = "; ".join(
+        part
+        for part in (record, figure_input.factor_id or "", figure_input.source, vintage)
+        if part
+    )
+    return InputRow(
+        figure_input.name,
+        f"{text} {figure_input.unit}".strip(),
+        figure_input.method,
+        origin,
+        figure_input.figure,
+    )
 
 
 def _tiles(figures: RunFigures) -> tuple[Tile, ...]:
@@ -210,19 +220,19 @@ def _status_sentences(figures: RunFigures) -> Iterable[str]:
     if figures.started_ns is None:
         yield "The record of how the run was opened is missing."
         return
-    started, ended = time_text(figures.started_ns), time_text(figures.ended_ns)
+    start, end = time_text(figures.started_ns), time_text(figures.ended_ns)
     count = len(figures.segments)
     parts = "" if count == 1 else f" in {count:,} segments"
     if figures.is_open:
         yield (
-            f"This run is open: it was started at {started} and has no closing record after its "
-            f"last start. Its figures hold up to {ended}, the last thing on record, and may grow."
+            f"This run is open: it was started at {start} and has no closing record after its "
+            f"last start. Its figures hold up to {end}, the last thing on record, and may grow."
         )
     else:
         length = figure_text(figures.duration)
         yield (
-            f"The run lasted {length}{parts}, from {started} to {ended}, and "
-            f"{_was(figures.status)}: {figures.reason.rstrip('.')}."
+            f"The run lasted {length}{parts}, from {start} to {end}, and "
+            f"{_status_clause(figures.status)}: {figures.reason.rstrip('.')}."
         )
 
     if figures.corrections:
@@ -232,7 +242,7 @@ def _status_sentences(figures: RunFigures) -> Iterable[str]:
 
 def _method_sentences(figures: RunFigures) -> Iterable[str]:
     for row in figures.by_component:
-        how = "; ".join(figures.provenance.source_texts(row.name)) or "no source is described"
+        sources = "; ".join(figures.provenance.source_texts(row.name)) or "no source is described"
         name = component_text(row.name)
         if len([energy for energy in row.energy_by_method_mj.values() if energy]) > 1:
             shares = ", ".join(
@@ -240,9 +250,9 @@ def _method_sentences(figures: RunFigures) -> Iterable[str]:
                 for method, energy in row.energy_by_method_mj.items()
                 if energy
             )
-            yield f"{name} energy is {shares} ({how})."
+            yield f"{name} energy is {shares} ({sources})."
         else:
-            yield f"{name} energy was {row.method} ({how})."
+            yield f"{name} energy was {row.method} ({sources})."
     for use in figures.factors[:1]:
         fact = use.fact
         pue = "stated by the operator" if fact.pue_method == "as given" else fact.pue_method
@@ -257,12 +267,10 @@ def _method_sentences(figures: RunFigures) -> Iterable[str]:
 
 def _results(figures: RunFigures) -> Table:
     parts = {figure.key for figure in figures.component_figures}
-    told = figures.outcome
-    if told is not None:
-        # Plan and saving stand in a box of their own.
-        parts |= {told.planned.key, told.actual.key, told.at_once.key, told.saving.key}
-    if figures.foretold is not None:
-        parts |= {figure.key for figure in figures.foretold.figures()}
+    # Plan, saving and estimate stand in boxes of their own.
+    for comparison in (figures.plan_comparison, figures.estimate_comparison):
+        if comparison is not None:
+            parts |= {figure.key for figure in comparison.figures()}
     shown = [figure for figure in figures.all_figures() if figure.key not in parts]
     rows = tuple((f.label, figure_text(f), f.method) for f in shown)
     keys = tuple(figure.key for figure in shown)
@@ -283,10 +291,10 @@ def _boundary(figures: RunFigures) -> Table:
     rows += [
         ("Node", "Machines", _nodes(figures), "None is extrapolated from another."),
         ("Node", "Rest of the machine: board, fans, disks, power supply losses", "excluded", ""),
-        ("Node", "Other work on the same devices", "included", "Meters cannot tell it apart."),
+        ("Node", "Other work on the same devices", "included", "Meters cannot separate it."),
         ("Facility", "Cooling and power distribution", "only through PUE", pue or "missing"),
         ("Facility", "Network and storage outside the machine", "excluded", ""),
-        ("Time", "Pauses between segments", "excluded", "Unless intervals are booked there."),
+        ("Time", "Pauses between segments", "excluded", "Unless intervals are recorded there."),
         ("Time", "Preparation of the data", *_preparation(figures)),
         ("Time", "Other runs, use of the model", "excluded", ""),
         ("Life cycle", "Making of the accelerators (embodied)", *_embodied(figures)),
@@ -301,7 +309,7 @@ def _boundary(figures: RunFigures) -> Table:
 
 
 def _preparation(figures: RunFigures) -> tuple[str, str]:
-    # The phase that the main job books it under.
+    # The phase under which the main job records it.
     if any(row.name == "prepare" for row in figures.by_phase):
         return "included", "Tokenizing and packing by this run, not what was done before."
     return "excluded", ""
@@ -311,8 +319,10 @@ def _component_boundary(component: str, figures: RunFigures) -> tuple[str, str, 
     level = "Rail" if component == "gpu" else "Node"
     for row in figures.by_component:
         if row.name == component:
-            how = "; ".join(figures.provenance.source_texts(component)) or "no source is described"
-            return level, component_text(component), row.method, how
+            sources = (
+                "; ".join(figures.provenance.source_texts(component)) or "no source is described"
+            )
+            return level, component_text(component), row.method, sources
     return level, component_text(component), "excluded", "No intervals on record."
 
 
@@ -378,7 +388,7 @@ def status_text(status: str) -> str:
     return _STATUS.get(status, status)
 
 
-def _was(status: str) -> str:
+def _status_clause(status: str) -> str:
     return "was interrupted" if status == "interrupted" else status_text(status)
 
 

@@ -124,7 +124,7 @@ def test_a_day_emits_what_was_planned_and_saves_what_was_planned(tmp_path: Path)
     assert day.gpu.limit_mw == 700_000
     assert day.losses == now.losses
     day.session.close()
-    told = run_figures(day.session.ledger, day.session.run_id).outcome
+    told = run_figures(day.session.ledger, day.session.run_id).plan_comparison
     assert told is not None
     assert told.planned.value == pytest.approx(plan.emissions_gco2e / 1000)
     assert told.actual.value == pytest.approx(since, rel=0.02)

@@ -111,7 +111,7 @@ def test_the_report_has_trained_parameters_and_the_compute_that_frozen_weights_s
         (4 * model["parameters"] + 2 * trained) * figures["tokens"]["value"]
     )
     markdown = (place / "report.md").read_text()
-    assert f"{trained:,} of them trained beside pretrained weights" in markdown
+    assert f"{trained:,} of them trained on top of frozen pretrained weights" in markdown
 
 
 def test_unsupported_uses_of_lora_are_one_sentence(

@@ -53,7 +53,7 @@ def test_a_truncated_record_is_found_by_its_report(
         connection.execute("DELETE FROM facts WHERE seq=(SELECT max(seq) FROM facts)")
     result = carbon_train("runs", "verify")
     assert result.status == 1
-    assert "report.json knows of" in result.out
+    assert "report.json names" in result.out
 
 
 def test_a_report_is_rebuilt_to_the_same_bytes(

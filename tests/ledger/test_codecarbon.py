@@ -73,7 +73,7 @@ def test_what_we_export_can_be_taken_in_again(ledger: Ledger, tmp_path: Path) ->
     [
         ({"energy_consumed": "much"}, "line 2: energy_consumed is 'much'"),
         ({"energy_consumed": "0.5"}, "add up to 0.4 kWh, but energy_consumed is 0.5"),
-        ({"emissions": "120"}, "grams may stand in it"),
+        ({"emissions": "120"}, "it may hold grams"),
         ({"timestamp": "yesterday"}, "timestamp is 'yesterday'"),
         ({"duration": "-1"}, "duration is '-1'"), ({"emissions": ""}, "emissions is ''"),
     ],

@@ -117,13 +117,13 @@ def test_a_cut_off_end_is_found_with_the_head_that_a_report_knows(path: Path) ->
     _tamper(path, f"UPDATE sums SET {right}")
     assert _problem(path) is None
     assert _problem(path, ("report.json", head)) == (
-        "records after 5 are missing: report.json knows of 6."
+        "records after 5 are missing: report.json names record 6."
     )
 
 
 def test_a_rewritten_chain_is_found_with_the_head_that_a_report_knows(path: Path) -> None:
     head = ChainHead(6, "0" * 63 + "1")
-    assert "record 6 is not the one that report.json knows of" in str(
+    assert "record 6 is not the one that report.json names" in str(
         _problem(path, ("report.json", head))
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from carbon_trainer.clock import SystemClock
 from carbon_trainer.errors import CarbonTrainerError
-from carbon_trainer.ledger.engine import plain
+from carbon_trainer.ledger.engine import driver_message
 from carbon_trainer.ledger.location import location_of
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.reports.build import write_run_report
@@ -74,7 +74,7 @@ def report_of_failure(run_id: str, runs_dir: Path) -> str:
 
 def error_text(error: Exception) -> str:
     """Return the message of one of ``LEDGER_ERRORS``, without SQLAlchemy's additions."""
-    return plain(error) if isinstance(error, DBAPIError) else str(error)
+    return driver_message(error) if isinstance(error, DBAPIError) else str(error)
 
 
 def report_line(ledger: Ledger, run_id: str, run_dir: Path) -> str:

@@ -161,7 +161,7 @@ def test_every_board_has_a_dense_peak_and_a_range():
 def test_plan_and_outcome_stand_side_by_side_and_the_saving_apart(make):
     ledger = make("planned")
     figures = run_figures(ledger, RUN)
-    told = figures.outcome
+    told = figures.plan_comparison
     assert told.planned.value == pytest.approx(0.12)
     before = figures.factors[0].emissions_kgco2e
     assert told.actual.value == pytest.approx(figures.emissions.value - before, rel=1e-3)
@@ -174,14 +174,14 @@ def test_plan_and_outcome_stand_side_by_side_and_the_saving_apart(make):
 
 
 def test_a_run_without_a_plan_tells_of_none(make):
-    assert run_figures(make("finished"), RUN).outcome is None
+    assert run_figures(make("finished"), RUN).plan_comparison is None
 
 
-def test_lost_work_is_told(tmp_path):
+def test_lost_work_is_reported(tmp_path):
     ledger = ledgers.resumed(tmp_path / "l.sqlite")
     figures = run_figures(ledger, RUN)
     assert figures.lost_energy.value == 0.0
-    assert "10 steps were done again" in figures.lost_energy.basis
+    assert "10 steps were repeated" in figures.lost_energy.basis
 
 
 @pytest.mark.parametrize("name", sorted(ledgers.ALL))
