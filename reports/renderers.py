@@ -15,9 +15,11 @@ from carbon_trainer.reports.exports.latex import latex
 from carbon_trainer.reports.exports.sci import impact_framework, sci
 from carbon_trainer.reports.figures.run_figures import RunFigures
 from carbon_trainer.reports.figures.text import time_iso
+from carbon_trainer.reports.render.pdf import pdf
 from carbon_trainer.reports.render.run_html import run_html
 from carbon_trainer.reports.render.run_json import run_json
 from carbon_trainer.reports.render.run_markdown import run_markdown
+from carbon_trainer.reports.render.samples import samples
 
 Renderer = Callable[[Ledger, RunFigures], str | bytes]
 
@@ -43,20 +45,13 @@ def _card(figures: RunFigures) -> str:
 
 
 def _workbook(figures: RunFigures) -> bytes:
+    # Only a workbook needs xlsxwriter.
     from carbon_trainer.reports.render.spreadsheet import run_workbook
 
     return run_workbook(figures)
 
 
-def _samples(ledger: Ledger, figures: RunFigures) -> bytes:
-    from carbon_trainer.reports.render.samples import samples
-
-    return samples(ledger, figures)
-
-
 def _pdf(figures: RunFigures) -> bytes:
-    from carbon_trainer.reports.render.pdf import pdf
-
     return pdf(run_html(figures))
 
 
@@ -66,7 +61,7 @@ RENDERERS: dict[str, Renderer] = {
     "json": _from_figures(run_json),
     "xlsx": _from_figures(_workbook),
     "pdf": _from_figures(_pdf),
-    "parquet": _samples,
+    "parquet": samples,
     "boamps": _from_figures(boamps),
     "modelcard": _from_figures(_card),
     "sci": _from_figures(sci),

@@ -7,7 +7,7 @@ from typing import Any
 
 from carbon_trainer.acceptance.charts import charts_of
 from carbon_trainer.acceptance.findings import Cell, Figure, PartResult
-from carbon_trainer.reports.render.tables import Table
+from carbon_trainer.reports.render.table import Table
 from carbon_trainer.reports.render.templating import html_environment
 
 TEMPLATES = Path(__file__).parent / "templates"

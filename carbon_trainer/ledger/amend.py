@@ -17,8 +17,9 @@ from carbon_trainer.ledger.facts import (
     Resumed,
     RunOpened,
 )
+from carbon_trainer.ledger.reader import StoredFact
 from carbon_trainer.ledger.state import STATES, last_state
-from carbon_trainer.ledger.store import Ledger, StoredFact
+from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.ledger.terms import INSTRUMENTS, OPERATIONS
 
 CORRECTABLE = {

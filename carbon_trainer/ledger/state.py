@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from carbon_trainer.ledger.facts import Decision, Resumed, RunClosed, RunOpened
-from carbon_trainer.ledger.store import StoredFact
+from carbon_trainer.ledger.reader import StoredFact
 
 RECOVERED = "recovered"
 """The decision of a start that has recorded the energy of a process that was killed; also the

@@ -15,17 +15,17 @@ from carbon_trainer.reports.portfolio.figures import Portfolio, portfolio_of
 from carbon_trainer.reports.portfolio.page import portfolio_html, portfolio_markdown
 from carbon_trainer.reports.portfolio.selection import Selection
 from carbon_trainer.reports.render.files import write_files
+from carbon_trainer.reports.render.pdf import pdf
 
 
 def _workbook(portfolio: Portfolio) -> bytes:
+    # Only a workbook needs xlsxwriter.
     from carbon_trainer.reports.portfolio.workbook import portfolio_workbook
 
     return portfolio_workbook(portfolio)
 
 
 def _pdf(portfolio: Portfolio) -> bytes:
-    from carbon_trainer.reports.render.pdf import pdf
-
     return pdf(portfolio_html(portfolio))
 
 

@@ -16,8 +16,9 @@ from carbon_trainer.reports.figures.text import (
 )
 from carbon_trainer.reports.portfolio.figures import Group, Portfolio
 from carbon_trainer.reports.portfolio.lines import Line
-from carbon_trainer.reports.render.tables import Table
-from carbon_trainer.reports.render.view import Derivation, Tile, derivation_of, status_text
+from carbon_trainer.reports.render.derivation import Derivation, derivation_of
+from carbon_trainer.reports.render.table import Table
+from carbon_trainer.reports.render.view import Tile, status_text
 from carbon_trainer.units import kwh_from_mj
 
 MOST_RUNS = 1_000

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from carbon_trainer.reports.figures.figure import Figure, Input
+from carbon_trainer.reports.figures.figure import Figure
 from carbon_trainer.reports.figures.run_figures import RunFigures
-from carbon_trainer.reports.figures.scopes import UNSTATED, scope_of
 from carbon_trainer.reports.figures.tallies import CORRELATION
 from carbon_trainer.reports.figures.text import (
     component_text,
@@ -17,11 +16,30 @@ from carbon_trainer.reports.figures.text import (
     percent_text,
     time_text,
 )
-from carbon_trainer.reports.render import tables
-from carbon_trainer.reports.render.tables import Table
-
-MOST_INPUTS = 60
-"""A figure of very many parts shows the first ones; the JSON report has all."""
+from carbon_trainer.reports.render.boundary import boundary_table
+from carbon_trainer.reports.render.derivation import Derivation, derivation_of
+from carbon_trainer.reports.render.emission_tables import (
+    estimate_table,
+    factor_table,
+    instrument_table,
+    plan_table,
+)
+from carbon_trainer.reports.render.energy_tables import (
+    budget_table,
+    component_table,
+    device_table,
+    phase_table,
+    segment_table,
+)
+from carbon_trainer.reports.render.record_tables import (
+    correction_table,
+    event_table,
+    machine_table,
+    settings_table,
+    source_table,
+    subject_table,
+)
+from carbon_trainer.reports.render.table import Table
 
 _STATUS = {
     "finished": "finished",
@@ -40,30 +58,6 @@ class Tile:
     text: str
     note: str
     key: str
-
-
-@dataclass(frozen=True, slots=True)
-class InputRow:
-    """An input of a figure, for people."""
-
-    name: str
-    value: str
-    method: str
-    origin: str
-    figure: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """How a figure is made, for people."""
-
-    key: str
-    label: str
-    text: str
-    method: str
-    basis: str
-    formula: str
-    inputs: tuple[InputRow, ...]
 
 
 @dataclass(frozen=True)
@@ -121,60 +115,30 @@ def view_of(figures: RunFigures) -> View:
         tiles=_tiles(figures),
         gaps=tuple(_sentence(f"{gap.what}: {gap.why}") for gap in figures.gaps),
         energy_tables=(
-            tables.component_table(figures),
-            tables.phase_table(figures),
-            tables.device_table(figures),
+            component_table(figures),
+            phase_table(figures),
+            device_table(figures),
         ),
-        boundary=_boundary(figures),
-        factor=tables.factor_table(figures),
-        instruments=tables.instrument_table(figures),
-        plan=tables.plan_table(figures),
-        estimate=tables.estimate_table(figures),
-        corrections=tables.correction_table(figures),
+        boundary=boundary_table(figures),
+        factor=factor_table(figures),
+        instruments=instrument_table(figures),
+        plan=plan_table(figures),
+        estimate=estimate_table(figures),
+        corrections=correction_table(figures),
         results=_results(figures),
-        budget=tables.budget_table(figures),
-        segments=tables.segment_table(figures),
+        budget=budget_table(figures),
+        segments=segment_table(figures),
         about=(
-            tables.subject_table(figures),
-            tables.machine_table(figures),
-            tables.source_table(figures),
+            subject_table(figures),
+            machine_table(figures),
+            source_table(figures),
         ),
-        events=tables.event_table(figures),
-        settings=tables.settings_table(figures),
+        events=event_table(figures),
+        settings=settings_table(figures),
         derivations=tuple(derivation_of(figure) for figure in figures.all_figures()),
         correlation=CORRELATION,
         chain=_chain(figures),
         verify=f"carbon-train runs verify {figures.run_id}",
-    )
-
-
-def derivation_of(figure: Figure) -> Derivation:
-    """Put into words how a figure is made."""
-    inputs = tuple(_input_row(figure_input) for figure_input in figure.inputs[:MOST_INPUTS])
-    return Derivation(
-        figure.key, figure.label, figure_text(figure), figure.method, figure.basis, figure.formula,
-        inputs,
-    )  # fmt: skip
-
-
-def _input_row(figure_input: Input) -> InputRow:
-    value = figure_input.value
-    text = (
-        "missing" if value is None else value if isinstance(value, str) else number_text(value, 6)
-    )
-    record = "" if figure_input.record is None else f"record {figure_input.record}"
-    vintage = f"vintage {figure_input.vintage}" if figure_input.vintage else ""
-    origin = "; ".join(
-        part
-        for part in (record, figure_input.factor_id or "", figure_input.source, vintage)
-        if part
-    )
-    return InputRow(
-        figure_input.name,
-        f"{text} {figure_input.unit}".strip(),
-        figure_input.method,
-        origin,
-        figure_input.figure,
     )
 
 
@@ -276,97 +240,6 @@ def _results(figures: RunFigures) -> Table:
     keys = tuple(figure.key for figure in shown)
     columns = ("Figure", "Value", "Method")
     return Table("results", "All figures", columns, rows, frozenset({1}), "", keys)
-
-
-def _boundary(figures: RunFigures) -> Table:
-    rows = [_component_boundary(name, figures) for name in ("gpu", "cpu", "ram")]
-    rows += [
-        _component_boundary(row.name, figures)
-        for row in figures.by_component
-        if row.name not in ("gpu", "cpu", "ram")
-    ]
-    pue = ", then ".join(
-        dict.fromkeys(f"PUE {u.fact.pue:g} ({u.fact.pue_method})" for u in figures.factors)
-    )
-    rows += [
-        ("Node", "Machines", _nodes(figures), "None is extrapolated from another."),
-        ("Node", "Rest of the machine: board, fans, disks, power supply losses", "excluded", ""),
-        ("Node", "Other work on the same devices", "included", "Meters cannot separate it."),
-        ("Facility", "Cooling and power distribution", "only through PUE", pue or "missing"),
-        ("Facility", "Network and storage outside the machine", "excluded", ""),
-        ("Time", "Pauses between segments", "excluded", "Unless intervals are recorded there."),
-        ("Time", "Preparation of the data", *_preparation(figures)),
-        ("Time", "Other runs, use of the model", "excluded", ""),
-        ("Life cycle", "Making of the accelerators (embodied)", *_embodied(figures)),
-        ("Life cycle", "Making of CPUs, memory, boards, buildings", "excluded", ""),
-        ("Accounting", "Scope", _scope(figures), _scope_note(figures)),
-        ("Accounting", "Location-based", _accounting(figures), _accounting_note(figures)),
-        ("Accounting", "Market-based", *_market(figures)),
-        ("Accounting", "Offsets and savings", "not subtracted", ""),
-    ]
-    columns = ("Level", "What", "In this report", "How")
-    return Table("boundary", "Boundary: what is counted", columns, tuple(rows))
-
-
-def _preparation(figures: RunFigures) -> tuple[str, str]:
-    # The phase under which the main job records it.
-    if any(row.name == "prepare" for row in figures.by_phase):
-        return "included", "Tokenizing and packing by this run, not what was done before."
-    return "excluded", ""
-
-
-def _component_boundary(component: str, figures: RunFigures) -> tuple[str, str, str, str]:
-    level = "Rail" if component == "gpu" else "Node"
-    for row in figures.by_component:
-        if row.name == component:
-            sources = (
-                "; ".join(figures.provenance.source_texts(component)) or "no source is described"
-            )
-            return level, component_text(component), row.method, sources
-    return level, component_text(component), "excluded", "No intervals on record."
-
-
-def _nodes(figures: RunFigures) -> str:
-    hosts = dict.fromkeys(machine.host for machine in figures.provenance.machines)
-    return f"{len(hosts)} metered" if hosts else "missing"
-
-
-def _embodied(figures: RunFigures) -> tuple[str, str]:
-    if figures.embodied.value is None:
-        return "missing", figures.embodied.basis
-    return "apart, as a range", f"{figures.embodied.label}: {figure_text(figures.embodied)}."
-
-
-def _scope(figures: RunFigures) -> str:
-    return scope_of(figures.boundary).name
-
-
-def _scope_note(figures: RunFigures) -> str:
-    stated = figures.boundary
-    if stated is None:
-        return UNSTATED
-    parts = (stated.organisation, stated.provider, stated.region)
-    return ", ".join([f"stated by {stated.by}", *(part for part in parts if part)])
-
-
-def _market(figures: RunFigures) -> tuple[str, str]:
-    if figures.emissions_market.value is None:
-        return "missing", figures.emissions_market.basis
-    if not figures.instruments:
-        return "same as location-based", "No contractual instruments on record."
-    count = len([use for use in figures.instruments if use.covered_kwh])
-    return "by instruments", f"{count} with evidence, in the table of instruments."
-
-
-def _accounting(figures: RunFigures) -> str:
-    kinds = dict.fromkeys(use.fact.accounting for use in figures.factors)
-    return ", ".join(kinds) or "missing"
-
-
-def _accounting_note(figures: RunFigures) -> str:
-    if any(use.fact.accounting.startswith("marginal") for use in figures.factors):
-        return "A marginal factor is for scheduling; it does not belong in an inventory."
-    return "Emissions above are this figure." if figures.factors else ""
 
 
 def _chain(figures: RunFigures) -> Table:
