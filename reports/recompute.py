@@ -114,6 +114,7 @@ def _by_fractions(ledger: Ledger, run_id: str, until_seq: int) -> dict[str, Frac
     bodies = list(_corrected(ledger, run_id, until_seq))
     factors = [body for kind, body in bodies if kind == "intensity_used"]
     sums: dict[str, Fraction] = {}
+    # Factors passed so far; intervals before the first one are counted under it.
     number = 0
     priced = bool(factors) and all(factor["price_per_kwh"] is not None for factor in factors)
     for kind, body in bodies:

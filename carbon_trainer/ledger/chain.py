@@ -41,5 +41,7 @@ def link(previous: ChainHead, run_id: str, time_ns: int, kind: str, body: str) -
         body: the fact's fields as canonical JSON.
     """
     seq = previous.seq + 1
+    # None of the fields holds a line end (JSON escapes it), so that no two different records have
+    # the same text.
     text = "\n".join((previous.sha256, run_id, str(seq), str(time_ns), kind, body))
     return ChainHead(seq, hashlib.sha256(text.encode()).hexdigest())

@@ -92,9 +92,11 @@ def _run(
     energies = {name: _number(place, row, f"{name}_energy", 0.0) for name in COMPONENTS}
     total_kwh, emissions = _number(place, row, "energy_consumed"), _number(place, row, "emissions")
     _check(place, energies, total_kwh, emissions)
+    # A row may have the total only.
     if not any(energies.values()) and total_kwh:
         energies = {"machine": total_kwh}
     text = "\n".join(f"{name}={row[name]}" for name in sorted(filter(None, row)))
+    # The id is of the row's content, so that importing the same file again finds the same runs.
     digest = hashlib.sha256(text.encode()).hexdigest()
     start = datetime.fromtimestamp(start_ns // 10**9, UTC)
     run_id = f"{start:%Y%m%d-%H%M%S}-{digest[:6]}"
@@ -105,6 +107,7 @@ def _run(
     if total_kwh:
         facts.append((start_ns, _factor(row, 1000 * emissions / total_kwh, pue)))
     facts += [
+        # CodeCarbon multiplies by the PUE; the ledger keeps the machines' energy, before it.
         (end_ns, _interval(name, kwh / pue, start_ns, end_ns))
         for name, kwh in energies.items()
         if kwh

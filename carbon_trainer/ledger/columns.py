@@ -49,6 +49,8 @@ def interval_columns(
             batches = list(_batches(connection, run_id, columns, names))
     fields = ("seq", *columns)
     arrays = {name: np.concatenate([batch[name] for batch in batches]) for name in fields}
+    # A database joins values in the order in which it reads them, which need not be the chain's;
+    # all columns of a batch are read in the same one.
     order = np.argsort(arrays["seq"], kind="stable")
     frame_columns: dict[str, Any] = {}
     for name in fields:

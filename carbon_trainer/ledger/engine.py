@@ -89,6 +89,7 @@ def _make_sqlite(path: Path, fill: Fill) -> None:
 
 def _rename_if_absent(temporary: Path, path: Path) -> None:
     """Give a file its name unless there is one of that name already."""
+    # A link fails where the name exists; a rename would replace another process's ledger.
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -102,6 +103,7 @@ def _connect(path: Path) -> sa.Engine:
     url = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(url, connect_args={"timeout": LOCK_WAIT_S})
     sa.event.listen(engine, "connect", _set_pragmas)
+    # The driver's own transactions are off (_set_pragmas); SQLAlchemy then has to begin them.
     sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     return engine
 

@@ -52,6 +52,7 @@ def _merge_run(source: Ledger, target: Ledger, run_id: str) -> MergeResult:
         and target.sha256_at(run_id, source_head.seq) == source_head.sha256
     ):
         return MergeResult(run_id, 0)
+    # One hash settles it: it covers every record before it.
     if target_head.seq and source.sha256_at(run_id, target_head.seq) != target_head.sha256:
         seq = _first_difference(source, target, run_id, min(target_head.seq, source_head.seq))
         return MergeResult(

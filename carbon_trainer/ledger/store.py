@@ -119,6 +119,8 @@ class Ledger(LedgerReader):
             records.append((head.seq, fact.kind, fields if is_interval else {}))
             if is_interval:
                 interval_rows.append({"run_id": run_id, "seq": head.seq, **fields})
+        # Two writers that follow the same head both insert its next number: the primary key refuses
+        # the second one, and its whole transaction with it, so that a chain never forks.
         with self._engine.begin() as connection:
             if fact_rows:
                 connection.execute(schema.facts.insert(), fact_rows)
@@ -127,6 +129,7 @@ class Ledger(LedgerReader):
                 adder = Adder(run_id, in_force_at(connection, run_id, after.seq))
                 for record in records:
                     adder.add(*record)
+                # In the same transaction: a reader never sees intervals without their sums.
                 add_sums(connection, adder.sums)
         return head
 

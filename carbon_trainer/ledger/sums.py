@@ -53,6 +53,7 @@ def in_force_at(connection: sa.Connection, run_id: str, seq: int) -> InForce:
         .group_by(facts.kind)
     )
     in_force = InForce()
+    # By number: run_opened and resumed take the same field, and the later one is in force.
     for kind, last in sorted(connection.execute(query).all(), key=lambda row: int(row[1])):
         in_force = in_force.after(int(last), kind)
     return in_force
@@ -68,21 +69,21 @@ class Adder:
 
     Args:
         run_id: the run.
-        held: what was in force before the first record.
+        in_force: what was in force before the first record.
     """
 
-    def __init__(self, run_id: str, held: InForce = InForce()) -> None:
+    def __init__(self, run_id: str, in_force: InForce = InForce()) -> None:
         self.run_id = run_id
-        self.held = held
+        self.in_force = in_force
         self.sums: Sums = {}
 
     def add(self, seq: int, kind: str, fields: Mapping[str, Any]) -> None:
         """Take one record; its fields are looked at if it is an interval."""
-        self.held = self.held.after(seq, kind)
+        self.in_force = self.in_force.after(seq, kind)
         if kind != Interval.kind:
             return
         key = (
-            self.run_id, self.held.segment, self.held.factor, self.held.machine, fields["device"],
+            self.run_id, self.in_force.segment, self.in_force.factor, self.in_force.machine, fields["device"],
             fields["component"], fields["phase"], fields["method"],
             int(fields["start_ns"]) // NS_PER_DAY,
         )  # fmt: skip
@@ -91,6 +92,7 @@ class Adder:
             row = self.sums[key] = {"first_seq": seq, **dict.fromkeys(schema.SUM_VALUES, 0)}
         row["intervals"] += 1
         row["energy_mj"] += int(fields["energy_mj"])
+        # As a float: a square of millijoules may exceed the 64 bits that a database has.
         row["variance_mj2"] += float(fields["sigma_mj"]) ** 2
         row["duration_ns"] += int(fields["end_ns"]) - int(fields["start_ns"])
 
@@ -129,6 +131,7 @@ def add_sums(connection: sa.Connection, sums: Sums) -> None:
     insert: Any = dialect.insert(schema.sums)
     columns = schema.sums.c
     totals = {name: columns[name] + insert.excluded[name] for name in schema.SUM_VALUES}
+    # Added by the database: what a run has in there need not be read first.
     statement = insert.on_conflict_do_update(index_elements=list(schema.SUM_KEYS), set_=totals)
     rows = [
         {**dict(zip(schema.SUM_KEYS, key, strict=True)), **values} for key, values in sums.items()

@@ -43,10 +43,12 @@ def verify(ledger: Ledger, run_id: str, *anchors: tuple[str, ChainHead]) -> Veri
             chain must pass through them, which is how a cut-off end is noticed.
     """
     head, records, problem = ChainHead(), 0, None
+    # Every hash on the way: an anchor may be a head that the run has grown beyond since.
     hashes = {0: head.sha256}
     adder = Adder(run_id)
     for seq, time_ns, kind, body, sha256 in ledger.raw_records(run_id):
         records += 1
+        # After the first break no later hash can be right; the rest is only counted.
         if problem is None:
             problem = _record_problem(head, run_id, (seq, time_ns, kind, body, sha256))
             if problem is None:

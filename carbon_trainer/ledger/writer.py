@@ -100,6 +100,7 @@ class LedgerWriter:
         except (SQLAlchemyError, OSError) as error:
             self._warn(error)
             return False
+        # Removed only now: what a refused transaction held is tried again.
         for _ in batch:
             self._pending.popleft()
         if self._has_warned:
@@ -122,6 +123,7 @@ class LedgerWriter:
             if folder is None:
                 continue
             path = folder / f"unwritten-{self._run_id}.jsonl"
+            # A file that is there holds records of an earlier attempt, which stay.
             before = path.stat().st_size if path.exists() else 0
             try:
                 with path.open("a", encoding="utf-8") as file:

@@ -18,14 +18,14 @@ _PATTERN = re.compile("|".join(re.escape(character) for character in _SPECIAL))
 
 def latex(figures: RunFigures) -> str:
     """Write the energy and emissions of a run for a paper."""
-    shown = (
+    table_figures = (
         figures.energy, figures.facility_energy, figures.emissions, figures.emissions_market,
         figures.embodied, figures.active_time, figures.tokens, figures.kwh_per_million_tokens,
         figures.training_compute,
     )  # fmt: skip
     rows = "\n".join(
         f"{escape(figure.label)} & {escape(figure_text(figure))} & {escape(figure.method)} \\\\"
-        for figure in shown
+        for figure in table_figures
     )
     methodology = next(
         row["value"]

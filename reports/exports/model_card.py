@@ -108,11 +108,13 @@ def _with_section(body: str, section: str) -> str:
 
 
 def _section(figures: RunFigures) -> str:
-    shown = (
+    table_figures = (
         figures.emissions, figures.emissions_market, figures.facility_energy, figures.energy,
         figures.embodied, figures.coverage,
     )  # fmt: skip
-    texts = [(markdown_text(f.label), markdown_text(figure_text(f)), f.method) for f in shown]
+    texts = [
+        (markdown_text(f.label), markdown_text(figure_text(f)), f.method) for f in table_figures
+    ]
     rows = "\n".join(f"| {' | '.join(row)} |" for row in texts)
     basis = markdown_text(figures.emissions.basis)
     return f"""{BEGIN}

@@ -35,7 +35,7 @@ def sci_document(figures: RunFigures) -> dict[str, Any]:
     }
     if missing:
         return {**document, "score": None, "missing": missing}
-    operational, embodied, tokens = _parts(figures)
+    operational, embodied, tokens = _score_terms(figures)
     document["score"] = {
         "gCO2e_per_token": (operational + embodied) / tokens,
         "gCO2e_per_million_tokens": 1e6 * (operational + embodied) / tokens,
@@ -94,7 +94,7 @@ def _plugin(method: str, inputs: list[str], output: str) -> dict[str, Any]:
 
 
 def _observation(figures: RunFigures) -> dict[str, Any]:
-    operational, embodied, tokens = _parts(figures)
+    operational, embodied, tokens = _score_terms(figures)
     energy_kwh = figures.facility_energy.value or 0.0
     return {
         "timestamp": time_iso(figures.started_ns or 0),
@@ -106,7 +106,7 @@ def _observation(figures: RunFigures) -> dict[str, Any]:
     }
 
 
-def _parts(figures: RunFigures) -> tuple[float, float, int]:
+def _score_terms(figures: RunFigures) -> tuple[float, float, int]:
     operational = grams(figures.emissions.value or 0.0)
     return operational, grams(figures.embodied.value or 0.0), int(figures.tokens.value or 0)
 

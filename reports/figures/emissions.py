@@ -48,6 +48,7 @@ def emissions_figure(
     if mixed:
         return Figure.missing(key, label, "kgCO2e", mixed)
     from_energy = energy_sigma_mj(cells, lambda cell: kg_per_mj(uses[cell.factor].fact))
+    # A zone's factor errs the same way all run long, whatever the hour: its errors add up linearly.
     from_factor = linear_sum(use.emissions_kgco2e * use.fact.uncertainty for use in uses)
     terms = sum_text(_emission_term(use) for use in uses)
     return Figure(

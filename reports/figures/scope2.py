@@ -54,6 +54,7 @@ def allocate(
     """Lay instruments (with their records' numbers) over some electricity."""
     remaining_kwh = facility_kwh
     uses = []
+    # Stable, so instruments keep the order of their records; the residual mix takes what is left.
     for seq, fact in sorted(instruments, key=lambda numbered: numbered[1].instrument == RESIDUAL):
         limit_kwh = math.inf if fact.energy_kwh is None else fact.energy_kwh
         covered_kwh = min(remaining_kwh, limit_kwh)

@@ -73,6 +73,7 @@ def timeline_of(record: RunRecord, segments: Sequence[Segment]) -> Timeline:
     )
     ends = np.append(record.intervals["end_ns"].to_numpy(np.int64), [s.end_ns for s in segments])
     order = np.argsort(starts, kind="stable")
+    # The latest end so far, not the previous one: intervals of several devices overlap.
     starts, latest_end = starts[order], np.maximum.accumulate(ends[order])
     if not len(starts):
         empty = np.zeros(0, dtype=np.int64)
@@ -126,6 +127,7 @@ class EnergySeries:
     @property
     def peak_w(self) -> float | None:
         """Highest mean power of all devices in a bin of which at least half is recorded."""
+        # A bin of which little is recorded would make a short burst look like the peak.
         full = self.covered_s >= 0.5 * min(self.width_s, self.covered_s.max(initial=0.0))
         power = self.power_w.sum(axis=0)[full & (self.covered_s > 0)]
         return float(power.max()) if len(power) else None
@@ -206,6 +208,8 @@ class _BinnedEnergy:
         squares = weight[self.cell_of] ** 2 * variance
         total = _cumulative(_per_bin(self.bin_of, squares, self.bins))
         for name in components:
+            # Summed before squared: a gain error is the same in all bins, so that the last edge has
+            # the sigma of the whole run.
             total = total + _cumulative(self.sum(gain * _is_component(cells, name))) ** 2
         return np.asarray(np.sqrt(total + np.square(common)), dtype=np.float64)
 

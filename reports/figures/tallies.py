@@ -117,6 +117,7 @@ def _sums(frame: pd.DataFrame, cell_of: Ints, segments: Sequence[Segment]) -> pd
     segment = frame["segment"].to_numpy(np.int64)
     begins = np.array([s.start_ns for s in segments] or [0], dtype=np.int64)[segment]
     ends = np.array([s.end_ns for s in segments] or [0], dtype=np.int64)[segment]
+    # An interval may reach over its segment's end, by the last reading; that part covers nothing.
     covered = np.minimum(end_ns, ends) - np.maximum(start_ns, begins)
     columns = {
         "energy_mj": frame["energy_mj"].to_numpy(np.int64),
@@ -154,6 +155,7 @@ def energy_sigma_mj(
         if cell.uncertainty is None:
             return None
         factor = weight(cell)
+        # Linear within a component, squares between: one sensor type errs the same way everywhere.
         gain = cell.uncertainty * cell.energy_mj * factor
         gains[cell.component] = gains.get(cell.component, 0.0) + gain
         timing_var += cell.timing_var * factor * factor

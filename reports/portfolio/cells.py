@@ -171,6 +171,7 @@ def add_up(cells: pd.DataFrame) -> Sum:
 
 def _sigma(cells: pd.DataFrame, weight: pd.Series[float] | float) -> float:
     """One sigma of the weighted energy: gains by component, timing apart."""
+    # By the same correlations as one run's energy_sigma_mj, over columns of all runs at once.
     gains = (cells["energy_mj"] * cells["gain"] * weight).groupby(cells["component"], observed=True)
     timing = (cells["variance_mj2"] * np.square(weight)).sum()
     return float(np.sqrt(np.sum(np.square(gains.sum())) + timing))

@@ -127,6 +127,7 @@ def _count_up(selection: Selection, runs: Sequence[RunFacts], cells: pd.DataFram
     started_ns, ended_ns = min(r.started_ns for r in runs), max(r.ended_ns for r in runs)
     period = selection.period_or(started_ns, ended_ns)
     digest = hashlib.sha256()
+    # By id: the order of runs that started at the same time must not change the digest.
     for run in sorted(runs, key=lambda run: run.run_id):
         digest.update(f"{run.run_id} {run.head.seq} {run.head.sha256}\n".encode())
     source = f"{count_text(len(runs), 'chain')}, SHA-256 of their heads {digest.hexdigest()}"

@@ -100,7 +100,7 @@ def _lead(portfolio: Portfolio) -> str:
 
 def _tiles(portfolio: Portfolio) -> tuple[Tile, ...]:
     facility = portfolio.facility_energy
-    shown = [
+    headline_figures = [
         (portfolio.energy, f"{portfolio.energy.method}; facilities: {figure_text(facility)}"),
         (portfolio.emissions, portfolio.emissions.method),
         (portfolio.emissions_market, portfolio.emissions_market.method),
@@ -108,7 +108,8 @@ def _tiles(portfolio: Portfolio) -> tuple[Tile, ...]:
         (portfolio.final_factor, "energy of all runs over that of final ones"),
     ]
     return tuple(
-        Tile(figure.label, figure_text(figure), note, figure.key) for figure, note in shown
+        Tile(figure.label, figure_text(figure), note, figure.key)
+        for figure, note in headline_figures
     )
 
 

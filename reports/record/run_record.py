@@ -158,6 +158,7 @@ def apply_corrections(
     facts: Sequence[Record[Fact]],
 ) -> tuple[tuple[Record[Fact], ...], tuple[Correction, ...]]:
     """Put corrections in place of what they correct, in the order in which they were made."""
+    # Each is applied to the record as corrected before, so that a later correction wins.
     by_seq = {item.seq: item for item in facts}
     corrections = []
     for item in facts:
@@ -190,5 +191,7 @@ def _starts(facts: Sequence[Record[Fact]]) -> list[Record[Fact]]:
 def _in_force(seqs: Ints, facts: Sequence[Record[F]]) -> Ints:
     if not facts:
         return np.full(len(seqs), -1, dtype=np.int64)
+    # Which record is in force is a matter of the chain's order: times of a run that was resumed on
+    # another machine, or after a clock was set back, need not rise.
     positions = np.searchsorted(np.array([fact.seq for fact in facts]), seqs, side="right") - 1
     return np.maximum(positions, 0).astype(np.int64)

@@ -97,7 +97,9 @@ def _power_chart(series: EnergySeries | None, *, unknown: bool) -> Chart:
             upper = base + row / watt
             colour = COMPONENTS.get(name, OTHER)
             axes[0].stairs(upper, edges, baseline=base, fill=True, color=colour, linewidth=0)
+            # A bin without a record is NaN, which must not become the next component's baseline.
             base = np.nan_to_num(upper)
+        # Room above for the names of pauses.
         axes[0].set_ylim(0, top / watt * 1.12 or 1)
         axes[0].set_title(f"Power of the machines, {watt_unit}")
         _time_axis(axes[0], series, divisor, unit)

@@ -154,12 +154,12 @@ def machine_table(figures: RunFigures) -> Table:
 
 def event_table(figures: RunFigures) -> Table:
     """What happened, by time."""
-    shown = figures.events[:MOST_ROWS]
+    events = figures.events[:MOST_ROWS]
     rows = tuple(
         (time_text(event.time_ns), str(event.seq), event.kind.replace("_", " "), event.text)
-        for event in shown
+        for event in events
     )
-    omitted = len(figures.events) - len(shown)
+    omitted = len(figures.events) - len(events)
     note = f"{omitted:,} later ones are left out here; the JSON report has all." if omitted else ""
     columns = ("Time", "Record", "Kind", "What")
     return Table("events", "Events", columns, rows, frozenset({1}), note)

@@ -102,6 +102,7 @@ def _write(sheet: Any, row: int, column: int, value: Any) -> None:
     if value is None or value == "":
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
+        # A cell takes 32,767 characters.
         sheet.write_string(row, column, _text(value)[:32_000])
     else:
         sheet.write_number(row, column, value)

@@ -47,6 +47,7 @@ def draw_svg(
         figure = Figure(figsize=(8, height))
         axes = list(figure.subplots(panels, 1, squeeze=False)[:, 0])
         draw(axes)
+        # Margins in inches, so that text keeps its room whatever the number of panels.
         edge = 0.38 / height
         figure.subplots_adjust(
             left=0.065, right=0.985, bottom=edge, top=1 - 0.24 / height, hspace=0.42
@@ -61,6 +62,7 @@ def _for_page(svg: str, key: str, title: str, desc: str) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = svg.replace("xlink:href", "href")
+    # Ids of several drawings on one page must differ; those that nothing refers to are dropped.
     used = set(re.findall(r"(?:url\(|href=\")#([\w-]+)", svg))
     svg = re.sub(r' id="([\w-]+)"', lambda m: m[0] if m[1] in used else "", svg)
     svg = re.sub(r'((?:url\(|href=")#| id=")', rf"\g<1>{key}-", svg)

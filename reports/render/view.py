@@ -235,9 +235,9 @@ def _results(figures: RunFigures) -> Table:
     for comparison in (figures.plan_comparison, figures.estimate_comparison):
         if comparison is not None:
             parts |= {figure.key for figure in comparison.figures()}
-    shown = [figure for figure in figures.all_figures() if figure.key not in parts]
-    rows = tuple((f.label, figure_text(f), f.method) for f in shown)
-    keys = tuple(figure.key for figure in shown)
+    other_figures = [figure for figure in figures.all_figures() if figure.key not in parts]
+    rows = tuple((f.label, figure_text(f), f.method) for f in other_figures)
+    keys = tuple(figure.key for figure in other_figures)
     columns = ("Figure", "Value", "Method")
     return Table("results", "All figures", columns, rows, frozenset({1}), "", keys)
 

@@ -34,6 +34,8 @@ def upgrade() -> None:
         sa.Column("variance_mj2", sa.Double, nullable=False),
         sa.Column("duration_ns", sa.BigInteger, nullable=False),
     )
+    # The record in force at an interval is the last of its kinds before it in the chain, by
+    # number and not by time: clocks may have been set back.
     segment = _HELD.format(kinds="'run_opened', 'resumed'")
     factor = _HELD.format(kinds="'intensity_used'")
     machine = _HELD.format(kinds="'machine_described'")
