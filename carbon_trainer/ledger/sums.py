@@ -83,8 +83,8 @@ class Adder:
         if kind != Interval.kind:
             return
         key = (
-            self.run_id, self.in_force.segment, self.in_force.factor, self.in_force.machine, fields["device"],
-            fields["component"], fields["phase"], fields["method"],
+            self.run_id, self.in_force.segment, self.in_force.factor, self.in_force.machine,
+            fields["device"], fields["component"], fields["phase"], fields["method"],
             int(fields["start_ns"]) // NS_PER_DAY,
         )  # fmt: skip
         row = self.sums.get(key)
