@@ -8,7 +8,8 @@ from carbon_trainer.lazy import lazy_names
 
 if TYPE_CHECKING:
     from carbon_trainer.ledger import facts, schema
-    from carbon_trainer.ledger.store import Ledger, StoredFact
+    from carbon_trainer.ledger.reader import StoredFact as StoredFact
+    from carbon_trainer.ledger.store import Ledger as Ledger
     from carbon_trainer.ledger.verify import Verification
     from carbon_trainer.ledger.verify import verify as verify_run
 else:
@@ -16,7 +17,8 @@ else:
         __name__,
         {
             "carbon_trainer.ledger": ["facts", "schema"],
-            "carbon_trainer.ledger.store": ["Ledger", "StoredFact"],
+            "carbon_trainer.ledger.reader": ["StoredFact"],
+            "carbon_trainer.ledger.store": ["Ledger"],
             "carbon_trainer.ledger.verify": ["Verification", "verify as verify_run"],
         },
     )

@@ -23,7 +23,7 @@ from carbon_trainer.errors import CarbonTrainerError
 from carbon_trainer.files import remove_unfinished
 from carbon_trainer.hardware import machine
 from carbon_trainer.hardware.process import ProcessIdentity, boot_id, pid_space
-from carbon_trainer.ledger.engine import plain
+from carbon_trainer.ledger.engine import driver_message
 from carbon_trainer.ledger.facts import Decision, Fact, Incomplete, Interval
 from carbon_trainer.ledger.recover import recover
 from carbon_trainer.ledger.state import RECOVERED
@@ -115,7 +115,7 @@ def recover_killed_or_warn(runs_dir: Path, ledger: Ledger, clock: Clock) -> None
         for run in recover_killed(runs_dir, ledger, clock):
             log.warning("recovered %.0f J from the killed run %s.", run.energy_mj / 1e3, run.run_id)
     except Exception as error:
-        reason = plain(error) if isinstance(error, DBAPIError) else str(error)
+        reason = driver_message(error) if isinstance(error, DBAPIError) else str(error)
         log.warning("the energy of killed runs could not be recovered: %s", reason)
         log.debug("recovery", exc_info=True)
 
