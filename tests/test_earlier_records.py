@@ -35,7 +35,7 @@ from carbon_trainer.reports.portfolio.selection import Selection
 from carbon_trainer.runs.outcome import ResumePoint
 from carbon_trainer.runs.recovery import recover_killed
 from carbon_trainer.runs.session import RunSession
-from tests.cli.commands import Ended, call
+from tests.cli.commands import CommandResult, call
 from tests.simulation.nvml import SimulatedGpu, SimulatedNvml
 from tests.simulation.power import Constant
 from tests.simulation.world import Inline, WorkingGpu, WorldClock
@@ -67,7 +67,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
 @pytest.fixture
 def carbon_train(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+) -> Callable[..., CommandResult]:
     """`carbon-train` in this process, on the copy of the records."""
     return lambda *args: call([*args, "--runs-dir", "runs"], monkeypatch, capsys)
 
@@ -138,7 +138,7 @@ def test_its_runs_add_up_as_they_did(ledger: Ledger, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_commands_read_it(carbon_train: Callable[..., Ended], tmp_path: Path) -> None:
+def test_commands_read_it(carbon_train: Callable[..., CommandResult], tmp_path: Path) -> None:
     listed = carbon_train("runs", "list")
     assert listed.status == 0
     assert all(run_id in listed.out for run_id in RUNS)
@@ -210,13 +210,13 @@ def missing(before: Any, now: Any, path: str = "") -> list[str]:
 
 @pytest.mark.slow
 def test_fit_goes_on_with_a_checkpoint(
-    ledger: Ledger, carbon_train: Callable[..., Ended], gpu: None
+    ledger: Ledger, carbon_train: Callable[..., CommandResult], gpu: None
 ) -> None:
     import torch
 
     run = EarlierRun(ledger, "fit")
-    ended = carbon_train("fit", "--resume", "fit", "--progress", "off")
-    assert ended.status == 0, ended.out + ended.err
+    result = carbon_train("fit", "--resume", "fit", "--progress", "off")
+    assert result.status == 0, result.out + result.err
     run.check_resumed(steps=60)
     (resumed,) = ledger.facts("fit", Resumed)
     assert resumed.body["step"] == run.step
@@ -231,11 +231,11 @@ def test_fit_goes_on_with_a_checkpoint(
 
 @pytest.mark.slow
 def test_a_budget_counts_what_was_used_before(
-    ledger: Ledger, carbon_train: Callable[..., Ended], gpu: None
+    ledger: Ledger, carbon_train: Callable[..., CommandResult], gpu: None
 ) -> None:
     used_kwh = ledger.energy_mj("fit") / 3.6e9
-    ended = carbon_train("fit", "--resume", "fit", "--budget-kwh", f"{0.9 * used_kwh:.9f}")
-    assert ended.status == 3, ended.out + ended.err
+    result = carbon_train("fit", "--resume", "fit", "--budget-kwh", f"{0.9 * used_kwh:.9f}")
+    assert result.status == 3, result.out + result.err
 
 
 @pytest.mark.slow
@@ -328,14 +328,17 @@ def test_a_transformers_trainer_comes_back_to_its_plan(
 
 @pytest.mark.slow
 def test_a_preparation_goes_on_where_it_was_killed(
-    ledger: Ledger, carbon_train: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, gpu: None
+    ledger: Ledger,
+    carbon_train: Callable[..., CommandResult],
+    monkeypatch: pytest.MonkeyPatch,
+    gpu: None,
 ) -> None:
     monkeypatch.setattr(
         "carbon_trainer.curation.prepare.library_versions", lambda: {"library": "1.0"}
     )
     flags = ["rows.jsonl", "--zone", "GB", "--no-host-metering", "--user", "alex"]
-    ended = carbon_train("data", "prepare", *flags, "--to", "preparing")
-    assert ended.status == 0, ended.err
+    result = carbon_train("data", "prepare", *flags, "--to", "preparing")
+    assert result.status == 0, result.err
     sheets = [Path(folder, "datasheet.json") for folder in ("prepared", "preparing")]
     before, now = (json.loads(sheet.read_text()) for sheet in sheets)
     assert now["made_from"] == before["made_from"]
@@ -348,12 +351,12 @@ def test_a_preparation_goes_on_where_it_was_killed(
 
 @pytest.mark.slow
 def test_a_run_trains_on_a_dataset_and_cites_it(
-    carbon_train: Callable[..., Ended], ledger: Ledger, gpu: None
+    carbon_train: Callable[..., CommandResult], ledger: Ledger, gpu: None
 ) -> None:
     sizes = ["--vocab-size", "260", "--block-size", "16", "--batch-size", "2", "--max-steps", "3"]
     flags = ["--data", "prepared", "--model", "model.json", *sizes, "--no-host-metering"]
-    ended = carbon_train("fit", *flags, "--run-id", "trained", "--progress", "off")
-    assert ended.status == 0, ended.out + ended.err
+    result = carbon_train("fit", *flags, "--run-id", "trained", "--progress", "off")
+    assert result.status == 0, result.out + result.err
     (corpus,) = ledger.facts("trained", CorpusDescribed)
     (dataset,) = corpus.body["prepared"]
     sheet = json.loads(Path("prepared", "datasheet.json").read_text())

@@ -76,7 +76,7 @@ class Contract:
         for contract in contracts["contracts"]:
             if contract["type"] == "layers" and "containers" not in contract:
                 layers = [_parts(row.split("|")) for row in contract["layers"]]
-            elif set(contract["forbidden_modules"]) >= FRAMEWORKS:
+            elif set(contract.get("forbidden_modules", ())) >= FRAMEWORKS:
                 knows_no_torch = "torch" in contract["forbidden_modules"]
                 known = no_torch if knows_no_torch else no_framework
                 known.update(_parts(contract["source_modules"]))

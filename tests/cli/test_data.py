@@ -585,7 +585,7 @@ def test_an_empty_result_is_reported_with_the_reasons(shell: Shell, carbon_train
         "data", "prepare", "mixed.jsonl", "--to", "out", "--licences", "CC0-1.0", *QUICK
     )
     assert result.status == 2
-    assert "no document is left of 48: 48 licence not allowed" in result.err
+    assert "none of 48 documents is kept: 48 licence not allowed" in result.err
 
 
 _PEAK = """
