@@ -77,8 +77,8 @@ def _in_present_words(part: Any) -> Any:
     if isinstance(part, list):
         return [_in_present_words(value) for value in part]
     if isinstance(part, str):
-        for earlier, present in EARLIER_WORDING:
-            part = part.replace(earlier, present)
+        for old_text, present in EARLIER_WORDING:
+            part = part.replace(old_text, present)
     return part
 
 

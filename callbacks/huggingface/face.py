@@ -23,7 +23,7 @@ class HuggingFaceFace:
 
     Attributes:
         state: the trainer's, as its last hook was given it.
-        control: by which a trainer is told what to do.
+        control: the trainer's flags: stop, save, evaluate.
         validation_steps: estimates how many steps' energy a validation needs.
     """
 

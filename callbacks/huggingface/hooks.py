@@ -1,6 +1,6 @@
 """Reaches into a transformers Trainer where its callbacks are not called: phases and exceptions.
 
-A callback is not told when an evaluation or a save begins, nor that training has failed, nor what
+No hook says when an evaluation or a save begins, nor that training has failed, nor what
 trainer it is in. So the trainer is found on the stack, and a few of its methods are wrapped while
 it trains. What another version of a trainer does not have is left alone.
 """
@@ -94,11 +94,11 @@ class WrappedMethods:
 
 
 class TrainerHooks:
-    """Tells a run what a trainer's callbacks are not told, until ``release``.
+    """Reports to a run what no hook of a trainer's callbacks does, until ``release``.
 
     Args:
         trainer: which is about to train.
-        run: is told.
+        run: takes the reports.
         failed: is given the exception that ends training.
     """
 
@@ -168,7 +168,7 @@ class TrainerHooks:
         return self._guard(original, *args, **kwargs)
 
     def _guard(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Tell of an exception that ends training: no hook does."""
+        """Report an exception that ends training: no hook does."""
         self._guarding += 1
         try:
             return original(*args, **kwargs)

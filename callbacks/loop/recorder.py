@@ -30,7 +30,7 @@ class RunRecorder:
 
     Where there are several processes, each makes one, after they have met (``fabric.launch()``,
     ``Accelerator()``, ``init_process_group``). Process 0 keeps the record, all take the same steps,
-    and all are told to stop after the same one. It imports neither torch nor Lightning.
+    and all stop after the same one. It imports neither torch nor Lightning.
 
     Args:
         parameters: the model's, from which the time of the first checkpoint is estimated, so that
@@ -163,9 +163,9 @@ class RunRecorder:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Book what is used within as that of a phase, such as ``validation``.
+        """Record what is used within under a phase, such as ``validation``.
 
-        A budget keeps room for the dearest of each phase until now.
+        A budget keeps room for the largest of each phase until now.
 
         Args:
             name: the phase.

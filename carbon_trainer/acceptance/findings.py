@@ -99,9 +99,9 @@ class Findings:
         self.figures.append(Figure(name, available, unit, sigma, method, note))
         self.changed(self)
 
-    def check(self, promise: str, holds: bool, found: str) -> None:
+    def check(self, promise: str, holds: bool, details: str) -> None:
         """Add the check of a promise."""
-        self.checks.append(Check(promise, bool(holds), found))
+        self.checks.append(Check(promise, bool(holds), details))
         self.changed(self)
 
     def table(self, caption: str, columns: tuple[str, ...], rows: list[tuple[Cell, ...]]) -> None:

@@ -153,13 +153,13 @@ def _pieces_s(wave: Wave, pieces: tuple[float, ...], times_ns: Int64) -> Floats:
         Seconds, shape (n, 2 * pieces): busy halves' pieces first.
     """
     starts_ns = np.array(pieces) * wave.half_s * NS_PER_S
-    begins = np.minimum(wave.edges_ns[:-1, None] + starts_ns, wave.edges_ns[1:, None])
-    ends = np.concatenate([begins[:, 1:], wave.edges_ns[1:, None]], axis=1)
+    starts_s = np.minimum(wave.edges_ns[:-1, None] + starts_ns, wave.edges_ns[1:, None])
+    ends = np.concatenate([starts_s[:, 1:], wave.edges_ns[1:, None]], axis=1)
     columns = []
     for kind in (True, False):
         for piece in range(len(pieces)):
             halves = wave.busy == kind
-            elapsed_ns = _elapsed_ns(begins[halves, piece], ends[halves, piece], times_ns)
+            elapsed_ns = _elapsed_ns(starts_s[halves, piece], ends[halves, piece], times_ns)
             columns.append(np.diff(elapsed_ns) / NS_PER_S)
     return np.stack(columns, axis=1)
 

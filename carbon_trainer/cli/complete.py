@@ -75,10 +75,10 @@ def formats(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
     """Complete the last report format of a comma-separated list; of many runs with ``--all``."""
     head, comma, last = incomplete.rpartition(",")
     listed = head.split(",")
-    known = PORTFOLIO_FILES if ctx.params.get("many") else FORMATS
+    names = PORTFOLIO_FILES if ctx.params.get("many") else FORMATS
     return [
         CompletionItem(f"{head}{comma}{item.value}")
-        for item in _matches((name for name in known if name not in listed), last)
+        for item in _matches((name for name in names if name not in listed), last)
     ]
 
 

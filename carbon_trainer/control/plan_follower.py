@@ -39,7 +39,7 @@ WORK_MARGIN = 0.02
 """Share by which the work left may be more than its measured speed tells: checkpoints and
 validations come beside the steps that were timed. The deadline is kept for that much."""
 
-LEAST_WAIT_S = 30.0
+MIN_WAIT_S = 30.0
 """Shorter waits are not worth going to: the run trains on through them."""
 
 
@@ -112,145 +112,143 @@ class RunState:
     budgets: Budgets = NO_BUDGETS
 
 
-class Schedule:
+class PlanFollower:
     """Follows the planner.
 
     Args:
-        terms: what has to be kept.
-        table: what each power setting draws and does, as measured.
+        constraints: what has to be kept.
+        profile: what each power setting draws and does, as measured.
         forecast: tells the intensity from now to an hour after the deadline.
-        say: takes a sentence for people and the record.
-        planned: takes the first plan that keeps the deadline, and the one of running at once at
+        notify: takes a sentence for people and the record.
+        on_plan: takes the first plan that keeps the deadline, and the one of running at once at
             full power instead.
         executor: where plans are made; a thread of its own by default.
     """
 
     def __init__(
         self,
-        terms: Constraints,
-        table: PowerProfile,
+        constraints: Constraints,
+        profile: PowerProfile,
         forecast: Callable[[], IntensitySeries],
         *,
-        say: Callable[[str], None],
-        planned: Callable[[Plan, Plan], None] | None = None,
+        notify: Callable[[str], None],
+        on_plan: Callable[[Plan, Plan], None] | None = None,
         executor: Executor | None = None,
     ) -> None:
-        self._terms = terms
-        self._table = table
+        self._constraints = constraints
+        self._profile = profile
         self._forecast = forecast
-        self._say = say
-        self._tell_planned = planned
+        self._notify = notify
+        self._on_plan = on_plan
         self._executor = executor or ThreadPoolExecutor(1, thread_name_prefix="planner")
         self._power_fractions: dict[PowerSetting, float] = {}
         self._planner: Planner | None = None
         self._pending: Future[Decision | None] | None = None
         self._next_update_ns = 0
-        self._doing: State = "running"
+        self._state: State = "running"
         self._train_until_ns = 0
-        self._told: set[str] = set()
+        self._notices: set[str] = set()
         self.plan: Plan | None = None
         self._exhausted = False
         self.deadline_override = False
 
-    def next_directive(self, position: RunState) -> Directive:
+    def next_directive(self, run_state: RunState) -> Directive:
         """Return what to do now."""
-        self._update(position)
-        course = self._planned(position)
-        if course.action is not RunAction.TRAIN and not self._may_wait(course, position):
-            self._update(position)
-            course = self._planned(position)
-            if course.action is not RunAction.TRAIN:
-                course = Directive(RunAction.TRAIN, 1.0, course.until_ns, "waiting is over")
+        self._update(run_state)
+        directive = self._directive(run_state)
+        if directive.action is not RunAction.TRAIN and not self._may_wait(directive, run_state):
+            self._update(run_state)
+            directive = self._directive(run_state)
+            if directive.action is not RunAction.TRAIN:
+                directive = Directive(RunAction.TRAIN, 1.0, directive.until_ns, "waiting is over")
         states: dict[RunAction, State] = {
             RunAction.TRAIN: "running", RunAction.PAUSE: "paused", RunAction.RELEASE: "released",
         }  # fmt: skip
-        self._doing = states[course.action]
-        return course
+        self._state = states[directive.action]
+        return directive
 
     def resume_now(self, until_ns: int) -> None:
         """Train, whatever the plan says, until an instant."""
         self._train_until_ns = until_ns
 
-    def measured(self, table: PowerProfile) -> None:
-        """Take a table with speeds that were seen since; the next plan is made with it."""
-        self._table = table
-        self._planner = None
-        self._next_update_ns = 0
-
     def close(self) -> None:
-        """Let go of the thread."""
+        """End the planner's thread."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     # Inside
 
-    def _may_wait(self, course: Directive, position: RunState) -> bool:
-        if position.now_ns < self._train_until_ns:
+    def _may_wait(self, directive: Directive, run_state: RunState) -> bool:
+        if run_state.now_ns < self._train_until_ns:
             return False
-        if self._waited_enough(position):
-            # The plan is made anew without waiting, at once.
-            self._next_update_ns = min(self._next_update_ns, position.now_ns)
+        if self._has_waited_enough(run_state):
+            # A plan without waiting is made at once.
+            self._next_update_ns = min(self._next_update_ns, run_state.now_ns)
             return False
-        waiting = self._doing != "running"
-        return waiting or course.until_ns - position.now_ns >= LEAST_WAIT_S * NS_PER_S
+        return (
+            self._state != "running"
+            or directive.until_ns - run_state.now_ns >= MIN_WAIT_S * NS_PER_S
+        )
 
-    def _waited_enough(self, position: RunState) -> bool:
-        most_ns = self._terms.max_wait_ns
-        return most_ns is not None and position.waited_ns >= most_ns
+    def _has_waited_enough(self, run_state: RunState) -> bool:
+        max_wait_ns = self._constraints.max_wait_ns
+        return max_wait_ns is not None and run_state.waited_ns >= max_wait_ns
 
-    def _update(self, position: RunState) -> None:
+    def _update(self, run_state: RunState) -> None:
         if self._pending is not None and self._pending.done():
-            self._take(self._pending)
+            self._accept(self._pending)
             self._pending = None
-        if self._pending is None and position.now_ns >= self._next_update_ns:
-            self._next_update_ns = position.now_ns + round(UPDATE_S * NS_PER_S)
-            self._pending = self._executor.submit(self._decide, position, self._doing)
+        if self._pending is None and run_state.now_ns >= self._next_update_ns:
+            self._next_update_ns = run_state.now_ns + round(UPDATE_S * NS_PER_S)
+            self._pending = self._executor.submit(self._decide, run_state, self._state)
             if self._pending.done():
-                self._take(self._pending)
+                self._accept(self._pending)
                 self._pending = None
 
-    def _take(self, future: Future[Decision | None]) -> None:
+    def _accept(self, future: Future[Decision | None]) -> None:
         try:
             decision = future.result()
         except Exception as error:
             log.debug("planning", exc_info=True)
-            self._tell(f"no plan could be made ({type(error).__name__}: {error}), so it trains on")
+            self._notify_once(
+                f"no plan could be made ({type(error).__name__}: {error}), so it trains on"
+            )
             self.plan = None
             return
         if decision is None:
             self.plan = None
             return
         if decision.deadline_override and not self.deadline_override:
-            self._tell("to keep the deadline it trains at full power from here on")
+            self._notify_once("to keep the deadline it trains at full power from here on")
         self.plan, self.deadline_override = decision.plan, decision.deadline_override
 
-    def _decide(self, position: RunState, state: State) -> Decision | None:
+    def _decide(self, run_state: RunState, state: State) -> Decision | None:
         forecast = self._forecast()
-        if position.now_ns >= self._terms.deadline_ns:
-            self._tell(
-                f"the deadline {iso(self._terms.deadline_ns)} has passed, so it trains at full "
-                "power to its end"
+        if run_state.now_ns >= self._constraints.deadline_ns:
+            self._notify_once(
+                f"the deadline {iso(self._constraints.deadline_ns)} has passed, so it trains at "
+                "full power to its end"
             )
             return None
-        if self._waited_enough(position) and not self._exhausted:
+        if self._has_waited_enough(run_state) and not self._exhausted:
             self._exhausted = True
             self._planner = None
-            self._tell("it has waited as long as it may (--max-wait), so it trains on")
-        hours = position.steps_left / self._table.full.steps_per_s / 3600
+            self._notify_once("it has waited as long as it may (--max-wait), so it trains on")
+        hours = run_state.steps_left / self._profile.full.steps_per_s / 3600
         progress = Progress(hours, hours * (1 + WORK_MARGIN), state)
         if self._planner is None:
-            problem = self._problem(position, hours, state, forecast)
+            problem = self._problem(run_state, hours, state, forecast)
             self._planner = Planner(problem, update_every_s=UPDATE_S)
         try:
-            decision = self._planner.update(position.now_ns, progress, forecast, position.budgets)
+            decision = self._planner.update(run_state.now_ns, progress, forecast, run_state.budgets)
         except InfeasibleError as error:
-            self._tell(f"{str(error).rstrip('.')}; it trains until the budget ends it")
-            decision = self._planner.update(position.now_ns, progress, forecast, Budgets())
-        self._tell_first(decision, self._problem(position, hours, state, forecast))
+            self._notify_once(f"{str(error).rstrip('.')}; it trains until the budget ends it")
+            decision = self._planner.update(run_state.now_ns, progress, forecast, Budgets())
+        self._report_first_plan(decision, self._problem(run_state, hours, state, forecast))
         return decision
 
-    def _tell_first(self, decision: Decision, problem: PlanProblem) -> None:
-        """Tell the first plan that keeps the deadline, and what it is to be held against."""
-        if self._tell_planned is None:
+    def _report_first_plan(self, decision: Decision, problem: PlanProblem) -> None:
+        """Report the first plan that keeps the deadline, and what it is compared with."""
+        if self._on_plan is None:
             return
         try:
             # Whatever the budgets are: what did not happen cannot have kept to them.
@@ -258,38 +256,38 @@ class Schedule:
         except InfeasibleError:
             # Even at full power the work does not fit: there is nothing to shift or to save.
             return
-        self._tell_planned(decision.plan, at_once)
-        self._tell_planned = None
+        self._on_plan(decision.plan, at_once)
+        self._on_plan = None
 
     def _problem(
-        self, position: RunState, hours: float, state: State, forecast: IntensitySeries
+        self, run_state: RunState, hours: float, state: State, forecast: IntensitySeries
     ) -> PlanProblem:
-        terms, table = self._terms, self._table
+        constraints, profile = self._constraints, self._profile
         self._power_fractions = {}
-        for one in table.settings:
+        for entry in profile.settings:
             setting = PowerSetting(
-                one.power_w * terms.pue, one.steps_per_s / table.full.steps_per_s
+                entry.power_w * constraints.pue, entry.steps_per_s / profile.full.steps_per_s
             )
-            self._power_fractions[setting] = one.power_fraction
-        restart_kwh = table.full.power_w * terms.pue * terms.restart_s / 3.6e6
+            self._power_fractions[setting] = entry.power_fraction
+        restart_kwh = profile.full.power_w * constraints.pue * constraints.restart_s / 3.6e6
         may_wait = not self._exhausted
-        may_release = may_wait and terms.may_release
+        may_release = may_wait and constraints.may_release
         return PlanProblem(
-            now_ns=position.now_ns,
-            deadline_ns=terms.deadline_ns,
+            now_ns=run_state.now_ns,
+            deadline_ns=constraints.deadline_ns,
             work_hours=max(hours, 1e-6),
             power_settings=tuple(self._power_fractions),
             intensity=forecast,
-            pause=Idle(table.idle_w * terms.pue) if may_wait else None,
-            release=Idle(0.0, terms.restart_s, restart_kwh) if may_release else None,
-            price=terms.price,
-            objective=terms.objective,
-            budgets=position.budgets,
+            pause=Idle(profile.idle_w * constraints.pue) if may_wait else None,
+            release=Idle(0.0, constraints.restart_s, restart_kwh) if may_release else None,
+            price=constraints.price,
+            objective=constraints.objective,
+            budgets=run_state.budgets,
             state=state,
         )
 
-    def _planned(self, position: RunState) -> Directive:
-        plan, now_ns = self.plan, position.now_ns
+    def _directive(self, run_state: RunState) -> Directive:
+        plan, now_ns = self.plan, run_state.now_ns
         if plan is None or now_ns >= plan.finish_ns:
             return Directive(RunAction.TRAIN, 1.0, now_ns + NS_PER_S, "there is no plan")
         slot = plan.at(now_ns)
@@ -304,12 +302,12 @@ class Schedule:
 
     def _wait(self, plan: Plan, slot: PlanSlot, now_ns: int) -> Directive:
         """Join the idle slots that follow into one wait."""
-        later = [each for each in plan.slots if each.end_ns > now_ns]
+        slots = [next_slot for next_slot in plan.slots if next_slot.end_ns > now_ns]
         until_ns = slot.end_ns
-        for each in later:
-            if each.mode not in (Mode.PAUSE, Mode.RELEASE):
+        for next_slot in slots:
+            if next_slot.mode not in (Mode.PAUSE, Mode.RELEASE):
                 break
-            until_ns = each.end_ns
+            until_ns = next_slot.end_ns
         do = RunAction.PAUSE if slot.mode is Mode.PAUSE else RunAction.RELEASE
         return Directive(do, 1.0, until_ns, self._reason(now_ns, until_ns))
 
@@ -318,10 +316,10 @@ class Schedule:
         if not forecast.covers(now_ns, until_ns + NS_PER_H):
             return "the plan waits"
         waits = forecast.mean(now_ns, until_ns)
-        then = forecast.mean(until_ns, until_ns + NS_PER_H)
-        return f"the grid is expected at {then:.0f} gCO2e/kWh then, {waits:.0f} until then"
+        later_mean = forecast.mean(until_ns, until_ns + NS_PER_H)
+        return f"the grid is expected at {later_mean:.0f} gCO2e/kWh then, {waits:.0f} until then"
 
-    def _tell(self, sentence: str) -> None:
-        if sentence not in self._told:
-            self._told.add(sentence)
-            self._say(sentence)
+    def _notify_once(self, sentence: str) -> None:
+        if sentence not in self._notices:
+            self._notices.add(sentence)
+            self._notify(sentence)

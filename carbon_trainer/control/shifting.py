@@ -11,9 +11,9 @@ from carbon_trainer.control.pausing import PauseState
 from carbon_trainer.control.plan_follower import (
     Constraints,
     Directive,
+    PlanFollower,
     RunAction,
     RunState,
-    Schedule,
 )
 from carbon_trainer.control.shifting_facts import (
     budgets_left,
@@ -86,7 +86,7 @@ class PlanController:
         self._constraints: Constraints | None = constraints_of(session, deadline_ns)
         self._cache = PowerProfileCache(config.runs_dir / "cache" / "levels")
         self._key = levels_key(session, kind, throttle)
-        self._schedule: Schedule | None = None
+        self._follower: PlanFollower | None = None
         self._profiler: PowerProfiler | None = None
         self._disturbed = True
         self._next_directive_ns = 0
@@ -96,12 +96,12 @@ class PlanController:
     @property
     def plan(self) -> Plan | None:
         """The plan that is followed; None before there is one."""
-        return None if self._schedule is None else self._schedule.plan
+        return None if self._follower is None else self._follower.plan
 
     @property
     def has_measured(self) -> bool:
         """Whether it has measured the power settings, or found that it cannot."""
-        return self._schedule is not None or self._constraints is None
+        return self._follower is not None or self._constraints is None
 
     def step_end(self, *, disturbed: bool) -> None:
         """Take note that an optimizer step has ended.
@@ -126,21 +126,21 @@ class PlanController:
             raise InputError(NO_END)
         session, pause = self._session, self._pause
         now_ns = session.clock.now_ns()
-        if self._schedule is None:
+        if self._follower is None:
             return self._prepare(now_ns)
         if now_ns < self._next_directive_ns and not pause.is_paused:
             return None
         self._next_directive_ns = now_ns + DIRECTIVE_INTERVAL_NS
         if pause.is_paused and asked_to_resume(session.run_dir):
             session.record(Decision(decision="resume now", why="it was asked to resume now"))
-            self._schedule.resume_now(session.waiting_until_ns or now_ns)
+            self._follower.resume_now(session.waiting_until_ns or now_ns)
         state = RunState(now_ns, steps_left, pause.total_ns(now_ns), budgets_left(session))
-        return self._action(self._schedule.next_directive(state), now_ns)
+        return self._action(self._follower.next_directive(state), now_ns)
 
     def close(self) -> None:
         """End the planner's thread."""
-        if self._schedule is not None:
-            self._schedule.close()
+        if self._follower is not None:
+            self._follower.close()
 
     # Inside
 
@@ -231,18 +231,18 @@ class PlanController:
             return
         session.record(levels_fact(profile))
 
-        def say(sentence: str) -> None:
+        def notify(sentence: str) -> None:
             session.notify(sentence)
             session.record(Decision(decision="schedule", why=sentence))
 
-        def planned(plan: Plan, at_once: Plan) -> None:
+        def record_plan(plan: Plan, at_once: Plan) -> None:
             session.record(plan_fact(session, plan, at_once))
 
-        self._schedule = Schedule(
+        self._follower = PlanFollower(
             constraints,
             profile,
             forecasts.newest,
-            say=say,
-            planned=planned,
+            notify=notify,
+            on_plan=record_plan,
             executor=self._executor,
         )

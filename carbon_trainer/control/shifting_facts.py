@@ -19,10 +19,10 @@ from carbon_trainer.runs.outcome import SUPERVISED
 from carbon_trainer.runs.session import RunSession
 
 
-def levels_fact(table: PowerProfile) -> LevelsMeasured:
+def levels_fact(profile: PowerProfile) -> LevelsMeasured:
     """Write down what each power setting draws and does."""
     return LevelsMeasured(
-        means=table.mechanism,
+        means=profile.mechanism,
         levels=[
             {
                 "share": setting.power_fraction,
@@ -31,10 +31,10 @@ def levels_fact(table: PowerProfile) -> LevelsMeasured:
                 "steps": setting.steps,
                 "seconds": setting.seconds,
             }
-            for setting in table.settings
+            for setting in profile.settings
         ],
-        idle_w=table.idle_w,
-        measured_at_ns=table.measured_at_ns,
+        idle_w=profile.idle_w,
+        measured_at_ns=profile.measured_at_ns,
     )
 
 

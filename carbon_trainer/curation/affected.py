@@ -55,18 +55,18 @@ def find_affected(removal: RemovalList, ledger: Ledger, folders: Iterable[Path])
         InputError: if a folder that the user names is not a dataset.
     """
     recorded, runs = _recorded_datasets(ledger)
-    named = {}
+    datasets_named = {}
     for folder in folders:
         dataset = dataset_at(folder)
         if dataset is None:
             raise InputError(f"{folder} is not a dataset made by `carbon-train data prepare`.")
         sha256 = dataset.sheet["data"]["sha256"]
-        named[sha256] = dataset
+        datasets_named[sha256] = dataset
         recorded.setdefault(sha256, (dataset.sheet["name"], folder))
     findings = []
     for sha256, (name, recorded_folder) in recorded.items():
-        documents, problem = _search(removal, sha256, named.get(sha256), recorded_folder)
-        folder = named[sha256].folder if sha256 in named else recorded_folder
+        documents, problem = _search(removal, sha256, datasets_named.get(sha256), recorded_folder)
+        folder = datasets_named[sha256].folder if sha256 in datasets_named else recorded_folder
         findings.append(
             Finding(name, folder, sha256, documents, problem, tuple(runs.get(sha256, ())))
         )

@@ -66,8 +66,8 @@ def prepare_data(
 
     Args:
         config: the settings, with ``to``.
-        say: is told what happens.
-        show: is told how far it is, a few times a second.
+        say: takes sentences for people.
+        show: takes the progress, a few times a second.
         interrupts: where signals are noted.
 
     Raises:
@@ -114,14 +114,14 @@ def _holds_dataset(to: Path) -> bool:
         InputError: if it holds anything else than that or an unfinished one.
     """
     try:
-        there = sorted(path.name for path in to.iterdir())
+        entries = sorted(path.name for path in to.iterdir())
     except FileNotFoundError:
         return False
     except OSError as error:
         raise InputError(f"cannot write in --to {to}: {error.strerror}.") from error
-    if DATASHEET not in there and there and WORK not in there:
-        raise InputError(f"--to {to} is not empty (it holds {there[0]}): choose another folder.")
-    return DATASHEET in there
+    if DATASHEET not in entries and entries and WORK not in entries:
+        raise InputError(f"--to {to} is not empty (it holds {entries[0]}): choose another folder.")
+    return DATASHEET in entries
 
 
 def _done_before(to: Path, key: str) -> Prepared:

@@ -209,7 +209,7 @@ def _files_at(path: Path) -> Iterator[tuple[Path, str, bool]]:
 def _in_folder(root: Path) -> Iterator[tuple[Path, str]]:
     """Yield the regular files below a folder, each folder once even if several links lead to it."""
     visited = {_identity(root)}
-    # Changing the list of folders in place is how os.walk is told which ones to enter.
+    # os.walk enters the folders that are left in the list, which is changed in place.
     for folder, folders, names in os.walk(root, onerror=_cannot_list, followlinks=True):
         folders[:] = [
             name for name in sorted(folders)

@@ -79,10 +79,10 @@ class TokenPairs(Dataset[Item]):
         self._first = first
         ends = np.fromfile(folder / ENDS, dtype=END_TYPE)
         self._count = len(ends) // 2 - first if count is None else count
-        begins = np.concatenate([np.zeros(1, END_TYPE), ends[:-1]])
+        starts = np.concatenate([np.zeros(1, END_TYPE), ends[:-1]])
         # A source and its target are neighbours in the file.
         selected = slice(2 * first, 2 * (first + self._count))
-        self._begins, self._lengths = begins[selected], (ends - begins)[selected]
+        self._begins, self._lengths = starts[selected], (ends - starts)[selected]
         self._tokens: npt.NDArray[np.unsignedinteger[Any]] | None = None
 
     def __len__(self) -> int:

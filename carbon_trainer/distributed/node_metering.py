@@ -136,13 +136,13 @@ class RemoteNodes:
         return before is None or _names(before[1]) != _names(report)
 
     def used_mj(self, now_ns: int, *, upper: bool) -> int:
-        """Return their energy until now: as told, and since then by the power that was told."""
+        """Return their energy until now: as reported, and since then by the power reported."""
         return sum(
             self._one(report, now_ns - at_ns, upper) for at_ns, report in self._last.values()
         )
 
     def power_w(self) -> float:
-        """Return their power as last told, watts."""
+        """Return their power as last reported, watts."""
         return sum(report.power_w for _, report in self._last.values())
 
     def end(self) -> None:

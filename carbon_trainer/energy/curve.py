@@ -293,10 +293,10 @@ class EnergyCurve:
 
     def energy(self, begin_ns: int, end_ns: int) -> EnergyEstimate:
         """Return the energy from ``begin_ns`` to ``end_ns``."""
-        begins, ends = np.array([begin_ns], np.int64), np.array([end_ns], np.int64)
+        starts, ends = np.array([begin_ns], np.int64), np.array([end_ns], np.int64)
         with self._lock:
-            row = self._cumulative(ends)[0] - self._cumulative(begins)[0]
-            sigma_mj = float(np.sqrt(self._variances(begins, ends)[0]))
+            row = self._cumulative(ends)[0] - self._cumulative(starts)[0]
+            sigma_mj = float(np.sqrt(self._variances(starts, ends)[0]))
         return _estimate(row, end_ns - begin_ns, sigma_mj)
 
     def total(self, end_ns: int) -> EnergyEstimate:

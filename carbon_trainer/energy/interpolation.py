@@ -92,20 +92,20 @@ def segment_profiles(knots: Knots, times_ns: Int64, *, shaped: bool) -> SegmentP
     segment = np.clip(np.searchsorted(times, times_ns, "right"), 1, len(times) - 1) - 1
     span = (times[segment + 1] - times[segment]).astype(np.float64)
     fraction = np.clip((times_ns - times[segment]) / span, 0.0, 1.0)
-    before, left, here, right = (knots.powers_mw(segment + k) for k in (-2, -1, 0, 1))
+    before, left_edge, middle, right = (knots.powers_mw(segment + k) for k in (-2, -1, 0, 1))
     # Estimated neighbours would shape a measured segment by a guess.
     neighbours_measured = knots.are_measured(segment - 1) & knots.are_measured(segment + 1)
-    rise, next_rise = here - left, right - here
+    rise, next_rise = middle - left_edge, right - middle
     # Only a mean between its neighbours' can be a jump between them: a peak or a dip cannot.
     monotone = neighbours_measured & knots.are_measured(segment) & shaped
     monotone &= rise * next_rise > 0
-    steady = monotone & _are_alike(rise, next_rise) & _are_alike(rise, left - before)
+    steady = monotone & _are_alike(rise, next_rise) & _are_alike(rise, left_edge - before)
     step = monotone & ~steady
     # left * jump + right * (1 - jump) = here, solved for the jump: the energy is kept.
-    jump = np.where(step, next_rise / np.where(step, right - left, 1.0), 0.0)
+    jump = np.where(step, next_rise / np.where(step, right - left_edge, 1.0), 0.0)
     return SegmentProfiles(
-        segment, fraction, here, left, right, jump, step, steady,
-        np.max(np.abs([left - before, rise, next_rise]), axis=0),
+        segment, fraction, middle, left_edge, right, jump, step, steady,
+        np.max(np.abs([left_edge - before, rise, next_rise]), axis=0),
     )  # fmt: skip
 
 
@@ -174,8 +174,8 @@ def _profile_variance(knots: Knots, profile: SegmentProfiles, part: Floats) -> F
     It is zero at both knots, where the counter gives the energy, and greatest in the middle:
     4 u (1 - u) is the variance of a Brownian bridge, 1 in the middle.
     """
-    at = profile.segment
-    span_ns = (knots.times[at + 1] - knots.times[at]).astype(np.float64)
+    position = profile.segment
+    span_ns = (knots.times[position + 1] - knots.times[position]).astype(np.float64)
     error = np.where(profile.is_step, STEP_ERROR, STRAIGHT_ERROR) * profile.contrast_mw
     error = np.hypot(error, LEVEL_ERROR * profile.mean_mw)
     return np.asarray((error * span_ns / 1e9) ** 2 * 4 * part * (1 - part), np.float64)
@@ -187,8 +187,8 @@ def _jitter_variance(knots: Knots, profile: SegmentProfiles, weight: Floats) -> 
     At a fraction u both knots shift the energy, by 1 - u and by u: the weight of independent
     shifts is (1 - u)^2 + u^2; between two instants both shift by the part, hence 2 part^2.
     """
-    at = profile.segment
-    jitter_ns = np.maximum(knots.jitter_ns[at], knots.jitter_ns[at + 1])
+    position = profile.segment
+    jitter_ns = np.maximum(knots.jitter_ns[position], knots.jitter_ns[position + 1])
     return np.asarray((profile.mean_mw * jitter_ns / 1e9) ** 2 * weight, np.float64)
 
 

@@ -77,15 +77,17 @@ class Knots:
 
     def powers_mw(self, segments: NDArray[np.intp]) -> NDArray[np.float64]:
         """Return segments' mean powers, milliwatts; beyond the ends that of the nearest."""
-        at = np.clip(segments, 0, self._count - 2)
-        energy = self._rows[at + 1, ENERGY] - self._rows[at, ENERGY]
-        return np.asarray(energy * 1e9 / (self._times[at + 1] - self._times[at]), np.float64)
+        index = np.clip(segments, 0, self._count - 2)
+        energy = self._rows[index + 1, ENERGY] - self._rows[index, ENERGY]
+        return np.asarray(energy * 1e9 / (self._times[index + 1] - self._times[index]), np.float64)
 
     def are_measured(self, segments: NDArray[np.intp]) -> NDArray[np.bool_]:
         """Return which segments exist and are neither estimated nor unknown."""
-        at = np.clip(segments, 0, self._count - 2)
-        doubtful = (self._rows[at + 1, ESTIMATED_NS:] > self._rows[at, ESTIMATED_NS:]).any(axis=-1)
-        return np.asarray((at == segments) & ~doubtful, np.bool_)
+        index = np.clip(segments, 0, self._count - 2)
+        doubtful = (self._rows[index + 1, ESTIMATED_NS:] > self._rows[index, ESTIMATED_NS:]).any(
+            axis=-1
+        )
+        return np.asarray((index == segments) & ~doubtful, np.bool_)
 
     def _retain(self, indices: NDArray[np.intp]) -> None:
         for column in (self._times, self._rows, self._jitter_ns):

@@ -315,13 +315,13 @@ class EnergyMeter:
         drained_ns = min(device.drained_ns for device in list(self._devices))
         # The knots of earlier steps may be gone, and their energy with them.
         since_ns = max(self._begin_ns, drained_ns - KNOT_RETENTION_NS)
-        begins, ends = self._step_times.recent()
-        is_final = (ends <= until_ns) & (begins >= since_ns)
-        begins, ends = begins[is_final], ends[is_final]
-        energy_mj, measured_mj, variance_mj2 = (np.zeros(len(begins)) for _ in range(3))
-        doubtful, unknown = (np.zeros(len(begins), bool) for _ in range(2))
+        starts, ends = self._step_times.recent()
+        is_final = (ends <= until_ns) & (starts >= since_ns)
+        starts, ends = starts[is_final], ends[is_final]
+        energy_mj, measured_mj, variance_mj2 = (np.zeros(len(starts)) for _ in range(3))
+        doubtful, unknown = (np.zeros(len(starts), bool) for _ in range(2))
         for device in list(self._devices):
-            part = device.curve.parts(begins, ends)
+            part = device.curve.parts(starts, ends)
             is_measuring = device.poller.source.describe().method is Method.MEASURED
             doubtful |= (part.estimated_ns > 0) | (not is_measuring)
             unknown |= part.unknown_ns > 0
@@ -329,7 +329,7 @@ class EnergyMeter:
             measured_mj += part.energy_mj * (is_measuring & (part.estimated_ns == 0))
             variance_mj2 += part.variance_mj2
         method = np.where(unknown, "unknown", np.where(doubtful, "estimated", "measured"))
-        columns = (begins, ends, energy_mj / 1e3, np.sqrt(variance_mj2) / 1e3, measured_mj / 1e3)
+        columns = (starts, ends, energy_mj / 1e3, np.sqrt(variance_mj2) / 1e3, measured_mj / 1e3)
         return [
             StepEnergy(begin_ns, end_ns, energy_j, sigma_j, Method(step_method), measured_j)
             for begin_ns, end_ns, energy_j, sigma_j, measured_j, step_method in zip(

@@ -36,11 +36,11 @@ class StepTimes:
     def recent(self) -> tuple[Int64, Int64]:
         """Return copies of the begins and ends of the kept steps, oldest first."""
         count = self.count
-        begins, ends = np.array(self._begins, np.int64), np.array(self._ends, np.int64)
+        starts, ends = np.array(self._begins, np.int64), np.array(self._ends, np.int64)
         if count <= MAX_STEPS:
-            return begins[:count], ends[:count]
+            return starts[:count], ends[:count]
         shift = -(count % MAX_STEPS)
-        return np.roll(begins, shift), np.roll(ends, shift)
+        return np.roll(starts, shift), np.roll(ends, shift)
 
     def counts_ended(self, times_ns: list[int]) -> list[int]:
         """Return how many steps have ended by each instant, dropped ones too."""

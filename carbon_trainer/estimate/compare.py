@@ -80,14 +80,14 @@ def compare(job: Job, use: Use) -> tuple[Way, ...]:
         InputError: if a figure is out of range.
     """
     _check(use)
-    whole = estimate(job)
+    pre_training = estimate(job)
     tuned = estimate(replace(job, tokens=use.fine_tuning_tokens)).energy_kwh
     # Time and energy are taken to follow the operations.
     lora = tuned.scaled(LORA_FLOPS_PER_PARAMETER_AND_TOKEN / FLOPS_PER_PARAMETER_AND_TOKEN)
     own = query_kwh(job.parameters, use.tokens_per_query).scaled(job.pue)
     large = query_kwh(use.open_parameters, use.tokens_per_query).scaled(job.pue)
     ways = [
-        _way("pretrain", "pre-training", whole.energy_kwh, own, large, use.queries),
+        _way("pretrain", "pre-training", pre_training.energy_kwh, own, large, use.queries),
         _way("fine_tune", "fine-tuning", tuned, own, large, use.queries),
         _way("lora", "LoRA", lora, own, large, use.queries),
     ]
@@ -95,9 +95,9 @@ def compare(job: Job, use: Use) -> tuple[Way, ...]:
     return (*ways, Way("open_model", "larger open model", None, large, total, None))
 
 
-def emissions(way: Way, whole: Estimate) -> Spread:
+def emissions(way: Way, total: Estimate) -> Spread:
     """Return a way's emissions in all, kgCO2e, by the zone's annual mean."""
-    grid = whole.intensity
+    grid = total.intensity
     return way.total.times(Spread(grid.intensity_gco2e_per_kwh / 1000, grid.uncertainty))
 
 

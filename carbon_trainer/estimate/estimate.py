@@ -348,7 +348,7 @@ def _embodied(board: Accelerator, hours: Spread) -> tuple[float, float] | None:
     if board.embodied_kgco2e is None:
         return None
     low, high = hours.interval
-    least, most = board.embodied_kgco2e
+    low, high = board.embodied_kgco2e
     # Least: the shortest estimate, the longest life, the lowest figure; most: the other way round.
     years = [3600 * reserved_h / SECONDS_PER_YEAR for reserved_h in (low, high)]
-    return least * years[0] / LONG_LIFE_YEARS, most * years[1] / SHORT_LIFE_YEARS
+    return low * years[0] / LONG_LIFE_YEARS, high * years[1] / SHORT_LIFE_YEARS

@@ -31,8 +31,8 @@ def profile_of(series: IntensitySeries) -> NDArray[np.float64]:
         {"month": index.month, "hour": index.hour, "value": series.intensity_gco2e_per_kwh}
     )
     table = frame.pivot_table(index="month", columns="hour", values="value", aggfunc="mean")
-    whole = table.reindex(index=range(1, 13), columns=range(24))
-    ratios = whole.to_numpy(float) / float(series.intensity_gco2e_per_kwh.mean())
+    complete = table.reindex(index=range(1, 13), columns=range(24))
+    ratios = complete.to_numpy(float) / float(series.intensity_gco2e_per_kwh.mean())
     # Hours that the series lacks are taken as its mean.
     return np.asarray(np.where(np.isnan(ratios), 1.0, ratios), np.float64)
 

@@ -252,11 +252,11 @@ def _fill_gaps(
 
 def _check_gaps(path: Path, start_ns: int, step_ns: int, missing: NDArray[np.bool_]) -> None:
     edges = np.diff(np.concatenate([[0], missing.astype(np.int8), [0]]))
-    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    longest = int((ends - begins).argmax())
-    length_s = int(ends[longest] - begins[longest]) * step_ns / NS_PER_S
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    longest = int((ends - starts).argmax())
+    length_s = int(ends[longest] - starts[longest]) * step_ns / NS_PER_S
     if length_s > max(LONGEST_GAP_S, step_ns / NS_PER_S):
-        time_text = iso(start_ns + int(begins[longest]) * step_ns)
+        time_text = iso(start_ns + int(starts[longest]) * step_ns)
         raise InputError(
             f"{path} has no values for {length_s / 3600:.1f} hours from {time_text}: too long to "
             "interpolate; give a trace without the gap"

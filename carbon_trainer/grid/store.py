@@ -43,7 +43,7 @@ class Store:
 
     def put(self, provider: str, zone: str, kind: Kind, series: IntensitySeries) -> None:
         """Keep a series; a disk that takes none is logged, as nothing depends on it."""
-        stored = _StoredSeries(
+        document = _StoredSeries(
             series.info,
             series.start_ns,
             series.step_ns,
@@ -53,20 +53,20 @@ class Store:
         path = self._path(provider, zone, kind)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, self._adapter.dump_json(stored))
+            write_atomic(path, self._adapter.dump_json(document))
         except OSError as error:
             log.warning("the %s of %s cannot be kept: %s", kind, zone, error.strerror)
 
     def newest(self, provider: str, zone: str, kind: Kind) -> IntensitySeries | None:
         """Return the series that was kept last; None where there is none that can be read."""
         try:
-            stored = self._adapter.validate_json(self._path(provider, zone, kind).read_bytes())
+            document = self._adapter.validate_json(self._path(provider, zone, kind).read_bytes())
             return IntensitySeries(
-                stored.info,
-                stored.start_ns,
-                stored.step_ns,
-                np.array(stored.intensity_gco2e_per_kwh, float),
-                np.array(stored.basis, np.uint8),
+                document.info,
+                document.start_ns,
+                document.step_ns,
+                np.array(document.intensity_gco2e_per_kwh, float),
+                np.array(document.basis, np.uint8),
             )
         except FileNotFoundError:
             return None

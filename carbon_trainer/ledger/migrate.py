@@ -45,7 +45,8 @@ def upgrade(engine: sa.Engine) -> tuple[int, int]:
     config.set_main_option("script_location", "carbon_trainer:ledger/migrations")
     config.set_main_option("path_separator", "os")
     with engine.begin() as connection:
-        # A write that changes nothing: whoever else upgrades is waited for, and has then done it.
+        # A write that changes nothing waits for another process that upgrades, which has then
+        # done all that there is to do.
         connection.execute(schema.meta.update().values(value=schema.meta.c.value))
         query = sa.select(schema.meta.c.value).where(schema.meta.c.key == "schema_version")
         if int(connection.execute(query).scalar_one()) == schema.SCHEMA_VERSION:

@@ -258,13 +258,13 @@ class LedgerReader:
         total = sa.func.coalesce(sa.func.sum(table.c.energy_mj), 0)
         energies = []
         with self._engine.connect() as connection:
-            for number, stored in enumerate(factors):
+            for number, fact in enumerate(factors):
                 query = sa.select(total).where(table.c.run_id == run_id)
                 if number > 0:
-                    query = query.where(table.c.seq > stored.seq)
+                    query = query.where(table.c.seq > fact.seq)
                 if number + 1 < len(factors):
                     query = query.where(table.c.seq < factors[number + 1].seq)
-                energies.append((stored.body, int(connection.execute(query).scalar_one())))
+                energies.append((fact.body, int(connection.execute(query).scalar_one())))
         return energies
 
     def energy_by_method_mj(self, run_id: str) -> dict[str, int]:

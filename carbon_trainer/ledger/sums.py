@@ -97,10 +97,10 @@ class Adder:
         row["duration_ns"] += int(fields["end_ns"]) - int(fields["start_ns"])
 
 
-def difference(expected: Sums, stored: Sums) -> str | None:
+def difference(expected: Sums, recorded: Sums) -> str | None:
     """Say how stored sums differ from the right ones; None where they do not."""
-    for key in sorted(expected.keys() | stored.keys(), key=str):
-        expected_row, stored_row = expected.get(key), stored.get(key)
+    for key in sorted(expected.keys() | recorded.keys(), key=str):
+        expected_row, stored_row = expected.get(key), recorded.get(key)
         if expected_row is None or stored_row is None or not _equal(expected_row, stored_row):
             keys = dict(zip(schema.SUM_KEYS, key, strict=True))
             stored_text = "nothing" if stored_row is None else f"{stored_row['energy_mj']:,} mJ"

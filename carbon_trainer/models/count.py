@@ -34,7 +34,7 @@ def count_parameters(model: PreTrainedModel, source_share: float | None = None) 
             through the encoder, the target's through the decoder with the output layer (Raffel et
             al. 2020, arXiv 1910.10683, section 3.2.2, on an encoder-decoder's cost).
     """
-    whole = sum(parameter.numel() for parameter in model.parameters())
+    total = sum(parameter.numel() for parameter in model.parameters())
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     base: Any = model
     if hasattr(model, "get_base_model"):  # of peft
@@ -42,11 +42,11 @@ def count_parameters(model: PreTrainedModel, source_share: float | None = None) 
     per_token = None
     if source_share is not None:
         encoder = _encoder_parameters(base)
-        per_token = round(source_share * encoder + (1 - source_share) * (whole - encoder))
+        per_token = round(source_share * encoder + (1 - source_share) * (total - encoder))
     return Parameters(
         architecture=type(base).__name__,
-        all=whole,
-        trained=None if trained == whole else trained,
+        all=total,
+        trained=None if trained == total else trained,
         per_token=per_token,
     )
 

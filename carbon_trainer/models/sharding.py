@@ -75,8 +75,8 @@ def _stacks(model: nn.Module) -> list[nn.Module]:
     """Return encoder and decoder where a model has both, else the model."""
     if not getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         return [model]
-    both: Any = model
-    return [both.get_encoder(), both.get_decoder()]
+    encoder_decoder: Any = model
+    return [encoder_decoder.get_encoder(), encoder_decoder.get_decoder()]
 
 
 def _parameters(module: nn.Module) -> int:

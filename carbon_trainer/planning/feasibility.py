@@ -59,11 +59,11 @@ def check_budgets(problem: PlanProblem, solve: Callable[[PlanProblem], Plan]) ->
         plan = solve(dataclasses.replace(free, objective=Objective(0.0, 1.0)))
         _check(plan.cost, budgets.cost, "costs", "", "cost")
     if budgets.energy_kwh is not None:
-        even = dataclasses.replace(
+        minimum = dataclasses.replace(
             problem.intensity,
             intensity_gco2e_per_kwh=np.ones(len(problem.intensity)),
         )
-        plan = solve(dataclasses.replace(free, objective=Objective(), intensity=even))
+        plan = solve(dataclasses.replace(free, objective=Objective(), intensity=minimum))
         _check(plan.energy_kwh, budgets.energy_kwh, "uses", "kWh", "energy")
 
 

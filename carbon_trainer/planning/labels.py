@@ -104,7 +104,7 @@ def pareto_front(labels: Labels) -> NDArray[np.intp]:
             cost = np.append(labels.cost[rising], np.inf)[nearest]
             # A label with a shared slot is a line from its least work and cost to its most. It is
             # beaten where a label on the front does its most work for no more than its least cost.
-            least = labels.cost[shared] - labels.saved[shared] * labels.slack[shared]
-            shared = shared[cost > least]
+            lowest = labels.cost[shared] - labels.saved[shared] * labels.slack[shared]
+            shared = shared[cost > lowest]
         fronts.append(shared)
     return np.concatenate(fronts) if fronts else np.zeros(0, np.intp)

@@ -93,8 +93,8 @@ def _splits(finder: PathFinder, modes: Modes, runs: list[tuple[int, int]]) -> It
 def _runs(modes: Modes) -> list[tuple[int, int]]:
     """Return the spans (first, behind the last) of slots that are run on end."""
     edges = np.diff(np.concatenate([[0], (modes == RUN).astype(np.int8), [0]]))
-    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    return [(int(a), int(b)) for a, b in zip(begins, ends, strict=True)]
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    return [(int(a), int(b)) for a, b in zip(starts, ends, strict=True)]
 
 
 def _shift_run(

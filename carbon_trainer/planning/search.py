@@ -78,8 +78,8 @@ def close_gap(
         is_near = best is not None and best.cost - relaxed.bound <= NEAR * abs(relaxed.bound)
         return best if is_near or best is None else polish(finder, best), relaxed.bound
     # Both are bounds, so the higher one holds.
-    least, windows = window_bound(finder, relaxed.price)
-    bound = max(relaxed.bound, least)
+    lowest, windows = window_bound(finder, relaxed.price)
+    bound = max(relaxed.bound, lowest)
     best = _polish_starts(finder, best, windows)
     for room in _rooms(finder):
         if best is not None and best.cost - bound <= goal * abs(bound):
@@ -345,7 +345,7 @@ class _Search:
             to_go[:, waking] = run + self.values[RUN][:, wake + 1]
         prices = self.prices[:, None]
         # A label's reduced cost is linear in the work given back, so it is least at an end.
-        most = labels.cost - prices * labels.work
-        least = most + (prices - labels.saved) * labels.slack
-        bounds = np.minimum(most, least) + to_go + prices * self.work_hours
+        cost_floor = labels.cost - prices * labels.work
+        slack_floor = cost_floor + (prices - labels.saved) * labels.slack
+        bounds = np.minimum(cost_floor, slack_floor) + to_go + prices * self.work_hours
         return np.asarray(bounds.max(axis=0, initial=-np.inf))

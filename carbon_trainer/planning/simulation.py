@@ -288,7 +288,7 @@ def _outcome(
 
 def emissions_of(slots: Sequence[PlanSlot], trace: IntensitySeries) -> float:
     """Return what slots emit at the intensity as it was, grams; none crosses a trace's slot."""
-    begins = np.array([slot.start_ns for slot in slots], np.int64)
+    starts = np.array([slot.start_ns for slot in slots], np.int64)
     ends = np.array([slot.end_ns for slot in slots], np.int64)
     energy_kwh = np.array([slot.energy_kwh for slot in slots])
-    return float(energy_kwh @ trace.at((begins + ends) // 2))
+    return float(energy_kwh @ trace.at((starts + ends) // 2))

@@ -137,8 +137,8 @@ class Timeline:
         }
 
     def _restart(self, idle: Idle) -> Restart:
-        begins = self.edges_ns[:-1]
-        ends = begins + round(idle.restart_s * 1e9)
+        starts = self.edges_ns[:-1]
+        ends = starts + round(idle.restart_s * 1e9)
         # A restart that ends on an edge leaves the next slot whole.
         until = np.searchsorted(self.edges_ns, ends, "right") - 1
         is_inside = until < len(self)

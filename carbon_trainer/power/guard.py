@@ -54,8 +54,8 @@ def watch(owner: ProcessIdentity, journal: Path) -> int:
     while not owner_exit.wait(POLL_INTERVAL_S):
         if not journal.exists():
             return 0
-    _, failed = put_back(journal)
-    return 1 if failed else 0
+    _, failures = put_back(journal)
+    return 1 if failures else 0
 
 
 class _ProcessExit:

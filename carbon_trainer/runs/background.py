@@ -163,14 +163,14 @@ class BackgroundRecorder:
         self.record_events(self._session.meter.events(), "")
 
     def _describe_machine(self) -> None:
-        described = machine_described(self._session.meter.summary())
-        if _sources_of(described) != _sources_of(self._machine):
-            self._machine = described
-            self._session.record(described)
+        description = machine_described(self._session.meter.summary())
+        if _sources_of(description) != _sources_of(self._machine):
+            self._machine = description
+            self._session.record(description)
 
 
-def _sources_of(described: MachineDescribed | None) -> list[dict[str, Any]] | None:
-    """Return what is told of devices, but for their refresh, which is measured all the time."""
-    if described is None:
+def _sources_of(description: MachineDescribed | None) -> list[dict[str, Any]] | None:
+    """Return the devices, without their refresh, which is measured all the time."""
+    if description is None:
         return None
-    return [{k: v for k, v in row.items() if k != "refresh_s"} for row in described.sources]
+    return [{k: v for k, v in row.items() if k != "refresh_s"} for row in description.sources]

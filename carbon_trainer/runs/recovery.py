@@ -1,8 +1,8 @@
-"""Book what runs had used that were killed before they could write it down.
+"""Record what runs had used that were killed before they could write it down.
 
 A run leaves a heartbeat each second. A start that finds one whose process is gone books what the
 meter knew by then and, from the device's own counter, what it used until the process died. How
-soon after its last heartbeat it died is not known, so no more is booked for that than the highest
+soon after its last heartbeat it died is not known, so no more is recorded for that than the highest
 power of two heartbeats: a card may since have worked for others.
 """
 
@@ -50,7 +50,7 @@ Counters = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What was booked for one run.
+    """What was recorded for one run.
 
     Attributes:
         run_id: the run.
@@ -67,7 +67,7 @@ def recover_killed(
     clock: Clock,
     read_counters: Callable[[], Counters] | None = None,
 ) -> list[Recovered]:
-    """Book what this machine's killed runs in a folder had used; each once.
+    """Record what this machine's killed runs in a folder had used; each once.
 
     Args:
         runs_dir: where runs have their folders.
@@ -76,9 +76,9 @@ def recover_killed(
         read_counters: tells GPUs' counters by device, millijoules; through NVML by default.
 
     Returns:
-        What was booked; none where no run was killed.
+        What was recorded; none where no run was killed.
     """
-    booked = []
+    recovered = []
     counters: Counters | None = None
     for path, beat in list(_orphans(runs_dir, clock.now_ns())):
         if ledger.head(beat.run_id).seq == 0:
@@ -101,8 +101,8 @@ def recover_killed(
         claimed.rename(path.with_name("meter.recovered.json"))
         _remove_unfinished_heartbeats(path.parent)
         energy_mj = sum(fact.energy_mj for fact in facts if isinstance(fact, Interval))
-        booked.append(Recovered(beat.run_id, energy_mj))
-    return booked
+        recovered.append(Recovered(beat.run_id, energy_mj))
+    return recovered
 
 
 def recover_killed_or_warn(runs_dir: Path, ledger: Ledger, clock: Clock) -> None:
@@ -177,36 +177,38 @@ def _facts(beat: Heartbeat, ledger: Ledger, counters: Counters, now_ns: int) -> 
     same_boot = beat.boot_id == boot_id()
     facts: list[Fact] = []
     for position in beat.positions:
-        booked_mj, until_ns = ledger.device_energy(
+        recorded_mj, until_ns = ledger.device_energy(
             beat.run_id, position.device, position.start_ns, beat.since_seq
         )
         if until_ns > position.known_ns:
             # A start that was killed in its turn had come so far.
             continue
-        facts += _known(position, booked_mj, max(until_ns, position.start_ns))
+        facts += _known(position, recorded_mj, max(until_ns, position.start_ns))
         counter_mj = counters.get(position.device) if same_boot else None
         if not beat.closed:
             facts += _tail(position, counter_mj, now_ns)
     used_mj = sum(fact.energy_mj for fact in facts if isinstance(fact, Interval))
-    why = f"the process was killed; {used_mj / 1000:,.0f} J that it had not written down are booked"
+    why = (
+        f"the process was killed; {used_mj / 1000:,.0f} J that it had not written down are recorded"
+    )
     return [*facts, Decision(decision=RECOVERED, why=why, figures={"energy_mj": used_mj})]
 
 
-def _known(position: DeviceSnapshot, booked_mj: int, start_ns: int) -> list[Fact]:
-    """Book what the meter knew and the ledger does not have."""
-    missing_mj = max(0, position.energy_mj - booked_mj)
+def _known(position: DeviceSnapshot, recorded_mj: int, start_ns: int) -> list[Fact]:
+    """Record what the meter knew and the ledger does not have."""
+    missing_mj = max(0, position.energy_mj - recorded_mj)
     if start_ns >= position.known_ns:
         return []
     return [_interval(position, start_ns, position.known_ns, missing_mj, position.method, 0)]
 
 
 def _tail(position: DeviceSnapshot, counter_mj: int | None, now_ns: int) -> list[Fact]:
-    """Book what it used between its last heartbeat and its death."""
+    """Record what it used between its last heartbeat and its death."""
     if position.counter_mj is None and position.energy_mj == 0 and position.power_mw == 0:
         return [_never_read(position)]
     since_ns = now_ns - position.known_ns
     if since_ns <= 0:
-        # The machine's clock was set back meanwhile: how long ago it was cannot be told.
+        # The machine's clock was set back meanwhile: how long ago it was is not known.
         since_ns = round(TAIL_S * NS_PER_S)
     tail_ns = min(since_ns, round(TAIL_S * NS_PER_S))
     has_counter = position.counter_mj is not None and counter_mj is not None
@@ -217,16 +219,16 @@ def _tail(position: DeviceSnapshot, counter_mj: int | None, now_ns: int) -> list
         return [_interval(position, position.known_ns, position.known_ns + tail_ns, guess_mj,
                           str(Method.ESTIMATED), guess_mj // 2)]  # fmt: skip
     most_mj = round(max(position.peak_mw, position.power_mw) * tail_ns / NS_PER_S)
-    booked_mj = min(used_mj, most_mj)
+    recorded_mj = min(used_mj, most_mj)
     is_soon = since_ns <= tail_ns
-    method = position.method if is_soon and booked_mj == used_mj else str(Method.ESTIMATED)
+    method = position.method if is_soon and recorded_mj == used_mj else str(Method.ESTIMATED)
     end_ns = position.known_ns + tail_ns
-    sigma_mj = 0 if method == position.method else booked_mj // 2
+    sigma_mj = 0 if method == position.method else recorded_mj // 2
     facts: list[Fact] = [
-        _interval(position, position.known_ns, end_ns, booked_mj, method, sigma_mj)
+        _interval(position, position.known_ns, end_ns, recorded_mj, method, sigma_mj)
     ]
-    if used_mj > booked_mj:
-        facts.append(_left(position, used_mj - booked_mj, since_ns))
+    if used_mj > recorded_mj:
+        facts.append(_left(position, used_mj - recorded_mj, since_ns))
     return facts
 
 
@@ -244,7 +246,7 @@ def _left(position: DeviceSnapshot, left_mj: int, since_ns: int) -> Incomplete:
     return Incomplete(
         what=f"{position.device}: end of a killed segment",
         why=f"its counter went on by {left_mj / 1000:,.0f} J more in the {seconds:,.0f} s until "
-        "the next start; by whom is not known, so they are not booked",
+        "the next start; by whom is not known, so they are not recorded",
     )
 
 

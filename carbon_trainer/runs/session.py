@@ -185,7 +185,7 @@ class RunSession(Generic[Held]):
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Book the energy used within as that of a phase such as ``validation``."""
+        """Record the energy used within under a phase such as ``validation``."""
         with self.meter.phase(name):
             yield
 
@@ -235,14 +235,14 @@ class RunSession(Generic[Held]):
         }
 
     def merge_node_report(self, report: NodeReport) -> None:
-        """Take what another of the run's machines has used since it last told."""
+        """Take what another of the run's machines has used since its last report."""
         if self._remote_nodes.update(report, self.clock.now_ns()):
             self.record(remote_machine_described(report))
         self._background.record_intervals(report.intervals)
         self._background.record_events(report.events, f"{report.node}, ")
 
     def end_remote_nodes(self) -> None:
-        """The other machines have told their last."""
+        """The other machines have sent their last report."""
         self._remote_nodes.end()
 
     def resume_at_ns(self) -> int | None:

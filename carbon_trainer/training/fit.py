@@ -171,9 +171,9 @@ def _budget_check(session: Session) -> Callable[[str], None]:
     """Return a check for use before training, where stopping needs no checkpoint."""
     budget = Budget.tightest(session.config, session.factor, session.accrued)
 
-    def check(doing: str) -> None:
+    def check(activity: str) -> None:
         if budget is not None and session.used_mj(upper=True) >= budget.limit_mj:
-            reason = f"the budget of {budget.text} is used up while {doing}: give a larger one."
+            reason = f"the budget of {budget.text} is used up while {activity}: give a larger one."
             raise RunStopped(budget_reached(reason))
 
     return check

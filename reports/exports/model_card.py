@@ -77,8 +77,8 @@ def _hardware(figures: RunFigures) -> str:
     boards = {s.device: s.label or s.device for s in figures.provenance.sources
               if s.component == "gpu"}  # fmt: skip
     if boards:
-        counted = Counter(boards.values())
-        return ", ".join(f"{count} {label}" for label, count in sorted(counted.items()))
+        counts = Counter(boards.values())
+        return ", ".join(f"{count} {label}" for label, count in sorted(counts.items()))
     hosts = {machine.host: machine.cpu for machine in figures.provenance.machines}
     return ", ".join(f"{count} {cpu}" for cpu, count in sorted(Counter(hosts.values()).items()))
 

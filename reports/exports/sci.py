@@ -112,5 +112,5 @@ def _score_terms(figures: RunFigures) -> tuple[float, float, int]:
 
 
 def _missing(figures: RunFigures) -> list[str]:
-    needed = (figures.facility_energy, figures.emissions, figures.embodied, figures.tokens)
-    return [f"{figure.label}: {figure.basis}" for figure in needed if not figure.value]
+    inputs = (figures.facility_energy, figures.emissions, figures.embodied, figures.tokens)
+    return [f"{figure.label}: {figure.basis}" for figure in inputs if not figure.value]

@@ -132,8 +132,8 @@ def _at_once_kg(
     if len(stamps) < 2 or end_ns <= start_ns or last_ns < end_ns - 2 * 3600 * 10**9:
         return float(plan["at_once_kgco2e"]), "at the intensities that were forecast"
     edges = np.clip(np.array([*stamps[1:], end_ns], dtype=np.int64), start_ns, end_ns)
-    begins = np.clip(np.append(start_ns, edges[:-1]), start_ns, end_ns)
+    starts = np.clip(np.append(start_ns, edges[:-1]), start_ns, end_ns)
     values = np.array([use.fact.intensity_gco2e_per_kwh for use in uses])
-    mean = float(np.sum((edges - begins) * values) / (end_ns - start_ns))
+    mean = float(np.sum((edges - starts) * values) / (end_ns - start_ns))
     kilograms = float(plan["at_once_kwh"]) * mean / 1000
     return kilograms, "at the intensities that were recorded for those hours"

@@ -115,10 +115,10 @@ def _sums(frame: pd.DataFrame, cell_of: Ints, segments: Sequence[Segment]) -> pd
     start_ns = frame["start_ns"].to_numpy(np.int64)
     end_ns = frame["end_ns"].to_numpy(np.int64)
     segment = frame["segment"].to_numpy(np.int64)
-    begins = np.array([s.start_ns for s in segments] or [0], dtype=np.int64)[segment]
+    starts = np.array([s.start_ns for s in segments] or [0], dtype=np.int64)[segment]
     ends = np.array([s.end_ns for s in segments] or [0], dtype=np.int64)[segment]
     # An interval may reach over its segment's end, by the last reading; that part covers nothing.
-    covered = np.minimum(end_ns, ends) - np.maximum(start_ns, begins)
+    covered = np.minimum(end_ns, ends) - np.maximum(start_ns, starts)
     columns = {
         "energy_mj": frame["energy_mj"].to_numpy(np.int64),
         "timing_var": frame["sigma_mj"].to_numpy(np.float64) ** 2,
@@ -254,9 +254,9 @@ def unrecorded_seconds(
     for cell in cells:
         key = (cell.segment, cell.component, cell.device)
         covered[key] = covered.get(key, 0.0) + cell.covered_s
-    begins = [start.seq for start in record.starts]
+    starts = [start.seq for start in record.starts]
     for item in record.facts_of(MachineDescribed):
-        segment = max(0, int(np.searchsorted(begins, item.seq, side="right")) - 1)
+        segment = max(0, int(np.searchsorted(starts, item.seq, side="right")) - 1)
         for component, device in source_uncertainties(item.fact):
             covered.setdefault((segment, component, device), 0.0)
     missing: dict[tuple[str, str], float] = {}

@@ -206,11 +206,11 @@ def _loss_chart(losses: LossSeries | None) -> Chart:
 
 def _time_axis(ax: Axes, series: EnergySeries, divisor: float, unit: str) -> None:
     pauses = series.timeline.pauses
-    for at, length in pauses:
-        ax.axvline(at / divisor, color=INK, linewidth=0.9, linestyle=(0, (3, 3)))
+    for position, length in pauses:
+        ax.axvline(position / divisor, color=INK, linewidth=0.9, linestyle=(0, (3, 3)))
         if len(pauses) <= _NAMED_PAUSES:
             ax.annotate(
-                f"paused {duration_text(length)}", (at / divisor, 1), xytext=(3, -8),
+                f"paused {duration_text(length)}", (position / divisor, 1), xytext=(3, -8),
                 xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7,
             )  # fmt: skip
     ax.set_xlabel(f"Recorded time, {unit}")

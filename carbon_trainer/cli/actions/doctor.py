@@ -98,15 +98,17 @@ def device_findings() -> tuple[list[Finding], list[tuple[str, DeviceProbe]]]:
     sources = None if nvml is None else call_with_timeout(LISTING_TIMEOUT_S, discover_sources)
     if nvml is None or sources is None:
         silent = _silent_driver("NVML" if nvml is None else "a GPU's driver")
-        named = _named(probe_devices(host_sources()), NvmlDescription(None, ()))
-        return [silent, *(_watched_finding(name, device) for name, device in named)], named
-    named = _named(probe_devices(sources), nvml)
-    by_uuid = {device.info.device: device for _, device in named}
+        devices = _named(probe_devices(host_sources()), NvmlDescription(None, ()))
+        return [silent, *(_watched_finding(name, device) for name, device in devices)], devices
+    devices = _named(probe_devices(sources), nvml)
+    by_uuid = {device.info.device: device for _, device in devices}
     listed = {gpu.uuid for gpu in nvml.gpus}
     others = [
-        _watched_finding(name, device) for name, device in named if device.info.device not in listed
+        _watched_finding(name, device)
+        for name, device in devices
+        if device.info.device not in listed
     ]
-    return [*gpu_findings(nvml, by_uuid), *others], named
+    return [*gpu_findings(nvml, by_uuid), *others], devices
 
 
 def device_table(rows: list[tuple[str, DeviceProbe]]) -> Table:

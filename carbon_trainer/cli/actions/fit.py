@@ -156,13 +156,13 @@ def _fit(config: ResolvedConfig, point: ResumePoint | None, run_id: str | None) 
 def _requeue_job(console: Console, job_id: int, result: job.FitResult) -> None:
     """Requeue this Slurm job: for the planned time, or at once if it was preempted."""
     resume_at_ns = result.session.resume_at_ns()
-    at = None if resume_at_ns is None else to_datetime(resume_at_ns)
-    start = "" if at is None else f" to start at {at:%Y-%m-%d %H:%M:%S} UTC"
+    start_time = None if resume_at_ns is None else to_datetime(resume_at_ns)
+    start = "" if start_time is None else f" to start at {start_time:%Y-%m-%d %H:%M:%S} UTC"
     console.print(f"requeueing job {job_id}{start}.")
     # Slurm ends this process while it is requeued; what is still buffered would be lost.
     sys.stdout.flush()
     try:
-        requeue(job_id, at)
+        requeue(job_id, start_time)
     except SlurmError as error:
         console.print(f"job {job_id} could not be requeued: {error}", soft_wrap=True)
 

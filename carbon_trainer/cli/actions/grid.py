@@ -103,11 +103,11 @@ def _chart(series: IntensitySeries, start_ns: int, end_ns: int) -> Table:
     """Return a bar chart by hour, or by a longer step."""
     hours = max(1, -(-(end_ns - start_ns) // (ROWS * 3600 * 10**9)))
     step_ns = max(hours * 3600 * 10**9, series.step_ns)
-    begins = range(max(start_ns, series.start_ns), min(end_ns, series.end_ns), step_ns)
-    means = [series.mean(begin, min(begin + step_ns, series.end_ns)) for begin in begins]
+    starts = range(max(start_ns, series.start_ns), min(end_ns, series.end_ns), step_ns)
+    means = [series.mean(begin, min(begin + step_ns, series.end_ns)) for begin in starts]
     table = Table(box=None, pad_edge=False, show_header=False)
     highest = max(max(means), 1e-9)
-    for begin, mean in zip(begins, means, strict=True):
+    for begin, mean in zip(starts, means, strict=True):
         time = datetime.fromtimestamp(begin / 1e9, UTC).strftime("%a %d %b %H:%M")
         slot = (begin - series.start_ns) // series.step_ns
         table.add_row(time, f"{mean:.0f}", Bar(highest, 0, mean, width=50),
