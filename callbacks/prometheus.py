@@ -8,7 +8,7 @@ from carbon_trainer.callbacks.base import CarbonCallback
 from carbon_trainer.live.server import ADDRESS, PORT, LiveServer, require_prometheus_client
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch import Trainer
 
     from carbon_trainer.control.driver import TrainingDriver
     from carbon_trainer.runs.session import RunSession
@@ -49,20 +49,8 @@ class PrometheusExporter(CarbonCallback):
         if driver.session is not None:
             self._server = LiveServer.start(driver.session, self._port, self._address)
 
-    def on_run_closed(self, session: RunSession) -> None:
-        """Stop with the run."""
-        self._stop()
-
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        """Stop too where the caller closes the run."""
-        super().on_exception(trainer, pl_module, exception)
-        self._stop()
-
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Stop too where the caller closes the run."""
-        super().teardown(trainer, pl_module, stage)
+    def on_exit(self) -> None:
+        """Stop with training, whether or not the caller closes the run."""
         self._stop()
 
     def _stop(self) -> None:

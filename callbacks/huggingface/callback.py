@@ -27,13 +27,13 @@ from carbon_trainer.callbacks.huggingface.state import read_state
 from carbon_trainer.config import RunSettings, config_from_settings
 from carbon_trainer.control.communication import profiler_for
 from carbon_trainer.control.driver import TrainingDriver
-from carbon_trainer.control.failures import shielded
+from carbon_trainer.control.failures import outcome_of, shielded
 from carbon_trainer.control.participant import RankContext
 from carbon_trainer.control.report import FORMATS, leave_report
 from carbon_trainer.control.shifting import PlanController
 from carbon_trainer.errors import InputError
 from carbon_trainer.live.server import LiveServer
-from carbon_trainer.runs.outcome import Outcome, ResumePoint
+from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint
 from carbon_trainer.runs.signals import HeldSignals
 
 if TYPE_CHECKING:
@@ -254,7 +254,8 @@ class CarbonAwareCallback(TrainerCallback):
 
     def _end(self, run: HuggingFaceDriver, error: BaseException | None) -> None:
         closed = run.driver.close(error)
-        self.outcome = run.session.outcome if run.session is not None else run.driver.outcome
+        outcome = run.session.outcome if run.session is not None else run.driver.outcome
+        self.outcome = outcome or (FINISHED if error is None else outcome_of(error))
         if closed is not None:
             leave_report(closed, self._formats)
 

@@ -20,13 +20,13 @@ from carbon_trainer.ledger.facts import CheckpointSaved, Decision, LevelsMeasure
 from carbon_trainer.runs.outcome import Outcome
 from carbon_trainer.runs.session import RunSession
 from tests.callbacks.front_doors import DOORS, Training
-from tests.callbacks.schedule_helpers import STEP_S
 from tests.callbacks.test_schedule import START, write_trace
 from tests.simulation.nvml import SimulatedNvml
 from tests.simulation.world import RestingClock, WorkingGpu
 
 pytestmark = pytest.mark.slow
 
+STEP_S = 20.0
 STEP_J = 640.0 * STEP_S
 
 

@@ -42,8 +42,8 @@ def test_training_on_a_simulated_gpu_is_watched_while_it_goes_on(tmp_path: Path)
     with SimulatedNvml(SimulatedGpu(power=Constant(250))).install():
         trainer(tmp_path, *carbon, exporter, watch).fit(TinyModule(), loader())
     assert watch.seen is not None
-    assert watch.seen.one("steps_total") in (3, 4)  # the run's step is counted in a hook beside
-    assert watch.seen.one("budget_limit", budget="energy") == 1
+    assert watch.seen.value("steps_total") in (3, 4)  # the run's step is counted in a hook beside
+    assert watch.seen.value("budget_limit", budget="energy") == 1
     assert watch.seen.labels("run_info")["zone"] == "GB"
     assert watch.url.startswith("http://127.0.0.1:")
     assert exporter.url is None

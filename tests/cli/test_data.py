@@ -402,7 +402,7 @@ def test_datasets_and_runs_with_text_to_delete_are_found(
     assert findings["touched"]["runs"] == trained[:1]
     shutil.move(shell.folder / "touched", shell.folder / "moved")
     message = carbon_train("data", "affected", "--remove", "list.csv").out
-    assert "touched could not be searched (its folder is not there" in message
+    assert "touched could not be searched (its folder is missing" in message
     assert trained[0] in message
     message = carbon_train("data", "affected", "--remove", "list.csv", "moved").out
     assert "contains listed documents: 1 by email; 1 by id; 1 by id, by its exact" in message

@@ -27,11 +27,13 @@ def test_live_metrics_are_served_from_preparation_to_end(shell: Shell) -> None:
     deadline_s = time.monotonic() + 120
     # Its first readings may tell a power badly where a busy machine took them late.
     power_w = [pytest.approx(250, rel=0.1)]
-    while (metrics := scrape(url)).one("steps_total") < 3 or metrics.all("power_watts") != power_w:
+    while (metrics := scrape(url)).value("steps_total") < 3 or metrics.all(
+        "power_watts"
+    ) != power_w:
         assert time.monotonic() < deadline_s, metrics
         time.sleep(0.2)
     assert metrics.all("power_watts", device=GPU["uuid"]) == power_w
-    assert metrics.one("tokens_total") >= 3 * 4 * 32
+    assert metrics.value("tokens_total") >= 3 * 4 * 32
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=240)
     assert process.returncode == 143, out + err

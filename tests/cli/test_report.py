@@ -61,10 +61,10 @@ def test_many_runs_are_reported_together(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ((), "name one RUN"), (("last", "--all"), "name one RUN"),
-        (("last", "--year", "2026"), "--year chooses among many runs: give --all"),
-        (("last", "--from", "2026-01-01"), "--from chooses among many"),
-        (("--all", "--card", "README.md"), "--card is for one run"),
+        ((), "give either a RUN"), (("last", "--all"), "give either a RUN"),
+        (("last", "--year", "2026"), "--year needs --all"),
+        (("last", "--from", "2026-01-01"), "--from needs --all"),
+        (("--all", "--card", "README.md"), "--card needs a RUN, not --all"),
         (("--all", "--format", "boamps"), "no report format 'boamps'"),
         (("last", "--format", "xslx"), "Did you mean xlsx"),
         (("--all", "--project", "none"), "has no run of project 'none'"),

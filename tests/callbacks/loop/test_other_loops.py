@@ -82,7 +82,7 @@ def test_the_launchers_loops_train_save_and_go_on(
     (saved,) = _ledger().facts(_ledger().run_ids()[0], CheckpointSaved)
     assert saved.body["bytes"] > 0
     uncommented = example.replace(load, load.removeprefix("# "))
-    exec(uncommented.replace(" goes on with a run", ""), again)
+    exec(uncommented.replace(" resumes a run", ""), again)
     assert _closed_at(_ledger()) == [("finished", 6), ("finished", 12)]
     (resumed,) = _ledger().facts(_ledger().run_ids()[0], Resumed)
     assert resumed.body["step"] == 6
