@@ -10,8 +10,9 @@ import torch
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
 from carbon_trainer.callbacks.lightning_face import LightningFace, process_of
 from carbon_trainer.config import RunConfig
-from carbon_trainer.control.driver import CLOSING, VALIDATION, TrainingDriver
+from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.control.participant import RankContext
+from carbon_trainer.control.phases import CLOSING, VALIDATION
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import Outcome, ResumePoint

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.checkpoint import save_checkpoint
-from carbon_trainer.control.driver import VALIDATION
+from carbon_trainer.control.phases import VALIDATION
 from carbon_trainer.distributed.process import ProcessRank
 from carbon_trainer.runs.outcome import Outcome
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LightningFace:
-    """Implements ``control.driver.Face`` for one ``fit`` of a Lightning trainer.
+    """Implements ``control.face.Face`` for one ``fit`` of a Lightning trainer.
 
     Attributes:
         batch_index: the batch that has just ended.

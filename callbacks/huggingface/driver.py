@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from carbon_trainer.callbacks.huggingface.arguments import tokens_in, usual_folder
 from carbon_trainer.callbacks.huggingface.face import HuggingFaceFace
 from carbon_trainer.callbacks.huggingface.state import leave_state
-from carbon_trainer.control.driver import CHECKPOINT, CLOSING, VALIDATION, TrainingDriver
+from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.control.failures import shielded
 from carbon_trainer.control.participant import RankContext
+from carbon_trainer.control.phases import CHECKPOINT, CLOSING, VALIDATION
 from carbon_trainer.ledger.facts import Decision
 from carbon_trainer.runs.checkpoints import size_of
 from carbon_trainer.runs.session import RunSession
@@ -93,7 +94,7 @@ class HuggingFaceDriver:
 
     def count(self, inputs: Any) -> None:
         """Count the tokens of a micro-batch, padding too; every rank has as many."""
-        if self.driver.phase_name == self.driver.training_phase:
+        if self.driver.phases.name == self.driver.training_phase:
             self._tokens_of_step += tokens_in(inputs) * self._args.world_size
 
     def train_end(self) -> None:
@@ -104,7 +105,7 @@ class HuggingFaceDriver:
 
     def add_metrics(self, logs: dict[str, Any]) -> None:
         """Add what the run has used to what the trainer logs, once."""
-        if self.driver.phase_name != VALIDATION and "energy/machines_kwh" not in logs:
+        if self.driver.phases.name != VALIDATION and "energy/machines_kwh" not in logs:
             logs.update(self.driver.metrics())
 
     def record_logged(self, logs: Mapping[str, Any]) -> None:
@@ -123,7 +124,7 @@ class HuggingFaceDriver:
         """Evaluate, and learn what it uses."""
         if self.has_nothing_left:
             return {}
-        if self.driver.phase_name == VALIDATION:
+        if self.driver.phases.name == VALIDATION:
             return original(*args, **kwargs)
         return self._within(VALIDATION, original, *args, **kwargs)
 
@@ -184,7 +185,7 @@ class HuggingFaceDriver:
     ) -> Any:
         """Record a part of a training step apart; in a validation it is validation."""
         driver = self.driver
-        if driver.phase_name != driver.training_phase:
+        if driver.phases.name != driver.training_phase:
             return original(*args, **kwargs)
         shielded("phase", lambda: driver.set_phase(phase), self.fail)
         try:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from carbon_trainer.callbacks.huggingface.arguments import epoch_may_end
-from carbon_trainer.control.driver import VALIDATION
+from carbon_trainer.control.phases import VALIDATION
 from carbon_trainer.runs.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class HuggingFaceFace:
-    """Implements ``control.driver.Face`` for one ``train`` of a transformers Trainer.
+    """Implements ``control.face.Face`` for one ``train`` of a transformers Trainer.
 
     Attributes:
         state: the trainer's, as its last hook was given it.

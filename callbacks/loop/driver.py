@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, SupportsFloat, cast
 
 from carbon_trainer.callbacks.loop.face import LoopFace
-from carbon_trainer.control.driver import CHECKPOINT, CLOSING, TrainingDriver
+from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.control.failures import outcome_of
 from carbon_trainer.control.participant import RankContext
+from carbon_trainer.control.phases import CHECKPOINT, CLOSING
 from carbon_trainer.control.shifting import NO_END, PlanController
 from carbon_trainer.distributed.process import current_process
 from carbon_trainer.errors import InputError

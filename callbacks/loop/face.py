@@ -10,7 +10,7 @@ from carbon_trainer.runs.signals import HeldSignals
 
 
 class LoopFace:
-    """Implements ``control.driver.Face`` for a loop that a RunRecorder records.
+    """Implements ``control.face.Face`` for a loop that a RunRecorder records.
 
     Args:
         total_steps: optimizer steps that the loop does in all; None where it does not say.

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from carbon_trainer.control.actions import Action, Pause, Power, Stop
 from carbon_trainer.control.budget import RECENT_STEPS, BudgetGuard
+from carbon_trainer.control.decisions import propose
+from carbon_trainer.control.face import Face
 from carbon_trainer.control.metrics import EnergyMetrics, emissions_metrics
 from carbon_trainer.control.pausing import PauseState, run_pause
+from carbon_trainer.control.phases import TRAIN, Phases
 from carbon_trainer.control.throttling import PowerController
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import Outcome, budget_reached
-from carbon_trainer.runs.signals import exit_status_of, signal_name
 
 if TYPE_CHECKING:
     from carbon_trainer.control.communication import CommunicationProfiler
@@ -30,28 +32,6 @@ if TYPE_CHECKING:
     from carbon_trainer.runs.session import RunSession
 
 log = logging.getLogger(__name__)
-
-TRAIN, VALIDATION, CHECKPOINT, CLOSING = "train", "validation", "checkpoint", "closing"
-"""Phases that a run's energy is recorded under, beside ``pause`` and those that users name."""
-
-
-class Face(Protocol):
-    """What only a framework knows of a training."""
-
-    def steps_left(self) -> int | None:
-        """Return the optimizer steps to do; 0 when training is ending, None if not known."""
-
-    def phases_before_next_step(self) -> Collection[str]:
-        """Return the phases, such as ``validation``, that may come before the next step."""
-
-    def steps_worth(self, phase: str) -> float:
-        """Estimate how many steps' energy a phase needs that has not taken place yet."""
-
-    def stop(self, outcome: Outcome) -> None:
-        """Save a checkpoint and end training; called on every rank after the same step."""
-
-    def received_signal(self) -> int:
-        """Return the number of a signal that this rank has received; 0 for none."""
 
 
 class TrainingDriver:
@@ -79,7 +59,7 @@ class TrainingDriver:
         tokens: tokens trained on, all ranks and segments together.
         disturbed: whether something else than steps took place since the last one.
         training_phase: the phase that steps are recorded under.
-        phase_name: the present phase.
+        phases: the phases of training, and what they need.
     """
 
     def __init__(
@@ -101,14 +81,12 @@ class TrainingDriver:
         self.tokens = int(resumed.get("tokens", 0))
         self.disturbed = True
         self.training_phase = TRAIN
-        self.phase_name = TRAIN
         self._need_before_mj = int(resumed.get("ahead_mj", 0))
         self._tokens_before = self.tokens
         self._steps = 0
         self._in_step = False
         self._disturbed_before_step = True
-        self._phase_mj: dict[str, int] = {}
-        self._open_phases: list[tuple[str, int]] = []
+        self.phases = Phases(context.set_phase, self._used_mj)
         self._energy_metrics = EnergyMetrics()
         if self.session is not None:
             self.session.step, self.session.tokens = self.step, self.tokens
@@ -324,25 +302,16 @@ class TrainingDriver:
     def phase_begin(self, name: str) -> None:
         """Record under a phase from here on, until ``phase_end``."""
         self.disturbed = True
-        used_mj = self.session.used_mj(upper=True) if self.session is not None else 0
-        self._open_phases.append((self.phase_name, used_mj))
-        self.set_phase(name)
+        self.phases.begin(name)
 
     def phase_end(self) -> None:
         """Record under the phase before again; a budget keeps room for another such phase."""
         self.disturbed = True
-        if not self._open_phases:
-            return
-        name, (before, before_mj) = self.phase_name, self._open_phases.pop()
-        self.set_phase(before)
-        if self.session is not None and name != CHECKPOINT:
-            used_mj = self.session.used_mj(upper=True) - before_mj
-            self._phase_mj[name] = max(used_mj, self._phase_mj.get(name, 0))
+        self.phases.end()
 
     def set_phase(self, name: str) -> None:
         """Record what is used from now on under a phase."""
-        self.phase_name = name
-        self.context.set_phase(name)
+        self.phases.switch(name)
 
     # Figures
 
@@ -368,6 +337,9 @@ class TrainingDriver:
 
     # Inside
 
+    def _used_mj(self) -> int:
+        return self.session.used_mj(upper=True) if self.session is not None else 0
+
     def _end_mark(self) -> bool:
         """Mark the end of the step under way; return whether something disturbed it."""
         if self._in_step and self.context.meter is not None:
@@ -381,66 +353,4 @@ class TrainingDriver:
         if not (self.pause.is_paused or consensus.is_due(self.step)):
             return None
         signal_number = consensus.max_signal(self.face.received_signal())
-        return consensus.broadcast_decision(partial(self._propose, signal_number), self.step)
-
-    def _propose(self, signal_number: int) -> tuple[Action | None, int]:
-        """Decide on rank 0: what to do, and after how many steps to decide again."""
-        session, consensus = self.session, self.context.consensus
-        if session is None:
-            return None, 1
-        try:
-            session.follow_intensity()
-            action, steps = self._choose(signal_number), 1
-            if consensus.is_shared and not self.pause.is_paused:
-                steps = consensus.steps_until_next(self.step, session.clock.now_ns())
-                if self.guard is not None:
-                    steps = self.guard.max_steps(steps, self._phases_need_mj(self._all_phases()))
-        except Exception as error:
-            # What breaks here is ours, and must never leave other ranks waiting for an answer.
-            if not consensus.is_shared:
-                raise
-            log.debug("deciding", exc_info=True)
-            self.context.fail("decision", error)
-            return None, 1
-        return action, steps
-
-    def _choose(self, signal_number: int) -> Action | None:
-        for propose in self.proposals:
-            action = propose(self)
-            if action is not None:
-                return action
-        steps_left = self.face.steps_left()
-        if signal_number and steps_left != 0:
-            reason = f"{signal_name(signal_number)} after step {self.step}"
-            return Stop(Outcome("interrupted", exit_status_of(signal_number), reason))
-        stop = self._budget_stop(has_steps_left=steps_left != 0)
-        if stop is not None or self.plan is None or steps_left == 0:
-            return stop
-        return self.plan.propose(steps_left)
-
-    def _budget_stop(self, *, has_steps_left: bool) -> Stop | None:
-        guard = self.guard
-        if guard is None or guard.budget is None:
-            return None
-        phases = self.face.phases_before_next_step()
-        if not has_steps_left and not phases:
-            return None
-        reason = guard.reason_to_stop(
-            self._phases_need_mj(phases), waiting=self.pause.is_paused, steps_left=has_steps_left
-        )
-        if reason is None or guard.budget is None:
-            return None
-        return Stop(budget_reached(reason), {"limit_mj": guard.budget.limit_mj})
-
-    def _all_phases(self) -> Collection[str]:
-        return {VALIDATION, *self._phase_mj}
-
-    def _phases_need_mj(self, phases: Collection[str]) -> int:
-        """Return what phases are expected to use: what they did, else what they are worth."""
-        if self.guard is None:
-            return 0
-        next_mj = self.guard.next_mj
-        return sum(
-            self._phase_mj.get(name) or round(self.face.steps_worth(name) * next_mj)
-            for name in phases
-        )
+        return consensus.broadcast_decision(partial(propose, self, signal_number), self.step)

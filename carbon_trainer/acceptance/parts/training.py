@@ -16,7 +16,7 @@ from carbon_trainer.acceptance.findings import Findings
 from carbon_trainer.acceptance.parts import PartContext
 from carbon_trainer.acceptance.sensors import Sensors
 from carbon_trainer.control.budget import BYTES_PER_PARAMETER, CHECKPOINT_BYTES_PER_S, CLOSING_S
-from carbon_trainer.control.driver import TRAIN
+from carbon_trainer.control.phases import TRAIN
 from carbon_trainer.ledger.facts import Decision, LevelsMeasured, ModelDescribed, Progress
 from carbon_trainer.ledger.store import Ledger
 from carbon_trainer.power.profile import IDLE_S
