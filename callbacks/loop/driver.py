@@ -92,6 +92,7 @@ class LoopDriver:
         self._executor = executor
         self._remeasure = remeasure
         self._signals = HeldSignals()
+        self._holds_signals = False
         self._server: LiveServer | None = None
         self._has_gpu_marks = False
         self._abandoned_tokens: int | None = None
@@ -153,7 +154,9 @@ class LoopDriver:
 
     def hold_signals(self) -> None:
         """Hold signals from here on: the loop asks whether to stop, so it will learn of them."""
-        self._signals.hold()
+        if not self._holds_signals:
+            self._holds_signals = True
+            self._signals.hold()
 
     def release_signals(self) -> None:
         """Deliver a signal that was held; the run is closed, and its report is there."""
