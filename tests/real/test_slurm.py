@@ -56,7 +56,9 @@ def call(shell: Shell, slurm: dict[str, str], *args: str) -> str:
 
 def submit(shell: Shell, slurm: dict[str, str], *args: str) -> int:
     train = [sys.executable, "-m", "carbon_trainer", "submit", *shell.tiny, *STEPS, *args]
-    return int(call(shell, slurm, *train).split()[1])
+    submitted, job, number, *_ = call(shell, slurm, *train).split()
+    assert (submitted, job) == ("submitted", "job")
+    return int(number)
 
 
 def wait(shell: Shell, slurm: dict[str, str], job: int, seconds: float = 280) -> str:
