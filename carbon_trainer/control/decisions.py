@@ -50,11 +50,15 @@ def _choose(driver: TrainingDriver, signal_number: int) -> Action | None:
         action = proposal(driver)
         if action is not None:
             return action
+    has_budget = driver.guard is not None and driver.guard.budget is not None
+    if not (signal_number or has_budget or driver.plan is not None):
+        # Most steps end here: nothing that could end or change training is asked for.
+        return None
     steps_left = driver.face.steps_left()
     if signal_number and steps_left != 0:
         reason = f"{signal_name(signal_number)} after step {driver.step}"
         return Stop(Outcome("interrupted", exit_status_of(signal_number), reason))
-    stop = _budget_stop(driver, has_steps_left=steps_left != 0)
+    stop = _budget_stop(driver, has_steps_left=steps_left != 0) if has_budget else None
     if stop is not None or driver.plan is None or steps_left == 0:
         return stop
     return driver.plan.propose(steps_left)

@@ -350,6 +350,8 @@ class TrainingDriver:
     def _next_action(self) -> Action | None:
         """Return what is to be done now, the same on every rank; None for going on."""
         consensus = self.context.consensus
+        if not consensus.is_shared:
+            return propose(self, self.face.received_signal())[0]
         if not (self.pause.is_paused or consensus.is_due(self.step)):
             return None
         signal_number = consensus.max_signal(self.face.received_signal())
