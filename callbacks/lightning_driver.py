@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from carbon_trainer.callbacks.checkpoint import save_checkpoint
 from carbon_trainer.callbacks.lightning_face import LightningFace, process_of
 from carbon_trainer.config import RunConfig
 from carbon_trainer.control.driver import TrainingDriver
@@ -15,7 +14,7 @@ from carbon_trainer.control.participant import RankContext
 from carbon_trainer.control.phases import CLOSING, VALIDATION
 from carbon_trainer.data.shares import share_of
 from carbon_trainer.errors import InputError
-from carbon_trainer.runs.outcome import Outcome, ResumePoint
+from carbon_trainer.runs.outcome import ResumePoint
 
 if TYPE_CHECKING:
     from lightning.pytorch import LightningModule, Trainer
@@ -124,15 +123,6 @@ class LightningDriver:
         """Training has ended: record the last figures."""
         self.driver.set_phase(CLOSING)
         self._log_point()
-
-    def stop(self, outcome: Outcome) -> None:
-        """Save a checkpoint at this step boundary and end training, on every rank."""
-        self.driver.stop(outcome)
-
-    def save(self, why: str) -> None:
-        """Save a checkpoint; a full disk is recorded, not raised."""
-        self.driver.disturbed = True
-        save_checkpoint(self._trainer, self.session, why)
 
     def fail(self, event: str, error: Exception) -> None:
         """Record a failure of our own; from then on a budget cannot be relied on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,28 +77,18 @@ class CarbonSchedule(CarbonCallback):
 
     def on_run_start(self, driver: TrainingDriver, trainer: Trainer) -> None:
         """Follow a plan, if there is a deadline to keep."""
-        self._controller = None
-        session = driver.session
-        if session is None or session.config.deadline is None:
-            return
-        self._controller = driver.plan = PlanController(
-            session,
-            driver.pause,
-            _kind(session, trainer),
-            driver.power.throttle if driver.power is not None else None,
-            executor=self._executor,
-            remeasure=self._remeasure,
-        )
+        if driver.session is not None:
+            driver.follow_plan(
+                partial(_kind, driver.session, trainer),
+                executor=self._executor,
+                remeasure=self._remeasure,
+            )
+        self._controller = driver.plan
 
     @property
     def plan(self) -> Plan | None:
         """The plan that is followed; None before there is one."""
         return None if self._controller is None else self._controller.plan
-
-    @property
-    def has_measured(self) -> bool:
-        """Whether it has measured the power settings, or found that it cannot."""
-        return self._controller is None or self._controller.has_measured
 
 
 def _kind(session: RunSession, trainer: Trainer) -> dict[str, str | float | None]:

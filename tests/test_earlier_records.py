@@ -1,4 +1,4 @@
-"""What an earlier version has written is read, reported and gone on with by this one."""
+"""What an earlier version has written is read, reported and resumed by this one."""
 
 from __future__ import annotations
 

@@ -30,7 +30,6 @@ from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.control.failures import outcome_of, shielded
 from carbon_trainer.control.participant import RankContext
 from carbon_trainer.control.report import FORMATS, leave_report
-from carbon_trainer.control.shifting import PlanController
 from carbon_trainer.errors import InputError
 from carbon_trainer.live.server import LiveServer
 from carbon_trainer.runs.outcome import FINISHED, Outcome, ResumePoint
@@ -210,24 +209,19 @@ class CarbonAwareCallback(TrainerCallback):
         """Add what the settings ask for to the driver: the same as Lightning's callbacks do."""
         driver, session = run.driver, run.session
         config = session.config if session is not None else self._config
-        if config.deadline is not None and config.throttle != "off":
-            driver.throttle(config.throttle)
+        driver.throttle_for_deadline(config)
         if session is None:
             return
         driver.keep_budget(saved_parameters(model), recent_steps(args))
         driver.communication = profiler_for(session, driver.context.process)
         if config.prometheus_port is not None:
             self._server = LiveServer.start(session, config.prometheus_port)
-        if config.deadline is not None:
-            driver.plan = PlanController(
-                session,
-                driver.pause,
-                kind_of(trainer, args, model),
-                driver.power.throttle if driver.power is not None else None,
-                round_steps=round_steps(args),
-                executor=self._executor,
-                remeasure=self._remeasure,
-            )
+        driver.follow_plan(
+            partial(kind_of, trainer, args, model),
+            round_steps=round_steps(args),
+            executor=self._executor,
+            remeasure=self._remeasure,
+        )
 
     def _fail(self, error: BaseException) -> None:
         run = self._run

@@ -17,7 +17,7 @@ from carbon_trainer.control.driver import TrainingDriver
 from carbon_trainer.control.failures import outcome_of
 from carbon_trainer.control.participant import RankContext
 from carbon_trainer.control.phases import CHECKPOINT, CLOSING
-from carbon_trainer.control.shifting import NO_END, PlanController
+from carbon_trainer.control.shifting import NO_END
 from carbon_trainer.distributed.process import current_process
 from carbon_trainer.errors import InputError
 from carbon_trainer.live.server import LiveServer
@@ -121,8 +121,7 @@ class LoopDriver:
     def _add_abilities(self) -> None:
         """Add what the settings ask for to the driver: the same as Lightning's callbacks do."""
         driver, session, config = self.driver, self.session, self._config
-        if config.deadline is not None and config.throttle != "off":
-            driver.throttle(config.throttle)
+        driver.throttle_for_deadline(config)
         if session is None:
             return
         driver.keep_budget(self._parameters)
@@ -237,11 +236,8 @@ class LoopDriver:
             "tokens_per_step": tokens,
             "ranks": driver.context.process.world_size,
         }
-        driver.plan = PlanController(
-            session,
-            driver.pause,
-            kind,
-            driver.power.throttle if driver.power is not None else None,
+        driver.follow_plan(
+            lambda: kind,
             executor=self._executor,
             remeasure=self._remeasure or not (tokens and self._parameters),
         )

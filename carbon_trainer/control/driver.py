@@ -1,15 +1,14 @@
 """The step machine: what happens at a step of a run, whichever framework trains it.
 
 Frameworks differ in their hooks alone. A face (``callbacks/``) turns them into calls of one
-``TrainingDriver``, and tells it through ``Face`` the few things that only a framework knows.
+``TrainingDriver``, and gives it through ``Face`` the few things that only a framework knows.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,24 +19,23 @@ from carbon_trainer.control.face import Face
 from carbon_trainer.control.metrics import EnergyMetrics, emissions_metrics
 from carbon_trainer.control.pausing import PauseState, run_pause
 from carbon_trainer.control.phases import TRAIN, Phases
+from carbon_trainer.control.shifting import PlanController
 from carbon_trainer.control.throttling import PowerController
 from carbon_trainer.errors import InputError
 from carbon_trainer.runs.outcome import Outcome, budget_reached
 
 if TYPE_CHECKING:
+    from carbon_trainer.config import RunConfig
     from carbon_trainer.control.communication import CommunicationProfiler
     from carbon_trainer.control.participant import RankContext
-    from carbon_trainer.control.shifting import PlanController
     from carbon_trainer.power.throttle import Mechanism
     from carbon_trainer.runs.session import RunSession
-
-log = logging.getLogger(__name__)
 
 
 class TrainingDriver:
     """Drives one run through one training. On ranks other than 0 it has no session.
 
-    Abilities are added by ``keep_budget``, ``throttle`` and by setting ``plan`` and
+    Abilities are added by ``keep_budget``, ``throttle``, ``follow_plan`` and by setting
     ``communication``; without them it meters and records.
 
     Args:
@@ -107,6 +105,39 @@ class TrainingDriver:
         """Find out how power can be turned down here; on every rank."""
         self.power = PowerController(self.context.gpus, mechanism, self.session)
         return self.power
+
+    def throttle_for_deadline(self, config: RunConfig) -> None:
+        """Find out how power can be turned down, if a plan may ask for that; on every rank."""
+        if config.deadline is not None and config.throttle != "off":
+            self.throttle(config.throttle)
+
+    def follow_plan(
+        self,
+        kind: Callable[[], Mapping[str, str | float | None]],
+        *,
+        round_steps: int = 1,
+        executor: Executor | None = None,
+        remeasure: bool = False,
+    ) -> None:
+        """Follow a plan, where this rank records and the run has a deadline.
+
+        Args:
+            kind: returns what decides power and speed; asked only where there is a plan.
+            round_steps: steps after which their costs repeat.
+            executor: where plans are made; a thread of its own by default.
+            remeasure: measure power settings even where an earlier run has.
+        """
+        if self.session is None or self.session.config.deadline is None:
+            return
+        self.plan = PlanController(
+            self.session,
+            self.pause,
+            kind(),
+            self.power.throttle if self.power is not None else None,
+            round_steps=round_steps,
+            executor=executor,
+            remeasure=remeasure,
+        )
 
     # The life of a run
 
@@ -289,15 +320,6 @@ class TrainingDriver:
         return self.context.close(error)
 
     # Phases
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Record what is used within under a phase, and learn what it needs."""
-        self.phase_begin(name)
-        try:
-            yield
-        finally:
-            self.phase_end()
 
     def phase_begin(self, name: str) -> None:
         """Record under a phase from here on, until ``phase_end``."""

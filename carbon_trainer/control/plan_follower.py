@@ -1,7 +1,7 @@
 """What a run does now and until when, by the plan. Knows nothing of Lightning.
 
 It is asked at step boundaries and while the run waits. Plans are made in a thread, so that neither
-training nor waiting stands still for one; until the first is there the run trains on.
+training nor a pause is held up by one; until the first is there the run trains on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UPDATE_S = 60.0
 """How often progress and forecast are compared with the plan, seconds."""
 
 WORK_MARGIN = 0.02
-"""Share by which the work left may be more than its measured speed tells: checkpoints and
+"""Share by which the work left may exceed what its measured speed predicts: checkpoints and
 validations come beside the steps that were timed. The deadline is kept for that much."""
 
 MIN_WAIT_S = 30.0
@@ -118,7 +118,7 @@ class PlanFollower:
     Args:
         constraints: what has to be kept.
         profile: what each power setting draws and does, as measured.
-        forecast: tells the intensity from now to an hour after the deadline.
+        forecast: returns the intensity from now to an hour after the deadline.
         notify: takes a sentence for people and the record.
         on_plan: takes the first plan that keeps the deadline, and the one of running at once at
             full power instead.

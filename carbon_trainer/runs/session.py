@@ -222,7 +222,7 @@ class RunSession(Generic[Held]):
         """Return what any checkpoint must carry of the run; plain types only.
 
         The heartbeat is brought up to it: a start after a kill would else find less energy in the
-        ledger than the checkpoint tells of.
+        ledger than the checkpoint has.
         """
         if not self.closed:
             self._background.write_heartbeat()
@@ -372,7 +372,7 @@ def _with_instant(config: Config, opened_ns: int) -> Config:
 
 
 def _forecasts(config: MeteredConfig, clock: Clock) -> Forecasts | None:
-    """Return what tells the grid's intensity over time, if anything was said to."""
+    """Return the grid's intensity over time, where a setting asks for it."""
     if not isinstance(config, ScheduleSettings):
         return None
     if config.deadline is None and config.provider is None and config.trace is None:

@@ -19,4 +19,4 @@ class StopAt(Callback):
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == self.step and not trainer.should_stop:
             assert self.aware._driver is not None
-            self.aware._driver.stop(Outcome("interrupted", 130, "told to"))
+            self.aware._driver.driver.stop(Outcome("interrupted", 130, "asked to"))

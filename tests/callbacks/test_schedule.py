@@ -124,12 +124,12 @@ def test_a_day_emits_what_was_planned_and_saves_what_was_planned(tmp_path: Path)
     assert day.gpu.limit_mw == 700_000
     assert day.losses == now.losses
     day.session.close()
-    told = run_figures(day.session.ledger, day.session.run_id).plan_comparison
-    assert told is not None
-    assert told.planned.value == pytest.approx(plan.emissions_gco2e / 1000)
-    assert told.actual.value == pytest.approx(since, rel=0.02)
+    comparison = run_figures(day.session.ledger, day.session.run_id).plan_comparison
+    assert comparison is not None
+    assert comparison.planned.value == pytest.approx(plan.emissions_gco2e / 1000)
+    assert comparison.actual.value == pytest.approx(since, rel=0.02)
     # The report's saving is since the plan was made, before which some minutes had passed.
-    saved = (told.saving.value or 0) / (told.at_once.value or 1)
+    saved = (comparison.saving.value or 0) / (comparison.at_once.value or 1)
     assert saved == pytest.approx(1 - emitted / at_once, abs=0.03)
 
 
